@@ -1,0 +1,477 @@
+//! The command line: one struct per command, shared groups of options first.
+//!
+//! Nothing here does anything; `cmd/` holds a file per command that takes its struct and runs.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::kafka::KafkaConfig;
+
+/// Live SQL dashboards over Kafka topics: edit a SQL file, see the numbers, replay to prove them.
+#[derive(Debug, Parser)]
+#[command(name = "tallgrass", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// The role to play
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every role of the pipeline.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// All roles at once on an embedded broker
+    Demo(Demo),
+    /// Produce wild Pokémon: random species near one of the spawn points
+    PokemonGen(PokemonGen),
+    /// Produce logins and logoffs of made-up users
+    UserGen(UserGen),
+    /// Show the tallies of queries/dashboard/*.sql live in the terminal
+    Dashboard(Dashboard),
+    /// Say which email each login gets; instances of one group share the work
+    LoginChecker(LoginChecker),
+    /// Show the Pokémon that appear near a place
+    ControlPanel(ControlPanel),
+    /// Run the dashboard's SQL over the history of the topics, then exit
+    Replay(Replay),
+    /// Run one SELECT over the declared relations, then exit
+    Query(Query),
+    /// Plan every SQL file and say what is wrong with it
+    Check(Check),
+    /// Sample topics and write a sources.sql for them
+    Init(Init),
+}
+
+/// Which cluster to talk to.
+#[derive(Debug, Clone, Args)]
+pub struct Connection {
+    /// Bootstrap servers, HOST:PORT[,HOST:PORT…]
+    #[arg(short, long, env = "TALLGRASS_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOSTS", help_heading = "Kafka")]
+    pub brokers: String,
+    /// A librdkafka property, such as security.protocol=SASL_SSL (repeatable)
+    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = parse_property, help_heading = "Kafka")]
+    pub properties: Vec<(String, String)>,
+}
+
+impl Connection {
+    /// The same as the library's own type.
+    pub fn config(&self) -> KafkaConfig {
+        KafkaConfig::new(&self.brokers).with_properties(self.properties.iter().cloned())
+    }
+}
+
+/// Where the SQL lives.
+#[derive(Debug, Clone, Args)]
+pub struct Queries {
+    /// Folder of sources.sql, dashboard/*.sql, login_checker.sql and control_panel.sql
+    #[arg(long, default_value = "queries", value_name = "DIR")]
+    pub queries: PathBuf,
+}
+
+/// When a micro-batch closes: whichever limit is reached first.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Micro-batches")]
+pub struct Batching {
+    /// Rows per micro-batch at most
+    #[arg(long, default_value = "8192", value_name = "ROWS")]
+    pub batch_rows: NonZeroUsize,
+    /// Bytes of messages per micro-batch at most
+    #[arg(long, default_value = "4194304", value_name = "BYTES")]
+    pub batch_bytes: NonZeroUsize,
+    /// How long a micro-batch waits for more rows
+    #[arg(long, default_value = "50ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub linger: Duration,
+}
+
+/// How results are written to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns for people
+    Table,
+    /// One object, {"view": [rows…], …}
+    Json,
+    /// One row a line
+    Ndjson,
+    /// Comma-separated values with a header
+    Csv,
+    /// A Markdown table
+    Markdown,
+}
+
+/// Events per second, or as fast as the broker takes them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// This many events a second
+    PerSecond(f64),
+    /// No pause between events
+    Max,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        let (number, seconds) = match text.split_once('/') {
+            None => (text, 1.0),
+            Some((number, "s")) => (number, 1.0),
+            Some((number, "m" | "min")) => (number, 60.0),
+            Some((number, "h")) => (number, 3600.0),
+            Some((_, unit)) => return Err(format!("unknown unit '/{unit}': use /s, /min or /h")),
+        };
+        let events: f64 = number.trim().parse().map_err(|_| format!("'{text}' is no rate: try 50/s, 90/min or max"))?;
+        if events.is_finite() && events > 0.0 {
+            Ok(Self::PerSecond(events / seconds))
+        } else {
+            Err(format!("'{text}' is no rate: it must be above zero"))
+        }
+    }
+}
+
+/// A place on the sphere, degrees: latitude north, longitude east.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    /// Degrees north, -90 to 90
+    pub lat: f64,
+    /// Degrees east, -180 to 180
+    pub lon: f64,
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (lat, lon) = text.split_once(',').ok_or_else(|| format!("'{text}' is no place: use LAT,LON as in 40.4168,-3.7038"))?;
+        Ok(Self { lat: parse_latitude(lat)?, lon: parse_longitude(lon)? })
+    }
+}
+
+/// Where a read of history starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum From {
+    /// The oldest record that the broker still has
+    #[default]
+    Earliest,
+    /// The first record of each partition at or after this time, in milliseconds since 1970 UTC
+    TimestampMs(i64),
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "earliest" {
+            return Ok(Self::Earliest);
+        }
+        let time = text.strip_prefix('@').ok_or_else(|| format!("'{text}': use earliest, or @TIME as in @2026-01-31T09:00:00Z"))?;
+        if let Ok(timestamp) = time.parse::<jiff::Timestamp>() {
+            return Ok(Self::TimestampMs(timestamp.as_millisecond()));
+        }
+        time.parse::<i64>().map(Self::TimestampMs).map_err(|_| {
+            format!("'{time}' is no time: use 2026-01-31T09:00:00Z (with Z or an offset such as +01:00) or milliseconds since 1970")
+        })
+    }
+}
+
+/// `tallgrass demo`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass demo                        until Ctrl-C
+  tallgrass demo --duration 20s         ends by itself, then replays and compares
+  kcat -b 127.0.0.1:PORT -t pokemons    from another terminal, PORT as printed")]
+pub struct Demo {
+    /// End after this long, then replay everything and compare
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub duration: Option<Duration>,
+    /// Events per second of each Pokémon generator
+    #[arg(long, default_value = "50/s")]
+    pub rate: Rate,
+    /// Logins and logoffs per second
+    #[arg(long, default_value = "10/s")]
+    pub user_rate: Rate,
+    /// How a logoff looks in Kafka
+    #[arg(long, value_enum, default_value = "tombstone")]
+    pub logoff: Logoff,
+    /// Makes every generated event the same as in another run
+    #[arg(long)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+}
+
+/// `tallgrass pokemon-gen`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass pokemon-gen
+  tallgrass pokemon-gen --rate max --count 3000000
+  tallgrass pokemon-gen --near 35.6762,139.6503 --near 40.7128,-74.0060 --spread-km 2 --seed 7")]
+pub struct PokemonGen {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    /// CSV of species; its columns become the JSON's fields
+    #[arg(long, default_value = "data/pokemon.csv", value_name = "FILE")]
+    pub pokedex: PathBuf,
+    /// Topic to produce to
+    #[arg(long, default_value = "pokemons")]
+    pub topic: String,
+    /// Events per second (50/s, 90/min), or max
+    #[arg(long, default_value = "50/s")]
+    pub rate: Rate,
+    /// Stop after this many events
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// A spawn point (repeatable) [default: Madrid and Buenos Aires]
+    #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
+    pub near: Vec<Place>,
+    /// How far from its spawn point a Pokémon appears at most, km
+    #[arg(long, default_value = "5", value_name = "KM", value_parser = parse_positive)]
+    pub spread_km: f64,
+    /// Same seed, same events
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// How a logoff looks in Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Logoff {
+    /// A null value under the user's key
+    Tombstone,
+    /// The whole user with "action":"logoff"
+    Action,
+}
+
+/// `tallgrass user-gen`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass user-gen
+  tallgrass user-gen --users 50 --rate 2/s --logoff action
+  tallgrass user-gen --rate max --count 600000 --seed 1")]
+pub struct UserGen {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    /// Topic to produce to
+    #[arg(long, default_value = "users")]
+    pub topic: String,
+    /// How many users there are
+    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..))]
+    pub users: u32,
+    /// Events per second (10/s, 90/min), or max
+    #[arg(long, default_value = "10/s")]
+    pub rate: Rate,
+    /// Stop after this many events
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Same seed, same events
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How a logoff looks in Kafka
+    #[arg(long, value_enum, default_value = "tombstone")]
+    pub logoff: Logoff,
+}
+
+/// `tallgrass dashboard`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass dashboard                         tiles, redrawn in place
+  tallgrass dashboard --once --format json    up to the end offsets as of now, then exit
+  tallgrass dashboard --queries my-queries")]
+pub struct Dashboard {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub batching: Batching,
+    /// Read up to the end offsets as of the start, print the results and exit
+    #[arg(long)]
+    pub once: bool,
+    /// How --once prints
+    #[arg(long, value_enum, default_value = "table", requires = "once")]
+    pub format: Format,
+    /// Time between two refreshes
+    #[arg(long, default_value = "250ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub refresh: Duration,
+    /// Rows that a view without an incremental form may keep
+    #[arg(long, default_value = "5000000", value_name = "ROWS")]
+    pub max_retained_rows: usize,
+}
+
+/// `tallgrass login-checker`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass login-checker                     run it twice: the two share the partitions
+  tallgrass login-checker --group audit       a second, independent check")]
+pub struct LoginChecker {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub batching: Batching,
+    /// Consumer group; its instances share the partitions
+    #[arg(long, default_value = "login-checker")]
+    pub group: String,
+}
+
+/// `tallgrass control-panel`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass control-panel --lat 40.4168 --lon=-3.7038 --radius-km 3
+  tallgrass control-panel --lat 40.4168 --lon=-3.7038 --id sol --from-beginning")]
+pub struct ControlPanel {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub batching: Batching,
+    /// Degrees north
+    #[arg(long, allow_hyphen_values = true, value_parser = parse_latitude)]
+    pub lat: f64,
+    /// Degrees east
+    #[arg(long, allow_hyphen_values = true, value_parser = parse_longitude)]
+    pub lon: f64,
+    /// How near is near, km
+    #[arg(long, default_value = "3", value_name = "KM", value_parser = parse_positive)]
+    pub radius_km: f64,
+    /// Name of this panel; its consumer group is control-panel-ID [default: generated]
+    #[arg(long)]
+    pub id: Option<String>,
+    /// Show history first (a panel started again with the same --id goes on where it stopped)
+    #[arg(long)]
+    pub from_beginning: bool,
+}
+
+/// `tallgrass replay`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass replay                                   every dashboard file
+  tallgrass replay by_type top_species --format json
+  tallgrass replay spawns_per_minute --from @2026-01-31T09:00:00Z --format csv
+  tallgrass replay --format markdown --output report/")]
+pub struct Replay {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    /// Names of dashboard files, without .sql [default: all]
+    #[arg(value_name = "VIEW")]
+    pub views: Vec<String>,
+    /// earliest, or @TIME (RFC 3339 or milliseconds since 1970)
+    #[arg(long, default_value = "earliest")]
+    pub from: From,
+    /// How the rows are written
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Write one file per view into this folder instead of stdout
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// `tallgrass query`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass query \"SELECT name, count(*) FROM pokemons GROUP BY name ORDER BY 2 DESC LIMIT 5\"
+  tallgrass query \"SELECT * FROM users WHERE _partition = 0\" --format ndjson
+  tallgrass query \"EXPLAIN SELECT count(*) FROM pokemons WHERE _offset >= 1000\"
+  tallgrass query \"SHOW TABLES\"")]
+pub struct Query {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    /// One SELECT, EXPLAIN or SHOW statement
+    pub sql: String,
+    /// How the rows are written
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// `tallgrass check`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass check
+  tallgrass check --queries my-queries    needs no broker")]
+pub struct Check {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+}
+
+/// `tallgrass init`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass init orders payments                    print the DDL
+  tallgrass init orders -o my-queries/sources.sql   write it (never over a file)")]
+pub struct Init {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    /// Topics to sample
+    #[arg(required = true, value_name = "TOPIC")]
+    pub topics: Vec<String>,
+    /// Records to sample in each partition
+    #[arg(long, default_value = "1000", value_name = "N")]
+    pub sample: NonZeroUsize,
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("'{text}': use KEY=VALUE"))
+}
+
+fn parse_bounded(text: &str, what: &str, limit: f64) -> Result<f64, String> {
+    let degrees: f64 = text.trim().parse().map_err(|_| format!("'{text}' is no {what}"))?;
+    if (-limit..=limit).contains(&degrees) { Ok(degrees) } else { Err(format!("{what} {text} is not within -{limit} to {limit}")) }
+}
+
+fn parse_latitude(text: &str) -> Result<f64, String> {
+    parse_bounded(text, "latitude", 90.0)
+}
+
+fn parse_longitude(text: &str) -> Result<f64, String> {
+    parse_bounded(text, "longitude", 180.0)
+}
+
+fn parse_positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err(format!("'{text}' must be a number above zero")),
+    }
+}

@@ -1,0 +1,1 @@
+//! Distances on the sphere as SQL functions.

@@ -1,0 +1,20 @@
+//! Live SQL over Kafka: edit a SQL file and get a correct live dashboard whose replay proves the same numbers.
+//!
+//! ```text
+//!  Kafka ──▶ kafka ──▶ decode ──▶ relation ──▶ view ──▶ pipeline ──▶ sink
+//!            messages   Arrow      streams,     cut,     refresh at    terminal,
+//!            in batches columns    tables       reduce   one as-of     files
+//! ```
+//!
+//! A module imports only what stands to its left; `cmd` holds one file per role and wires them up.
+
+pub mod cli;
+pub mod cmd;
+pub mod decode;
+pub mod geo;
+pub mod kafka;
+pub mod pipeline;
+pub mod relation;
+pub mod sink;
+pub mod view;
+pub mod world;

@@ -1,0 +1,1 @@
+//! What a user would notice, in one test binary (each would link all of DataFusion).
