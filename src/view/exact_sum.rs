@@ -1,4 +1,0 @@
-//! stub
-use datafusion::logical_expr::AggregateUDF;
-/// stub
-pub fn functions() -> Vec<AggregateUDF> { Vec::new() }
