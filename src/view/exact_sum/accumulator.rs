@@ -158,9 +158,9 @@ impl ExactSum {
 
     /// Bytes held outside of the struct itself.
     pub fn heap_bytes(&self) -> usize {
-        self.rest.as_ref().map_or(0, |rest| {
-            size_of::<Rest>() + if rest.full.is_some() { size_of::<[i64; LIMBS]>() } else { 0 }
-        })
+        self.rest
+            .as_ref()
+            .map_or(0, |rest| size_of::<Rest>() + if rest.full.is_some() { size_of::<[i64; LIMBS]>() } else { 0 })
     }
 
     /// Adds two limbs where they fall into the window; `false` when they do not, or when a carry is due.

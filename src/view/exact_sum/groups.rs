@@ -193,3 +193,66 @@ fn state_columns(counts: Vec<i64>, rows: usize, write: impl Fn(usize, &mut Vec<u
     let sums = BinaryArray::try_new(OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(bytes), None)?;
     Ok(vec![Arc::new(Int64Array::from(counts)), Arc::new(sums)])
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn column(values: &[Option<f64>]) -> Vec<ArrayRef> {
+        vec![Arc::new(Float64Array::from(values.to_vec()))]
+    }
+
+    fn evaluated(groups: &mut ExactGroups, emit_to: EmitTo) -> Vec<Option<f64>> {
+        as_float64_array(&groups.evaluate(emit_to).unwrap()).unwrap().iter().collect()
+    }
+
+    #[test]
+    fn nulls_and_filtered_rows_do_not_count() {
+        let mut groups = ExactGroups::new(Kind::Avg);
+        let values = column(&[Some(1.0), None, Some(2.0), Some(4.0), Some(8.0)]);
+        let filter = BooleanArray::from(vec![Some(true), Some(true), None, Some(false), Some(true)]);
+        groups.update_batch(&values, &[0, 0, 0, 1, 0], Some(&filter), 3).unwrap();
+        assert_eq!(evaluated(&mut groups, EmitTo::All), [Some(4.5), None, None]);
+    }
+
+    #[test]
+    fn the_first_groups_leave_and_the_others_move_up() {
+        let mut groups = ExactGroups::new(Kind::Sum);
+        groups.update_batch(&column(&[Some(1.0), Some(2.0), Some(3.0)]), &[0, 1, 2], None, 3).unwrap();
+        assert_eq!(evaluated(&mut groups, EmitTo::First(2)), [Some(1.0), Some(2.0)]);
+        groups.update_batch(&column(&[Some(0.5), Some(5.0)]), &[0, 1], None, 2).unwrap();
+        let state = groups.state(EmitTo::First(1)).unwrap();
+        assert_eq!(evaluated(&mut groups, EmitTo::All), [Some(5.0)]);
+        groups.merge_batch(&state, &[1], 2).unwrap();
+        assert_eq!(evaluated(&mut groups, EmitTo::All), [None, Some(3.5)]);
+    }
+
+    #[test]
+    fn rows_turned_into_states_are_worth_the_same() {
+        let values = column(&[Some(0.1), None, Some(f64::NAN), Some(1e300), Some(-1e300)]);
+        let filter = BooleanArray::from(vec![true, true, false, true, true]);
+        let mut merged = ExactGroups::new(Kind::Sum);
+        let states = merged.convert_to_state(&values, Some(&filter)).unwrap();
+        merged.merge_batch(&states, &[0; 5], 1).unwrap();
+        assert_eq!(evaluated(&mut merged, EmitTo::All), [Some(0.1)]);
+    }
+
+    #[test]
+    fn the_size_follows_the_heap() {
+        let mut groups = ExactGroups::new(Kind::Sum);
+        groups.update_batch(&column(&[Some(1.0)]), &[0], None, 1).unwrap();
+        let before = groups.size();
+        groups.update_batch(&column(&[Some(1e300)]), &[0], None, 1).unwrap();
+        assert!(groups.size() > before + 500);
+    }
+
+    #[test]
+    fn a_damaged_state_is_an_error() {
+        let sums: ArrayRef = Arc::new(BinaryArray::from(vec![&[7_u8][..]]));
+        let states = [Arc::new(Int64Array::from(vec![1])) as ArrayRef, sums];
+        let error = ExactGroups::new(Kind::Sum).merge_batch(&states, &[0], 1).unwrap_err();
+        assert!(error.to_string().contains("not the state of an exact sum"), "{error}");
+    }
+}

@@ -33,7 +33,7 @@ fn nearest(number: &BigInt) -> f64 {
 }
 
 /// What IEEE arithmetic gives for the weighted values, if it did not round on the way.
-fn expected(values: &[(f64, i64)]) -> f64 {
+pub(super) fn expected(values: &[(f64, i64)]) -> f64 {
     let weight = |found: fn(f64) -> bool| -> i64 {
         values.iter().filter(|(value, _)| found(*value)).map(|(_, weight)| weight).sum()
     };
@@ -94,7 +94,7 @@ fn finite() -> impl Strategy<Value = f64> {
     ]
 }
 
-fn any_double() -> impl Strategy<Value = f64> {
+pub(super) fn any_double() -> impl Strategy<Value = f64> {
     prop_oneof![12 => finite(), 1 => select(vec![f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY])]
 }
 
