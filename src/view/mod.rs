@@ -2,12 +2,20 @@
 
 pub mod clock;
 pub mod cut;
+mod diagnose;
 pub mod exact_sum;
+pub mod front_matter;
 pub mod live_view;
+pub mod param;
 pub mod reducer;
 pub mod run;
 pub mod session;
+#[cfg(test)]
+mod shipped_tests;
 pub mod source;
+pub mod sql_error;
+pub mod sql_file;
 
 pub use live_view::{LiveView, Maintenance};
 pub use run::Rows;
+pub use sql_error::SqlError;
