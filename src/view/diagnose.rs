@@ -329,3 +329,121 @@ impl Finder {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::shipped_tests::session;
+    use super::super::{SqlFile, SqlWarning, plan, plan_statement};
+
+    /// What the user reads about a file, all of it.
+    async fn report(sql: &str) -> String {
+        let ctx = session(2).await;
+        let file = match SqlFile::parse("by_type", "queries/dashboard/by_type.sql", sql) {
+            Ok(file) => file,
+            Err(error) => return error.to_string(),
+        };
+        let mut said: Vec<String> = file.warnings().iter().map(ToString::to_string).collect();
+        match plan(&ctx, &file).await {
+            Ok(plan) => said.extend(file.check_columns(plan.schema().as_arrow()).iter().map(SqlWarning::to_string)),
+            Err(error) => said.push(error.to_string()),
+        }
+        said.join("\n")
+    }
+
+    const WRONG_FILES: [(&str, &str); 34] = [
+        ("unknown_column", "-- @title: By type\n\nSELECT typ_1, count(*) AS seen\nFROM pokemons\nGROUP BY typ_1"),
+        ("unknown_column_of_alias", "SELECT p.nam FROM pokemons p JOIN users u ON u.id = p.number"),
+        ("unknown_column_nothing_near", "SELECT colour FROM users"),
+        ("unknown_column_in_where", "SELECT name\nFROM pokemons\nWHERE totl > 500"),
+        ("text_in_double_quotes", "SELECT name FROM pokemons WHERE name = \"Pikachu\""),
+        ("unknown_table", "SELECT 'pokemon' AS pokemon_text,\n  name FROM pokemon"),
+        ("unknown_function", "SELECT haversin_km(lat, lon, 0, 0) FROM pokemons"),
+        ("unknown_function_nothing_near", "SELECT name,\n  frobnicate_entirely(name) FROM pokemons"),
+        ("typo_in_first_keyword", "SELCT name FROM pokemons"),
+        ("typo_in_from", "SELECT name\nFORM pokemons"),
+        ("typo_in_group", "SELECT type_1, count(*) FROM pokemons GROPU BY type_1"),
+        ("missing_parenthesis", "SELECT type_1, round(avg(total)\nFROM pokemons\nGROUP BY type_1"),
+        ("missing_parenthesis_at_the_end", "SELECT name FROM pokemons\nWHERE (total > 500\n-- the end\n"),
+        ("one_parenthesis_too_many", "SELECT count(*)) FROM pokemons"),
+        ("unterminated_string", "SELECT name\nFROM pokemons\nWHERE name = 'Pikachu"),
+        ("argument_types", "SELECT sum(name) AS s FROM pokemons"),
+        ("argument_count", "SELECT haversine_km(lat, lon) AS km FROM pokemons"),
+        ("arithmetic_types", "SELECT name,\n  name * legendary AS x FROM pokemons"),
+        ("comparison_types", "SELECT name FROM pokemons WHERE legendary > _timestamp"),
+        ("filter_is_no_boolean", "SELECT name FROM pokemons WHERE total"),
+        ("aggregate_beside_a_column", "SELECT name, count(*) FROM pokemons"),
+        ("column_not_grouped", "SELECT type_1, name, count(*) AS n FROM pokemons GROUP BY type_1"),
+        ("aggregate_in_where", "SELECT name FROM pokemons WHERE count(*) > 3 GROUP BY name"),
+        ("nested_aggregates", "SELECT max(count(total)) FROM pokemons"),
+        ("ambiguous_column", "SELECT name FROM pokemons JOIN users ON users.id = pokemons.number"),
+        ("union_of_different_width", "SELECT name, total FROM pokemons\nUNION ALL\nSELECT name FROM users"),
+        ("two_statements", "SELECT 1;\n\nSELECT 2;"),
+        ("empty", "-- @title: Nothing yet\n"),
+        ("insert", "-- @title: x\nINSERT INTO users VALUES (1)"),
+        ("with_insert", "WITH t AS (SELECT 1)\nINSERT INTO users SELECT * FROM t"),
+        ("unknown_parameter", "-- @param lat DOUBLE = 1\nSELECT name FROM pokemons WHERE lat > $lot"),
+        ("wrong_default", "-- @param lat DOUBLE = 'north'\nSELECT name FROM pokemons WHERE lat > $lat"),
+        ("parameter_without_value", "-- @param radius_km DOUBLE\nSELECT $radius_km AS r"),
+        ("unicode_before_the_column", "SELECT 'Flabébé ♀' AS \"名\", /* é */ nme FROM pokemons"),
+    ];
+
+    #[tokio::test]
+    async fn a_wrong_file_says_where_and_what_to_do() {
+        for (name, sql) in WRONG_FILES {
+            let said = report(sql).await;
+            assert!(said.contains("queries/dashboard/by_type.sql"), "{name} passes: {sql}");
+            insta::with_settings!({ description => sql, omit_expression => true }, {
+                insta::assert_snapshot!(format!("wrong_{name}"), said);
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_front_matter_warns_and_the_file_still_works() {
+        let said = report(
+            "-- @titel: By type\n-- @chart: bars  @x: typ_1  @y: seen, sen\n-- @width: 13  @order: first\n-- @refresh: fast\n\
+             -- @legend bottom\n-- @title: a -- and a remark\n-- @title: mail @ home\n-- @param lat DOUBLE = 1\n\
+             SELECT type_1, count(*) AS seen\n-- @order: 3\nFROM pokemons GROUP BY type_1",
+        )
+        .await;
+        insta::assert_snapshot!("front_matter_warnings", said);
+    }
+
+    #[tokio::test]
+    async fn only_statements_that_read_may_be_given_by_hand() {
+        let ctx = session(2).await;
+        for sql in [
+            "SELECT 1;",
+            "WITH t AS (SELECT 1 AS a) SELECT a FROM t UNION VALUES (2)",
+            "EXPLAIN SELECT count(*) FROM pokemons",
+            "EXPLAIN ANALYZE SELECT count(*) FROM pokemons",
+            "SHOW TABLES",
+            "SHOW COLUMNS FROM pokemons",
+        ] {
+            plan_statement(&ctx, sql).await.unwrap_or_else(|error| panic!("{error}"));
+        }
+        let mut said = Vec::new();
+        for sql in [
+            "INSERT INTO users VALUES (1)",
+            "EXPLAIN INSERT INTO users SELECT * FROM users",
+            "EXPLAIN ANALYZE DELETE FROM users",
+            "CREATE TABLE t AS SELECT 1",
+            "CREATE EXTERNAL TABLE t (a INT) STORED AS CSV LOCATION '/etc/passwd'",
+            "COPY users TO '/tmp/users.csv'",
+            "SET datafusion.execution.batch_size = 1",
+            "SHOW datafusion.execution.batch_size",
+            "DROP TABLE users",
+            "DESCRIBE users",
+            "SELECT * INTO t FROM users",
+            "PREPARE p AS SELECT 1",
+            "SELECT 1; DROP TABLE users",
+            "SELECT $secret",
+            "",
+        ] {
+            let error = plan_statement(&ctx, sql).await.expect_err(sql);
+            said.push(error.to_string());
+        }
+        insta::assert_snapshot!("statements_by_hand", said.join("\n"));
+    }
+}

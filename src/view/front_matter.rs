@@ -311,3 +311,82 @@ fn columns(list: &str, span: Span) -> Vec<ColumnName> {
     }
     names
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::path::Path;
+
+    use datafusion::arrow::datatypes::{Field, TimeUnit};
+
+    use super::*;
+
+    fn read(text: &str) -> Parsed {
+        let source = SqlSource { file: Path::new("a.sql"), text };
+        parse(source, &source.tokens())
+    }
+
+    #[test]
+    fn all_keys_are_read_several_of_them_on_one_line() {
+        let parsed = read(
+            "-- A remark first.\n-- @title: Pokémon by type\n-- @chart: bar   -- number | bar\n-- @x: type_1  @y: seen, total\n\
+             -- @order: -3  @width: 6\n--@refresh: 250ms\n-- @param lat DOUBLE = -40.5\nSELECT 1",
+        );
+        let it = parsed.front_matter;
+        assert!(parsed.warnings.is_empty() && parsed.error.is_none(), "{:?} {:?}", parsed.warnings, parsed.error);
+        assert_eq!((it.title.as_deref(), it.chart), (Some("Pokémon by type"), Some(Chart::Bar)));
+        assert_eq!(it.x, Some(ColumnName { name: "type_1".to_owned(), span: Span { line: 4, column: 8, width: 6 } }));
+        assert_eq!(it.y[1], ColumnName { name: "total".to_owned(), span: Span { line: 4, column: 26, width: 5 } });
+        assert_eq!((it.order, it.width, it.refresh), (Some(-3), Some(6), Some(Duration::from_millis(250))));
+        assert_eq!((it.params[0].name.as_str(), &it.params[0].default), ("lat", &Some(ScalarValue::from(-40.5))));
+    }
+
+    #[test]
+    fn prose_and_strings_are_no_front_matter() {
+        let parsed = read("-- mail me @home: now\n/* @title: no */\nSELECT '\n-- @order: 1\n'");
+        assert!(parsed.front_matter.order.is_none() && parsed.front_matter.title.is_none());
+        assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
+    }
+
+    #[test]
+    fn wrong_parameters_point_at_the_wrong_part() {
+        let complaint = |declaration: &str| {
+            let error = read(&format!("-- é\n-- @param {declaration}\nSELECT 1")).error.expect(declaration);
+            let span = error.span.expect(declaration);
+            assert_eq!(span.line, 2, "{error}");
+            format!("{} {} {}", span.column, span.width, error.message)
+        };
+        insta::assert_snapshot!(
+            "wrong_parameters",
+            [
+                "",
+                "lat",
+                "Lat DOUBLE",
+                "lat DOUBEL",
+                "lat DOUBLE = ",
+                "lat DOUBLE = x",
+                "n BIGINT = 1 2",
+                "d DATE = now()",
+                "n INT = 'é"
+            ]
+            .map(|declaration| format!("[{declaration}] {}", complaint(declaration)))
+            .join("\n")
+        );
+    }
+
+    #[test]
+    fn a_chart_is_guessed_from_the_columns() {
+        let guess = |types: &[(&str, DataType)]| {
+            Chart::guess(&Schema::new(
+                types.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect::<Vec<_>>(),
+            ))
+        };
+        let time = DataType::Timestamp(TimeUnit::Millisecond, None);
+        assert_eq!(guess(&[("n", DataType::Int64)]), Chart::Number);
+        assert_eq!(guess(&[("minute", time), ("n", DataType::Int64)]), Chart::Line);
+        assert_eq!(guess(&[("name", DataType::Utf8View), ("n", DataType::Int64)]), Chart::Bar);
+        assert_eq!(guess(&[("lat", DataType::Float64), ("lon", DataType::Float64)]), Chart::Map);
+        assert_eq!(guess(&[("name", DataType::Utf8View)]), Chart::Table);
+        assert_eq!(Chart::Scatter.name(), "scatter");
+    }
+}

@@ -427,3 +427,96 @@ fn identifier_like(name: &str) -> String {
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() { format!("v{name}") } else { name }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_name_is_the_views_name() {
+        let parse = |name| SqlFile::parse(name, format!("q/{name}.sql"), "SELECT 1 AS a");
+        assert_eq!(parse("by_type").unwrap().name(), "by_type");
+        let error = parse("By-Type").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "q/By-Type.sql: error: 'By-Type' cannot name a view: use a-z, 0-9 and _, a letter first\nhelp: rename the file to by_type.sql"
+        );
+        assert!(parse("2_types").unwrap_err().to_string().contains("v2_types.sql"));
+    }
+
+    #[test]
+    fn select_with_union_and_values_are_queries_and_a_semicolon_may_end_them() {
+        for sql in [
+            "SELECT 1;",
+            "WITH t AS (SELECT 1 AS a) SELECT a FROM t",
+            "SELECT 1 UNION SELECT 2 ;;",
+            "VALUES (1), (2)",
+            "(SELECT 1)",
+        ] {
+            SqlFile::parse("a", "a.sql", sql).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
+        let file = SqlFile::parse("a", "a.sql", "\u{feff}-- @title: One\r\n-- @order: 3\r\nSELECT 1 AS a\r\n").unwrap();
+        assert_eq!((file.title(), file.front_matter().order), ("One", Some(3)));
+        assert!(file.warnings().is_empty(), "{:?}", file.warnings());
+    }
+
+    fn panel() -> SqlFile {
+        let text = "-- @param lat DOUBLE = 2 * 20.2084\n-- @param radius_km DOUBLE\n-- @param since DATE = '2026-01-31'\n\
+                    SELECT $radius_km + $lat AS a, $since AS d, '$text' AS t";
+        SqlFile::parse("panel", "panel.sql", text).unwrap()
+    }
+
+    #[test]
+    fn parameters_take_values_defaults_and_texts_of_their_type() {
+        let file = panel();
+        let bindings = file.bind([("radius_km", ScalarValue::from("3.5"))]).unwrap();
+        assert_eq!(bindings.0, [ScalarValue::from(40.4168), ScalarValue::from(3.5), ScalarValue::Date32(Some(20_484))]);
+        let wrong = |name, value: &str| file.bind([(name, ScalarValue::from(value))]).unwrap_err();
+        assert_eq!(wrong("radius_mk", "3").hint.as_deref(), Some("did you mean 'radius_km'?"));
+        assert!(
+            wrong("radius_km", "far").message.starts_with("'far' is no value for parameter 'radius_km' of type DOUBLE")
+        );
+        assert_eq!(file.bind([]).unwrap_err().span, Some(Span { line: 2, column: 11, width: 9 }));
+    }
+
+    #[tokio::test]
+    async fn values_are_bound_and_never_become_sql() {
+        let ctx = SessionContext::new();
+        let file =
+            SqlFile::parse("a", "a.sql", "-- @param who VARCHAR\nSELECT $who AS who, upper($who) AS loud").unwrap();
+        let nasty = "x'; DROP TABLE t --";
+        let plan = plan_with(&ctx, &file, &file.bind([("who", ScalarValue::from(nasty))]).unwrap()).await.unwrap();
+        let batches = ctx.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
+        let shown = datafusion::arrow::util::display::array_value_to_string(batches[0].column(0), 0).unwrap();
+        assert_eq!(shown, nasty);
+    }
+
+    #[test]
+    fn a_folder_is_read_in_order_and_a_broken_file_keeps_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("z.sql", "-- @order: 1\nSELECT 1 AS a");
+        write("m.sql", "-- @order: 2\nSELEC 1 AS a");
+        write("b.sql", "SELECT 1 AS a");
+        write("a.sql", "SELECT 1 AS a");
+        write(".#a.sql", "half");
+        write("notes.txt", "no SQL");
+        let files = load_folder(dir.path());
+        let names: Vec<&str> = files.iter().map(|file| file.as_ref().map_or("broken", SqlFile::name)).collect();
+        assert_eq!(names, ["z", "broken", "a", "b"]);
+        assert!(load_folder(&dir.path().join("absent"))[0].is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_says_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sql");
+        std::fs::write(&path, b"-- \xc3\xa9\nSELECT '\xe9'").unwrap();
+        assert_eq!(SqlFile::load(&path).unwrap_err().span, Some(Span::at(2, 9)));
+    }
+}
