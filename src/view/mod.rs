@@ -6,7 +6,7 @@ mod diagnose;
 pub mod exact_sum;
 pub mod front_matter;
 pub mod live_view;
-pub mod param;
+mod param;
 pub mod reducer;
 pub mod run;
 pub mod session;
@@ -16,6 +16,8 @@ pub mod source;
 pub mod sql_error;
 pub mod sql_file;
 
+pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
 pub use live_view::{LiveView, Maintenance};
 pub use run::Rows;
-pub use sql_error::SqlError;
+pub use sql_error::{Span, SqlError, SqlReport, SqlWarning};
+pub use sql_file::{Bindings, SqlFile, load_folder, plan, plan_statement, plan_unbound, plan_with};
