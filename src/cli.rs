@@ -49,7 +49,14 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Connection {
     /// Bootstrap servers, HOST:PORT[,HOST:PORT…]
-    #[arg(short, long, env = "TALLGRASS_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOSTS", help_heading = "Kafka")]
+    #[arg(
+        short,
+        long,
+        env = "TALLGRASS_BROKERS",
+        default_value = "127.0.0.1:9092",
+        value_name = "HOSTS",
+        help_heading = "Kafka"
+    )]
     pub brokers: String,
     /// A librdkafka property, such as security.protocol=SASL_SSL (repeatable)
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = parse_property, help_heading = "Kafka")]
@@ -146,7 +153,8 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (lat, lon) = text.split_once(',').ok_or_else(|| format!("'{text}' is no place: use LAT,LON as in 40.4168,-3.7038"))?;
+        let (lat, lon) =
+            text.split_once(',').ok_or_else(|| format!("'{text}' is no place: use LAT,LON as in 40.4168,-3.7038"))?;
         Ok(Self { lat: parse_latitude(lat)?, lon: parse_longitude(lon)? })
     }
 }
@@ -168,7 +176,9 @@ impl FromStr for From {
         if text == "earliest" {
             return Ok(Self::Earliest);
         }
-        let time = text.strip_prefix('@').ok_or_else(|| format!("'{text}': use earliest, or @TIME as in @2026-01-31T09:00:00Z"))?;
+        let time = text
+            .strip_prefix('@')
+            .ok_or_else(|| format!("'{text}': use earliest, or @TIME as in @2026-01-31T09:00:00Z"))?;
         if let Ok(timestamp) = time.parse::<jiff::Timestamp>() {
             return Ok(Self::TimestampMs(timestamp.as_millisecond()));
         }
@@ -458,7 +468,11 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
 
 fn parse_bounded(text: &str, what: &str, limit: f64) -> Result<f64, String> {
     let degrees: f64 = text.trim().parse().map_err(|_| format!("'{text}' is no {what}"))?;
-    if (-limit..=limit).contains(&degrees) { Ok(degrees) } else { Err(format!("{what} {text} is not within -{limit} to {limit}")) }
+    if (-limit..=limit).contains(&degrees) {
+        Ok(degrees)
+    } else {
+        Err(format!("{what} {text} is not within -{limit} to {limit}"))
+    }
 }
 
 fn parse_latitude(text: &str) -> Result<f64, String> {

@@ -32,7 +32,9 @@ impl AsOf {
 
     /// Every (topic, partition, next offset), ordered.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, i64)> {
-        self.topics.iter().flat_map(|(topic, partitions)| partitions.iter().map(move |(partition, next)| (topic, *partition, *next)))
+        self.topics
+            .iter()
+            .flat_map(|(topic, partitions)| partitions.iter().map(move |(partition, next)| (topic, *partition, *next)))
     }
 }
 

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Topics as SQL tables.
+
+pub mod infer;
