@@ -22,6 +22,7 @@ mod deleted_when;
 mod delta;
 mod error;
 mod kafka_ddl;
+pub mod infer;
 mod keyed;
 mod partition_reader;
 mod read_bounds;
