@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Topic → partition → next offset: everything below those offsets is in the result, nothing at or above.
@@ -51,5 +52,96 @@ impl fmt::Display for AsOf {
             }
         }
         Ok(())
+    }
+}
+
+/// What is wrong with the text of an [`AsOf`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is no offset list ({reason}): use TOPIC PARTITION:OFFSET …, as in 'pokemons 0:120 1:98, users 0:7'")]
+pub struct BadAsOf {
+    /// The part that is wrong.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// Reads what [`Display`](fmt::Display) writes.
+impl FromStr for AsOf {
+    type Err = BadAsOf;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = |text: &str, reason| BadAsOf { text: text.to_owned(), reason };
+        let mut as_of = Self::default();
+        if text.trim().is_empty() {
+            return Ok(as_of);
+        }
+        for part in text.split(',') {
+            let mut words = part.split_whitespace();
+            let topic: Arc<str> = Arc::from(words.next().ok_or_else(|| bad(part, "a topic is missing"))?);
+            if topic.contains(':') {
+                return Err(bad(part, "a topic is missing"));
+            }
+            let mut partitions = 0;
+            for word in words {
+                let (partition, next_offset) = word.split_once(':').ok_or_else(|| bad(word, "a colon is missing"))?;
+                let partition: u16 = partition.parse().map_err(|_| bad(word, "no partition number"))?;
+                let next_offset: i64 = next_offset.parse().map_err(|_| bad(word, "no offset"))?;
+                if next_offset < 0 {
+                    return Err(bad(word, "no offset"));
+                }
+                if as_of.next_offset(&topic, i32::from(partition)).is_some() {
+                    return Err(bad(word, "a partition is named twice"));
+                }
+                as_of.set(&topic, i32::from(partition), next_offset);
+                partitions += 1;
+            }
+            if partitions == 0 {
+                return Err(bad(part.trim(), "its partitions are missing"));
+            }
+        }
+        Ok(as_of)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_reads_back() {
+        let (pokemons, users) = (Arc::from("pokemons"), Arc::from("my.users_2-x"));
+        let mut as_of = AsOf::default();
+        assert_eq!(AsOf::from_str(&as_of.to_string()), Ok(as_of.clone()));
+        as_of.set(&pokemons, 0, 120);
+        as_of.set(&pokemons, 11, i64::MAX);
+        as_of.set(&users, 0, 0);
+        as_of.set(&users, 0, 7);
+        assert_eq!(as_of.to_string(), "my.users_2-x 0:7, pokemons 0:120 11:9223372036854775807");
+        assert_eq!(AsOf::from_str(&as_of.to_string()), Ok(as_of));
+    }
+
+    #[test]
+    fn spaces_do_not_matter() {
+        assert_eq!(
+            AsOf::from_str("  users  0:7,pokemons 1:2   0:1 ").unwrap().to_string(),
+            "pokemons 0:1 1:2, users 0:7"
+        );
+    }
+
+    #[test]
+    fn a_wrong_text_names_its_wrong_part() {
+        for (text, part) in [
+            ("users", "users"),
+            ("users 0", "0"),
+            ("users 0:x", "0:x"),
+            ("users 0:-1", "0:-1"),
+            ("users -1:4", "-1:4"),
+            ("users 0:1 0:2", "0:2"),
+            ("0:1", "0:1"),
+            ("users 0:1,", ""),
+        ] {
+            assert_eq!(AsOf::from_str(text).unwrap_err().text, part, "{text}");
+        }
     }
 }

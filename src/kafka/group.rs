@@ -1,0 +1,387 @@
+//! A member of a consumer group: Kafka shares the partitions among the members, and each commits what it has acted on.
+//!
+//! # Contract
+//! At least once: a message is handed over again if its offset was not committed before its partition left. Exactly once
+//! across members that join and leave in an orderly way, if the caller commits all that it has acted on at every
+//! [`GroupEvent::Revoking`]. Such an event comes at the beginning of a `read`, before any message of that call, so that
+//! "acted on" is all that earlier calls handed over.
+//!
+//! Rebalancing is cooperative: members keep what they keep and go on reading it meanwhile. librdkafka leaves the decision
+//! when to let go to the application; we take that literally and do it between two batches instead of in a callback in the
+//! midst of one, which also lets a caller commit with its ordinary means.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::Offset;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::cluster::{REQUEST_TIMEOUT, Watermarks};
+use super::config::KafkaConfig;
+use super::error::{KafkaError, is_transient};
+use super::log::ClientLog;
+use super::message::{Message, Start};
+use super::offsets::AsOf;
+
+/// Where a partition starts for which the group has committed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupStart {
+    /// At the oldest record.
+    Earliest,
+    /// At the end, as it is when this member gets the partition.
+    Latest,
+}
+
+/// What is not a message.
+#[derive(Debug)]
+pub enum GroupEvent<'a> {
+    /// These partitions are ours now, from these offsets on. Committing such an offset pins it: a member of a group that
+    /// started at the end and saw nothing goes on there when it comes again.
+    Assigned(&'a [Start]),
+    /// These partitions leave when this event has been handled: commit now. After a `lost` one a commit is refused, for
+    /// another member may have them already.
+    Revoking {
+        /// Topic and partition.
+        partitions: &'a [(Arc<str>, i32)],
+        /// Whether they are gone already (this member was silent for too long).
+        lost: bool,
+    },
+    /// Trouble that the client works on by itself, or committed offsets that are gone (reading went on at the oldest record).
+    Error(KafkaError),
+}
+
+/// Lives on one thread, may move to another. Dropping it leaves the group at once, without a commit.
+pub struct GroupReader {
+    consumer: BaseConsumer<Context>,
+    group: String,
+    start: GroupStart,
+    names: Vec<Arc<str>>,
+    owned: Mutex<Owned>,
+}
+
+/// The partitions that this member has, with what it knows to be committed.
+type Owned = BTreeMap<(Arc<str>, i32), Option<i64>>;
+
+impl GroupReader {
+    /// Joins in the background: the partitions come as [`GroupEvent::Assigned`] from `read`.
+    pub fn join(config: &KafkaConfig, group: &str, topics: &[Arc<str>], start: GroupStart) -> Result<Self, KafkaError> {
+        let reset = match start {
+            GroupStart::Earliest => "earliest",
+            GroupStart::Latest => "latest",
+        };
+        let consumer: BaseConsumer<Context> = config
+            .for_group(group, reset)?
+            .create_with_context(Context::default())
+            .map_err(|source| KafkaError::client("create a consumer", source))?;
+        let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+        consumer.subscribe(&names).map_err(|source| KafkaError::client(format!("join group '{group}'"), source))?;
+        Ok(Self { consumer, group: group.to_owned(), start, names: topics.to_vec(), owned: Mutex::default() })
+    }
+
+    /// The topics by index, as given to `join`.
+    pub fn topics(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    /// The partitions that this member has now.
+    pub fn partitions(&self) -> Vec<(Arc<str>, i32)> {
+        self.owned().keys().cloned().collect()
+    }
+
+    /// Hands over what is there, at most `max` messages, and returns how many; waits up to `timeout` for the first one.
+    /// Takes `&self` so that `on_event` may call [`commit`](Self::commit).
+    ///
+    /// Call it at least every five minutes (`max.poll.interval.ms`), or the group takes the member for dead.
+    pub fn read(
+        &self,
+        max: usize,
+        timeout: Duration,
+        mut on_message: impl FnMut(Message<'_>),
+        mut on_event: impl FnMut(GroupEvent<'_>),
+    ) -> Result<usize, KafkaError> {
+        let deadline = Instant::now() + timeout;
+        let mut messages = 0;
+        while messages < max.max(1) {
+            if self.consumer.context().is_rebalancing() {
+                // What this call has handed over is not acted on yet.
+                if messages > 0 {
+                    break;
+                }
+                self.rebalance(&mut on_event);
+            }
+            let wait = if messages > 0 { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
+            match self.consumer.poll(wait) {
+                // `None` comes early too, on an internal event.
+                None if messages > 0 && !self.consumer.context().is_rebalancing() => break,
+                None if Instant::now() >= deadline && !self.consumer.context().is_rebalancing() => break,
+                None => {}
+                Some(Ok(message)) => {
+                    let Some(topic) = self.names.iter().position(|name| &**name == message.topic()) else { continue };
+                    messages += 1;
+                    on_message(Message {
+                        topic,
+                        partition: message.partition(),
+                        offset: message.offset(),
+                        timestamp_ms: message.timestamp().to_millis().filter(|timestamp| *timestamp >= 0),
+                        key: message.key(),
+                        value: message.payload(),
+                    });
+                }
+                Some(Err(source)) => {
+                    let error = broker_error(&source);
+                    if error.is_transient() {
+                        on_event(GroupEvent::Error(error));
+                    } else {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(messages)
+    }
+
+    /// Commits next offsets and waits for the answer. Partitions that this member does not have, and offsets that it has
+    /// committed already, are left out, so that a caller can always pass all that it knows.
+    pub fn commit(&self, next_offsets: &AsOf) -> Result<(), KafkaError> {
+        let failed = |source| KafkaError::Commit { group: self.group.clone(), source };
+        let mut list = TopicPartitionList::new();
+        let mut committed = Vec::new();
+        for (topic, partition, next_offset) in next_offsets.iter() {
+            let key = (Arc::clone(topic), partition);
+            if self.owned().get(&key).is_some_and(|last| *last != Some(next_offset)) {
+                list.add_partition_offset(topic, partition, Offset::Offset(next_offset)).map_err(failed)?;
+                committed.push((key, next_offset));
+            }
+        }
+        if committed.is_empty() {
+            return Ok(());
+        }
+        self.consumer.commit(&list, CommitMode::Sync).map_err(failed)?;
+        let mut owned = self.owned();
+        for (key, next_offset) in committed {
+            owned.insert(key, Some(next_offset));
+        }
+        Ok(())
+    }
+
+    /// Does what the group asked for since the last call.
+    fn rebalance(&self, on_event: &mut impl FnMut(GroupEvent<'_>)) {
+        while let Some(Pending { assign, partitions }) = self.consumer.context().next_rebalance() {
+            if assign {
+                let starts = self.starts(&partitions, on_event);
+                self.owned().extend(
+                    starts.iter().map(|(start, committed)| ((Arc::clone(&start.topic), start.partition), *committed)),
+                );
+                let starts: Vec<Start> = starts.into_iter().map(|(start, _)| start).collect();
+                self.apply(true, &partitions, &starts);
+                on_event(GroupEvent::Assigned(&starts));
+            } else {
+                let leaving: Vec<(Arc<str>, i32)> =
+                    partitions.iter().map(|(topic, partition)| (self.name(topic), *partition)).collect();
+                if !leaving.is_empty() {
+                    on_event(GroupEvent::Revoking { partitions: &leaving, lost: self.consumer.assignment_lost() });
+                }
+                let leaving: HashSet<_> = leaving.into_iter().collect();
+                self.owned().retain(|key, _| !leaving.contains(key));
+                self.apply(false, &partitions, &[]);
+            }
+        }
+    }
+
+    /// Where each new partition starts, with its committed offset: at that offset, or where [`GroupStart`] says.
+    ///
+    /// librdkafka could look it up itself, but would tell nobody where it starts, and would take an offset that is gone for
+    /// none. A partition whose offsets cannot be had right now is left out: librdkafka then does look them up.
+    fn starts(
+        &self,
+        partitions: &[(String, i32)],
+        on_event: &mut impl FnMut(GroupEvent<'_>),
+    ) -> Vec<(Start, Option<i64>)> {
+        if partitions.is_empty() {
+            return Vec::new();
+        }
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            list.add_partition(topic, *partition);
+        }
+        let committed = match self.consumer.committed_offsets(list, REQUEST_TIMEOUT) {
+            Ok(committed) => committed,
+            Err(source) => {
+                on_event(GroupEvent::Error(KafkaError::client("look up committed offsets", source)));
+                return Vec::new();
+            }
+        };
+        let mut starts = Vec::new();
+        for (topic, partition) in partitions {
+            let element = committed.find_partition(topic, *partition);
+            let committed = element.and_then(|element| match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            });
+            match self.consumer.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT) {
+                Ok((low, high)) => {
+                    let (next_offset, gone) = place(committed, Watermarks { low, high }, self.start);
+                    if let Some(next_offset) = gone {
+                        let topic = topic.clone();
+                        let error = KafkaError::HistoryGone { topic, partition: *partition, next_offset, low, high };
+                        on_event(GroupEvent::Error(error));
+                    }
+                    let start = Start { topic: self.name(topic), partition: *partition, next_offset };
+                    starts.push((start, committed.filter(|offset| *offset == next_offset)));
+                }
+                Err(source) => {
+                    on_event(GroupEvent::Error(KafkaError::client(format!("look up the ends of '{topic}'"), source)));
+                }
+            }
+        }
+        starts
+    }
+
+    /// Tells librdkafka that the partitions come or go.
+    fn apply(&self, assign: bool, partitions: &[(String, i32)], starts: &[Start]) {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            let start = starts.iter().find(|start| *start.topic == **topic && start.partition == *partition);
+            let offset = start.map_or(Offset::Stored, |start| Offset::Offset(start.next_offset));
+            if let Err(error) = list.add_partition_offset(topic, *partition, offset) {
+                tracing::warn!(group = %self.group, topic, partition, %error, "an assigned partition is left out");
+            }
+        }
+        if let Err(error) = apply(&self.consumer, assign, &list) {
+            tracing::warn!(group = %self.group, %error, "a rebalance failed");
+        }
+    }
+
+    fn name(&self, topic: &str) -> Arc<str> {
+        self.names.iter().find(|name| &***name == topic).cloned().unwrap_or_else(|| Arc::from(topic))
+    }
+
+    fn owned(&self) -> MutexGuard<'_, Owned> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for GroupReader {
+    fn drop(&mut self) {
+        let context = self.consumer.context();
+        context.closing.store(true, Ordering::Relaxed);
+        // The group waits for an answer to what it asked; closing would wait for it for ever.
+        while let Some(Pending { assign, .. }) = context.next_rebalance() {
+            self.apply(assign, &[], &[]);
+        }
+        // Dropping the consumer revokes what is left (see `Context::rebalance`) and leaves the group.
+    }
+}
+
+/// Where to start, and the committed offset that is gone if it is.
+fn place(committed: Option<i64>, marks: Watermarks, start: GroupStart) -> (i64, Option<i64>) {
+    match committed {
+        Some(offset) if (marks.low..=marks.high).contains(&offset) => (offset, None),
+        // Retention took it, or the topic was made anew: what is left is unread.
+        Some(offset) => (marks.low, Some(offset)),
+        None if start == GroupStart::Latest => (marks.high, None),
+        None => (marks.low, None),
+    }
+}
+
+fn broker_error(source: &ClientError) -> KafkaError {
+    let transient = !matches!(source, ClientError::MessageConsumptionFatal(_))
+        && source.rdkafka_error_code().is_some_and(is_transient);
+    let reason = source.rdkafka_error_code().map_or_else(|| source.to_string(), |code| code.to_string());
+    KafkaError::Broker { reason, fatal: !transient }
+}
+
+fn apply(consumer: &BaseConsumer<Context>, assign: bool, list: &TopicPartitionList) -> Result<(), ClientError> {
+    match (consumer.rebalance_protocol(), assign) {
+        (RebalanceProtocol::Cooperative, true) => consumer.incremental_assign(list),
+        (RebalanceProtocol::Cooperative, false) => consumer.incremental_unassign(list),
+        (_, true) => consumer.assign(list),
+        (_, false) => consumer.unassign(),
+    }
+}
+
+/// What the group asked for and has not got yet.
+struct Pending {
+    assign: bool,
+    partitions: Vec<(String, i32)>,
+}
+
+/// Notes rebalances instead of doing them.
+struct Context {
+    log: ClientLog,
+    pending: Mutex<Vec<Pending>>,
+    closing: AtomicBool,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self { log: ClientLog::new("group"), pending: Mutex::default(), closing: AtomicBool::new(false) }
+    }
+}
+
+impl Context {
+    fn is_rebalancing(&self) -> bool {
+        !self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn next_rebalance(&self) -> Option<Pending> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.is_empty() { None } else { Some(pending.remove(0)) }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.log.line(level, facility, line);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        self.log.problem(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assign = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Relaxed) {
+            let nothing = TopicPartitionList::new();
+            if let Err(error) = apply(consumer, assign, if assign { &nothing } else { list }) {
+                tracing::debug!(%error, "a rebalance failed while leaving the group");
+            }
+            return;
+        }
+        let elements = list.elements();
+        let partitions = elements.iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(Pending { assign, partitions });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_starts_at_its_commit_or_where_the_role_says() {
+        let marks = Watermarks { low: 10, high: 20 };
+        assert_eq!(place(Some(15), marks, GroupStart::Latest), (15, None));
+        assert_eq!(place(Some(20), marks, GroupStart::Earliest), (20, None));
+        assert_eq!(place(None, marks, GroupStart::Earliest), (10, None));
+        assert_eq!(place(None, marks, GroupStart::Latest), (20, None));
+    }
+
+    #[test]
+    fn a_commit_that_is_gone_goes_on_at_the_oldest_record_and_says_so() {
+        let marks = Watermarks { low: 10, high: 20 };
+        assert_eq!(place(Some(3), marks, GroupStart::Latest), (10, Some(3)));
+        assert_eq!(place(Some(21), marks, GroupStart::Earliest), (10, Some(21)));
+    }
+}
