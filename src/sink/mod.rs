@@ -15,7 +15,10 @@
 
 pub mod cells;
 pub mod chart;
+pub mod files;
 pub mod sanitize;
+pub mod table;
+pub mod text;
 
 use std::fmt;
 use std::io;
