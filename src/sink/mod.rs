@@ -16,6 +16,7 @@
 pub mod cells;
 pub mod chart;
 pub mod files;
+pub mod progress;
 pub mod sanitize;
 pub mod table;
 pub mod text;
