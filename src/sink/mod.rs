@@ -19,6 +19,7 @@ pub mod files;
 pub mod progress;
 pub mod sanitize;
 pub mod table;
+pub mod terminal;
 pub mod text;
 
 use std::fmt;
