@@ -45,9 +45,16 @@ fn push_escape(out: &mut String, c: char) {
         '\n' => out.push_str("\\n"),
         '\r' => out.push_str("\\r"),
         '\t' => out.push_str("\\t"),
-        c if (c as u32) < 0x100 => out.push_str(&format!("\\x{:02x}", c as u32)),
-        c => out.push_str(&format!("\\u{{{:x}}}", c as u32)),
+        c if (c as u32) < 0x100 => {
+            out.push_str("\\x");
+            push_hex(out, c, 2);
+        }
+        c => out.extend(c.escape_unicode()),
     }
+}
+
+fn push_hex(out: &mut String, c: char, digits: u32) {
+    out.extend((0..digits).rev().filter_map(|digit| char::from_digit(c as u32 >> (4 * digit) & 0xf, 16)));
 }
 
 /// Encoded JSON with unsafe characters as `\uXXXX`: the same document, but harmless when `cat`ted to a terminal.
@@ -61,7 +68,8 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     safe.push_str(&json[..first]);
     for c in json[first..].chars() {
         if unsafe_here(c) {
-            safe.push_str(&format!("\\u{:04x}", c as u32)); // all of them are in the basic plane
+            safe.push_str("\\u");
+            push_hex(&mut safe, c, 4); // all of them are in the basic plane
         } else {
             safe.push(c);
         }

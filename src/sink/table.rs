@@ -14,22 +14,19 @@ use super::sanitize::sanitize;
 /// A rule under the header and nothing else: alignment separates columns better than lines do.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// The rows as aligned columns with a header, at most `limit` of them; ends with a line feed.
-pub fn aligned(schema: &Schema, batches: &[RecordBatch], limit: usize) -> Result<String, ArrowError> {
+/// The rows as aligned columns with a header; ends with a line feed.
+pub fn aligned(schema: &Schema, batches: &[RecordBatch]) -> Result<String, ArrowError> {
     if schema.fields().is_empty() {
         return Ok("(no columns)\n".to_owned());
     }
     let mut table = Table::new();
     table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
     table.set_header(schema.fields().iter().map(|field| Cell::new(sanitize(field.name()))));
-    let total: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let mut left = limit;
     for batch in batches {
         let columns = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>()?;
-        for row in 0..batch.num_rows().min(left) {
+        for row in 0..batch.num_rows() {
             table.add_row(columns.iter().map(|cells| Cell::new_owned(shown(cells.get(row)))));
         }
-        left = left.saturating_sub(batch.num_rows());
     }
     let last = schema.fields().len() - 1;
     for (index, field) in schema.fields().iter().enumerate() {
@@ -43,10 +40,8 @@ pub fn aligned(schema: &Schema, batches: &[RecordBatch], limit: usize) -> Result
     }
     let mut text = table.trim_fmt();
     text.push('\n');
-    match total {
-        0 => text.push_str("(no rows)\n"),
-        total if total > limit => text.push_str(&format!("showing {limit} of {total} rows\n")),
-        _ => {}
+    if batches.iter().all(|batch| batch.num_rows() == 0) {
+        text.push_str("(no rows)\n");
     }
     Ok(text)
 }

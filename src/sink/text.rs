@@ -172,8 +172,8 @@ impl<'a> ViewsWriter<'a> {
         let Some(view) = self.current.take() else { return Ok(()) };
         match self.format {
             Format::Table => {
-                let text = table::aligned(&view.schema, &view.waiting, usize::MAX)
-                    .map_err(|source| view.error(self.format, source))?;
+                let text =
+                    table::aligned(&view.schema, &view.waiting).map_err(|source| view.error(self.format, source))?;
                 self.out.write_all(text.as_bytes())?;
             }
             Format::Json => self.out.write_all(if view.rows == 0 { b"]" } else { b"\n]" })?,

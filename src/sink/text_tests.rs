@@ -108,16 +108,16 @@ fn no_rows_are_fine_in_every_format() {
 
 #[test]
 fn several_views_have_headings_and_json_is_one_object() {
-    let mut all = String::new();
+    let mut all = Vec::new();
     for format in [Format::Table, Format::Json, Format::Csv, Format::Markdown] {
         let mut out = Vec::new();
         let mut writer = ViewsWriter::new(&mut out, format).with_headings(true);
         writer.view("first", &small(0).schema(), &[small(2), small(0), small(1)]).unwrap();
         writer.view("second\"\x1b", &small(0).schema(), &[]).unwrap();
         writer.finish().unwrap();
-        all += &format!("{format}:\n{}\n", String::from_utf8(out).unwrap());
+        all.push(format!("{format}:\n{}\n", String::from_utf8(out).unwrap()));
     }
-    assert_snapshot!(all);
+    assert_snapshot!(all.concat());
     let mut none = Vec::new();
     ViewsWriter::new(&mut none, Format::Json).finish().unwrap();
     assert_eq!(none, b"{}\n");

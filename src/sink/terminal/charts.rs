@@ -46,7 +46,7 @@ pub fn number(tile: &Tile, look: &Look, area: Rect, buf: &mut Buffer) -> Option<
 /// The last samples beside a number: a sparkline, and above it by how much the number changed meanwhile.
 fn draw_course(samples: &[f64], palette: Palette, area: Rect, buf: &mut Buffer) {
     let (Some(newest), 10..) = (samples.last(), area.width) else { return };
-    if samples.iter().all(|sample| sample == newest) {
+    if samples.iter().all(|sample| sample.total_cmp(newest).is_eq()) {
         return; // a flat line says nothing
     }
     let spark = sparkline(samples, usize::from(area.width.min(60)));
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(scale((3.0, 97.0), true), ((0.0, 100.0), 50.0));
         assert_eq!(scale((90.0, 97.0), true), ((90.0, 98.0), 2.0));
         assert_eq!(scale((-3.0, 4.0), true), ((-4.0, 4.0), 2.0));
-        assert_eq!([round_up(0.7), round_up(1.0), round_up(13.0)], [1.0, 1.0, 20.0]);
+        assert_eq!([0.7, 1.0, 13.0].map(|value| round_up(value).to_string()), ["1", "1", "20"]);
     }
 
     #[test]

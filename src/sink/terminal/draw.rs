@@ -12,6 +12,8 @@ use crate::sink::sanitize::sanitize;
 
 /// Lines of a note that are shown at most; a longer one is cut.
 const MAX_NOTE_LINES: usize = 6;
+/// Lines of a number's note: more would make its whole row too high.
+const MAX_NUMBER_NOTE_LINES: usize = 2;
 /// Columns of a number's tile at least: six big digits.
 const NUMBER_WIDTH: u16 = 18;
 
@@ -109,7 +111,7 @@ fn draw_log(pane: &LogPane, look: &Look, area: Rect, buf: &mut Buffer) {
     let room = usize::from(area.height - 1);
     let newest = pane.lines.iter().skip(pane.lines.len().saturating_sub(room));
     for (y, line) in (area.y + 1..).zip(newest) {
-        buf.set_string(area.x, y, fit(&sanitize(line), width), look.palette.quiet());
+        buf.set_string(area.x, y, fit(&sanitize(line), width), look.palette.text());
     }
 }
 
@@ -167,8 +169,7 @@ fn draw_tile(tile: &Tile, look: &Look, area: Rect, buf: &mut Buffer) {
     }
     let palette = look.palette;
     let width = usize::from(area.width);
-    let title = if tile.title.is_empty() { &tile.name } else { &tile.title };
-    buf.set_string(area.x, area.y, fit(&sanitize(title), width), palette.title());
+    buf.set_string(area.x, area.y, fit(&sanitize(tile.heading()), width), palette.title());
     let mut body = Rect { y: area.y + 1, height: area.height - 1, ..area };
     let notes = note_lines(tile);
     // Big numbers of one row stand at one height, so a number's note goes below it.
@@ -187,10 +188,13 @@ fn draw_tile(tile: &Tile, look: &Look, area: Rect, buf: &mut Buffer) {
         return;
     }
     if note_below {
-        let note = wrapped_note(tile, width);
-        let notes: Vec<&str> = note.iter().map(String::as_str).collect();
         let picture = Rect { height: body.height.min(big::HEIGHT), ..body };
-        draw_note(&notes, look, Rect { y: picture.bottom(), height: body.height - picture.height, ..body }, buf);
+        draw_note(
+            &wrapped_note(tile, width),
+            look,
+            Rect { y: picture.bottom(), height: body.height - picture.height, ..body },
+            buf,
+        );
         body = picture;
     }
     let shown = draw_body(tile, look, body, buf);
@@ -201,7 +205,7 @@ fn draw_tile(tile: &Tile, look: &Look, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The note's words on as many lines as they need at this width.
+/// The note's words on few lines of this width.
 fn wrapped_note(tile: &Tile, room: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in note_lines(tile).into_iter().flat_map(str::split_whitespace) {
@@ -213,13 +217,15 @@ fn wrapped_note(tile: &Tile, room: usize) -> Vec<String> {
             _ => lines.push(word.to_owned()),
         }
     }
-    lines.truncate(MAX_NOTE_LINES);
+    // What is too long ends in the last line, cut.
+    let rest = lines.split_off(lines.len().min(MAX_NUMBER_NOTE_LINES - 1)).join(" ");
+    lines.extend(Some(rest).filter(|rest| !rest.is_empty()));
     lines
 }
 
-fn draw_note(lines: &[&str], look: &Look, area: Rect, buf: &mut Buffer) {
+fn draw_note<T: AsRef<str>>(lines: &[T], look: &Look, area: Rect, buf: &mut Buffer) {
     for (y, line) in (area.y..area.bottom()).zip(lines) {
-        buf.set_string(area.x, y, fit(&sanitize(line), usize::from(area.width)), look.palette.warning());
+        buf.set_string(area.x, y, fit(&sanitize(line.as_ref()), usize::from(area.width)), look.palette.warning());
     }
 }
 

@@ -62,7 +62,7 @@ fn spawns(count: usize) -> Tile {
             ("name", texts((0..count).map(|row| if row == 3 { "\x1b[2JMissingNo\u{202e}" } else { "Pidgey" }))),
             ("lat", doubles((0..count).map(|row| city(row).0 + off(row)))),
             ("lon", doubles((0..count).map(|row| city(row).1 + off(row + 99_999)))),
-            ("legendary", Arc::new(BooleanArray::from_iter((0..count).map(|row| Some(row % 97 == 5))))),
+            ("legendary", Arc::new((0..count).map(|row| Some(row % 97 == 5)).collect::<BooleanArray>())),
             ("_timestamp", times((0..count).map(|row| NOON + row as i64 * 20))),
         ],
     );

@@ -65,7 +65,7 @@ pub fn place(items: &[Item], scroll: usize, area: Rect) -> Placed {
 }
 
 /// Columns that the item takes on a screen this wide.
-fn columns(item: &Item, width: u16) -> u32 {
+fn columns(item: Item, width: u16) -> u32 {
     let needed = (u32::from(item.min_width) * COLUMNS).div_ceil(u32::from(width.max(1)));
     u32::from(item.columns.max(1)).max(needed).min(COLUMNS)
 }
@@ -74,7 +74,7 @@ fn columns(item: &Item, width: u16) -> u32 {
 fn pack(items: &[Item], width: u16) -> Vec<std::ops::Range<usize>> {
     let (mut rows, mut start, mut taken) = (Vec::new(), 0, 0);
     for (index, item) in items.iter().enumerate() {
-        let columns = columns(item, width);
+        let columns = columns(*item, width);
         if taken + columns > COLUMNS && taken > 0 {
             rows.push(start..index);
             (start, taken) = (index, 0);
@@ -111,12 +111,12 @@ fn stretch(heights: &mut [u16], full: &[u16], spare: u16) {
 
 /// Shares a row's cells by the tiles' columns; a row that is not full is widened to the edge.
 fn place_row(items: &[Item], row: std::ops::Range<usize>, area: Rect) -> Vec<(usize, Rect)> {
-    let total: u32 = row.clone().map(|index| columns(&items[index], area.width)).sum();
+    let total: u32 = row.clone().map(|index| columns(items[index], area.width)).sum();
     let edge = |columns: u32| (u32::from(area.width) * columns / total.max(1)) as u16;
     let (mut taken, last) = (0, row.end - 1);
     row.map(|index| {
         let from = edge(taken);
-        taken += columns(&items[index], area.width);
+        taken += columns(items[index], area.width);
         let gutter = if index == last { 0 } else { GUTTER };
         let width = (edge(taken) - from).saturating_sub(gutter);
         (index, Rect { x: area.x + from, width, ..area })

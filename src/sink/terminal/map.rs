@@ -130,7 +130,9 @@ fn split(marks: &[Mark]) -> Vec<Vec<Mark>> {
     };
     let mut group_of = [None; COARSE * COARSE];
     let mut taken = [false; COARSE * COARSE];
-    marks.iter().for_each(|mark| taken[cell(mark)] = true);
+    for mark in marks {
+        taken[cell(mark)] = true;
+    }
     let mut groups = 0;
     for start in 0..COARSE * COARSE {
         if !taken[start] || group_of[start].is_some() {
@@ -188,7 +190,7 @@ impl Plane {
         let ((south, north), (west, east)) = (fold(|mark| mark.lat), fold(|mark| mark.lon));
         // At a pole all longitudes are one place; a little width keeps them apart on screen.
         let narrowing = f64::midpoint(south, north).to_radians().cos().max(0.02);
-        (!marks.is_empty()).then(|| Self { narrowing, west: west * narrowing, east: east * narrowing, south, north })
+        (!marks.is_empty()).then_some(Self { narrowing, west: west * narrowing, east: east * narrowing, south, north })
     }
 
     fn x(&self, mark: &Mark) -> f64 {

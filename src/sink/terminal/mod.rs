@@ -36,6 +36,7 @@ pub use self::course::Courses;
 pub use self::draw::{Drawn, render};
 pub use self::palette::Palette;
 pub use self::plain::draw_plain;
+pub use self::rows::show_moment;
 pub use self::screen::{Key, Screen};
 pub use self::tail::LogTail;
 pub use super::chart::ChartKind;
@@ -120,6 +121,11 @@ pub struct Look {
 }
 
 impl Tile {
+    /// What stands above it: the title, or the name where there is none.
+    pub fn heading(&self) -> &str {
+        if self.title.is_empty() { &self.name } else { &self.title }
+    }
+
     /// How many rows the result has, shown or not.
     pub fn total_rows(&self) -> usize {
         self.rows.iter().map(RecordBatch::num_rows).sum()

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::rows;
 use super::strip::show_duration;
-use super::{ChartKind, Frame, Tile};
+use super::{ChartKind, Frame, Strip, Tile};
 use crate::sink::cells::{Cells, group_digits, show_double};
 use crate::sink::chart::Axes;
 use crate::sink::sanitize::sanitize;
@@ -17,50 +17,55 @@ const MAX_LOG_LINES: usize = 3;
 /// Writes the frame as one block that ends with a blank line.
 pub fn draw_plain(out: &mut dyn Write, frame: &Frame) -> io::Result<()> {
     // One write, so that lines of other writers cannot stand in the middle of a block.
-    let mut block = String::new();
-    let strip = &frame.strip;
-    let count = |count: u64| group_digits(&count.to_string());
-    block.push_str(&format!(
-        "── {} · {} events/s · {} events · lag {}",
-        sanitize(&strip.name),
-        show_double(strip.events_per_s.round(), 0),
-        count(strip.events),
-        count(strip.lag)
-    ));
-    if strip.bad_records > 0 {
-        block.push_str(&format!(" · {} bad records", count(strip.bad_records)));
-    }
-    if let Some(share) = strip.catching_up {
-        block.push_str(&format!(" · catching up {:.0}%", (share * 100.0).floor()));
-    }
-    if !strip.as_of.is_empty() {
-        block.push_str(&format!(" · as of {}", sanitize(&strip.as_of)));
-    }
-    block.push_str(&format!(" · {} ──\n", show_duration(strip.elapsed)));
+    let mut block = Vec::new();
+    write_strip(&mut block, &frame.strip)?;
     for tile in &frame.tiles {
-        block.push_str(&tile_text(tile));
+        write_tile(&mut block, tile)?;
     }
     for pane in &frame.logs {
-        block.push_str(&format!("\n{}\n", sanitize(&pane.title)));
+        writeln!(block, "\n{}", sanitize(&pane.title))?;
         for line in pane.lines.iter().skip(pane.lines.len().saturating_sub(MAX_LOG_LINES)) {
-            block.push_str(&format!("  {}\n", sanitize(line)));
+            writeln!(block, "  {}", sanitize(line))?;
         }
     }
-    block.push('\n');
-    out.write_all(block.as_bytes())?;
+    writeln!(block)?;
+    out.write_all(&block)?;
     out.flush()
 }
 
-fn tile_text(tile: &Tile) -> String {
-    let title = sanitize(if tile.title.is_empty() { &tile.name } else { &tile.title }).into_owned();
-    let note = tile.note.iter().flat_map(|note| note.lines()).enumerate();
-    let note: String =
-        note.map(|(at, line)| format!("  {} {}\n", if at == 0 { "!" } else { " " }, sanitize(line))).collect();
-    if let Some(number) = number_text(tile) {
-        return format!("\n{title}: {number}\n{note}");
+fn write_strip(block: &mut Vec<u8>, strip: &Strip) -> io::Result<()> {
+    let count = |count: u64| group_digits(&count.to_string());
+    let rate = show_double(strip.events_per_s.round(), 0);
+    write!(block, "── {} · {rate} events/s · {} events", sanitize(&strip.name), count(strip.events))?;
+    write!(block, " · lag {}", count(strip.lag))?;
+    if strip.bad_records > 0 {
+        write!(block, " · {} bad records", count(strip.bad_records))?;
     }
-    let rows: String = rows::lines(tile, MAX_ROWS).iter().map(|line| format!("  {line}\n")).collect();
-    format!("\n{title}\n{note}{rows}")
+    if let Some(share) = strip.catching_up {
+        write!(block, " · catching up {:.0}%", (share * 100.0).floor())?;
+    }
+    if !strip.as_of.is_empty() {
+        write!(block, " · as of {}", sanitize(&strip.as_of))?;
+    }
+    writeln!(block, " · {} ──", show_duration(strip.elapsed))
+}
+
+fn write_tile(block: &mut Vec<u8>, tile: &Tile) -> io::Result<()> {
+    let heading = sanitize(tile.heading());
+    let number = number_text(tile);
+    match &number {
+        Some(number) => writeln!(block, "\n{heading}: {number}")?,
+        None => writeln!(block, "\n{heading}")?,
+    }
+    for (at, line) in tile.note.iter().flat_map(|note| note.lines()).enumerate() {
+        writeln!(block, "  {} {}", if at == 0 { "!" } else { " " }, sanitize(line))?;
+    }
+    if number.is_none() {
+        for line in rows::lines(tile, MAX_ROWS) {
+            writeln!(block, "  {line}")?;
+        }
+    }
+    Ok(())
 }
 
 /// The value of a number tile, all digits, grouped.

@@ -1,13 +1,18 @@
 //! The terminal itself: taken over, redrawn in place, and given back whatever happens.
 
 use std::io::{self, IsTerminal, Stdout, stdout};
+use std::panic;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
+use ratatui::crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, enable_raw_mode,
+};
 
 use super::{Drawn, Frame, Look, Palette, render};
 
@@ -27,6 +32,10 @@ pub enum Key {
     Pause,
 }
 
+/// Whether the terminal is ours just now. There is one terminal, hence one flag: whoever gives it back first (the owner,
+/// or any thread's panic) does so alone, because leaving the alternate screen twice moves the cursor back over the message.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// The terminal, from [`Screen::open`] until it is dropped.
 ///
 /// It is restored on drop, hence also when an error unwinds the caller, and before a panic's message is printed.
@@ -43,13 +52,19 @@ impl Screen {
         if !stdout().is_terminal() {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "stdout is no terminal"));
         }
-        let terminal = ratatui::try_init().inspect_err(|_| restore())?;
+        restore_on_panic();
+        TAKEN.store(true, Ordering::SeqCst);
+        let terminal = take().inspect_err(|_| restore())?;
         let look = Look { palette: Palette::from_env(), ..Look::default() };
         Ok(Self { terminal, look, drawn: Drawn::default(), sampled: None })
     }
 
-    /// Draws the frame; only cells that changed are sent.
+    /// Draws the frame; only cells that changed are sent. Fails once a panic elsewhere in the process gave the terminal
+    /// back.
     pub fn draw(&mut self, frame: &Frame) -> io::Result<()> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the terminal was given back because a part of this program panicked"));
+        }
         if self.sampled.is_none_or(|at| at.elapsed() >= SAMPLE) {
             self.look.courses.sample(frame);
             self.sampled = Some(Instant::now());
@@ -106,8 +121,29 @@ impl Drop for Screen {
     }
 }
 
+fn take() -> io::Result<Terminal<CrosstermBackend<Stdout>>> {
+    enable_raw_mode()?;
+    execute!(stdout(), EnterAlternateScreen)?;
+    Terminal::new(CrosstermBackend::new(stdout()))
+}
+
 fn restore() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     if let Err(error) = ratatui::try_restore() {
         tracing::warn!(%error, "cannot restore the terminal: try the command `reset`");
     }
+}
+
+/// A panic's message belongs on the ordinary screen, where it stays.
+fn restore_on_panic() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            restore();
+            before(info);
+        }));
+    });
 }

@@ -82,7 +82,7 @@ mod tests {
         for number in 0..1000 {
             tail.push(number.to_string());
         }
-        tail.write_all(&[b'x'; 100_000]).unwrap();
+        tail.write_all(&vec![b'x'; 100_000]).unwrap();
         tail.write_all(b"\n").unwrap();
         assert_eq!(tail.lines().len(), MAX_LINES);
         assert_eq!(tail.lines().back().unwrap().len(), MAX_LINE_BYTES);
