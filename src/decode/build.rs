@@ -282,6 +282,9 @@ mod tests {
         let array = array.as_string_view();
         assert!(array.iter().map(Option::unwrap_or_default).eq(kept.iter().map(String::as_str)));
         assert!(array.to_data().validate_full().is_ok());
+        let blocks: usize = array.data_buffers().iter().map(Buffer::len).sum();
+        let long: usize = kept.iter().map(String::len).filter(|&len| len > INLINE_BYTES).sum();
+        assert_eq!(blocks, long, "nothing of what was cut is left");
     }
 
     #[test]
