@@ -1,1 +1,4 @@
 //! What a user would notice, in one test binary (each would link all of DataFusion).
+
+mod kafka;
+mod support;
