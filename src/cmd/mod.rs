@@ -1,16 +1,124 @@
-//! One file per role: the command's run, from its arguments to its exit code.
+//! One file per command; here is what they share: the runtime, Ctrl-C and exit codes.
 
+use std::io;
+use std::process::ExitCode;
+
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Cli, Command};
+use crate::kafka::KafkaError;
+use crate::relation::CatalogError;
+use crate::view::SqlError;
+
+pub mod check;
+pub mod control_panel;
+pub mod dashboard;
+pub mod demo;
 pub mod generate;
+pub mod init;
+pub mod log;
+pub mod login_checker;
 pub mod pokemon_gen;
+pub mod query;
+pub mod replay;
 pub mod user_gen;
 
-/// How a command ended, if not by an error.
+/// How a command ended that met no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It did what it was asked.
+    /// It did all there was to do.
     Done,
-    /// It ran, and the answer is no.
+    /// It did, and what it found is a failure: live and replay differ, a topic has no readable record.
     Failed,
-    /// The user ended it.
+    /// Somebody stopped it, and it ended cleanly.
     Interrupted,
+    /// It found SQL that cannot be planned, and has said where.
+    SqlError,
+}
+
+const FAILED: u8 = 1;
+const SQL_ERROR: u8 = 3;
+const UNREACHABLE: u8 = 4;
+const INTERRUPTED: u8 = 130;
+
+/// Runs the command and turns its outcome into the process's exit code; errors go to stderr.
+pub fn main(cli: Cli) -> ExitCode {
+    log::init();
+    match run(cli) {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Failed) => ExitCode::from(FAILED),
+        Ok(Exit::SqlError) => ExitCode::from(SQL_ERROR),
+        Ok(Exit::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => match code(&error) {
+            // Whoever read our output has enough of it.
+            None => ExitCode::SUCCESS,
+            Some(code) => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(code)
+            }
+        },
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let runtime = Runtime::new()?;
+    let stop = CancellationToken::new();
+    runtime.spawn(stop_on_signal(stop.clone()));
+    let exit = match cli.command {
+        Command::PokemonGen(args) => pokemon_gen::run(args, stop),
+        Command::UserGen(args) => user_gen::run(args, stop),
+        Command::Init(args) => init::run(args),
+        Command::Demo(args) => runtime.block_on(demo::run(args, stop)),
+        Command::Dashboard(args) => runtime.block_on(dashboard::run(args, stop)),
+        Command::LoginChecker(args) => runtime.block_on(login_checker::run(args, stop)),
+        Command::ControlPanel(args) => runtime.block_on(control_panel::run(args, stop)),
+        Command::Replay(args) => runtime.block_on(replay::run(args, stop)),
+        Command::Query(args) => runtime.block_on(query::run(args, stop)),
+        Command::Check(args) => runtime.block_on(check::run(args)),
+    };
+    // A thread of librdkafka may still wait for a broker that is gone: the process need not.
+    runtime.shutdown_background();
+    exit
+}
+
+/// The first signal asks for a clean end, the second takes none.
+async fn stop_on_signal(stop: CancellationToken) {
+    if interrupted().await.is_ok() {
+        stop.cancel();
+        if interrupted().await.is_ok() {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn interrupted() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// The exit code of an error; none for a reader of our stdout that went away.
+fn code(error: &anyhow::Error) -> Option<u8> {
+    for cause in error.chain() {
+        if cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
+            return None;
+        }
+        if let Some(KafkaError::Unreachable { .. }) = cause.downcast_ref() {
+            return Some(UNREACHABLE);
+        }
+        if cause.is::<SqlError>() || cause.is::<CatalogError>() {
+            return Some(SQL_ERROR);
+        }
+    }
+    Some(FAILED)
 }

@@ -1,1 +1,25 @@
-//! Placeholder.
+//! A view: one SQL file, planned once, kept up to date by what is new.
+
+pub mod clock;
+pub mod cut;
+mod diagnose;
+pub mod exact_sum;
+pub mod front_matter;
+pub mod live_view;
+mod param;
+pub mod reducer;
+pub mod run;
+pub mod session;
+#[cfg(test)]
+mod shipped_tests;
+pub mod source;
+pub mod sql_error;
+pub mod sql_file;
+pub mod workspace;
+
+pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
+pub use live_view::{LiveView, Maintenance};
+pub use run::Rows;
+pub use sql_error::{Span, SqlError, SqlReport, SqlWarning};
+pub use sql_file::{Bindings, SqlFile, load_folder, plan, plan_statement, plan_unbound, plan_with};
+pub use workspace::{LoadedFile, Workspace, WorkspaceError};

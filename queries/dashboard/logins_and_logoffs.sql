@@ -1,0 +1,11 @@
+-- @title: Logins and logoffs
+-- @chart: bar  @x: event  @y: events
+-- @order: 60  @width: 6
+-- A tombstone is a logoff too: a row of `user_events` whose columns are null. Only _key says whose.
+SELECT
+  coalesce(action, 'logoff') AS event,
+  count(*) AS events,
+  count(DISTINCT _key) AS users
+FROM user_events
+GROUP BY event
+ORDER BY event

@@ -1,0 +1,13 @@
+-- @title: Spawns per minute
+-- @chart: line  @x: minute  @y: spawns
+-- @order: 50  @width: 12
+-- The last hour that has events, not the last hour of the clock: so a replay of tomorrow shows the same.
+SELECT minute, spawns
+FROM (
+  SELECT date_bin(INTERVAL '1 minute', _timestamp) AS minute, count(*) AS spawns
+  FROM pokemons
+  GROUP BY minute
+  ORDER BY minute DESC
+  LIMIT 60
+)
+ORDER BY minute

@@ -1,0 +1,6 @@
+-- Who gets an email: one row for each login, as it comes.
+-- Any SELECT that only filters and projects will do; the columns name and email are the ones that get printed.
+-- @title: Logins
+SELECT id, name, email, _timestamp
+FROM user_events
+WHERE action = 'login'

@@ -1,0 +1,279 @@
+//! `tallgrass init TOPIC…`: from topics that nobody described yet to a `sources.sql`, and a first tile.
+//!
+//! Reads a few records at both ends of every partition: what was first produced and what is produced now often differ.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::cli;
+use crate::cmd::Exit;
+use crate::kafka::{BatchReader, Cluster, KafkaConfig, Signal, Start, Watermarks};
+use crate::relation::infer::{Sources, TopicSample, sources};
+
+/// How long a broker may take to answer at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one topic may take; what was read until then is the sample.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(15);
+/// Messages of one call.
+const READ_MAX: usize = 1_000;
+const READ_TIMEOUT: Duration = Duration::from_millis(100);
+/// Topics named in an error where none is similar.
+const TOPICS_SHOWN: usize = 8;
+
+/// Samples the topics and prints or writes their declarations; failed if a topic has nothing to declare.
+pub fn run(args: cli::Init) -> anyhow::Result<Exit> {
+    if let Some(file) = &args.output {
+        refuse_existing(file)?;
+    }
+    let config = args.connection.config();
+    let cluster = Cluster::connect(&config, CONNECT_TIMEOUT)?;
+    let topics = distinct(args.topics);
+    // Asked for first: a mistyped name must not end in half an answer, nor make a broker create the topic.
+    let known = cluster.topics()?;
+    for topic in &topics {
+        if !known.contains(topic) {
+            bail!(unknown_topic(topic, &known));
+        }
+    }
+
+    let mut samples = Vec::with_capacity(topics.len());
+    for topic in &topics {
+        let sample = sample_topic(&cluster, &config, topic, args.sample.get())?;
+        samples.push((sample, cluster.is_compacted(topic)?));
+    }
+    let sources = sources(&samples);
+    for topic in &sources.without_objects {
+        eprintln!("topic {topic}: no JSON object in the sample, so there is nothing to declare");
+    }
+    match args.output {
+        None => io::stdout().lock().write_all(sources.sql.as_bytes()).context("write to stdout")?,
+        Some(_) if sources.relations.is_empty() => eprintln!("nothing written"),
+        Some(file) => {
+            write_new(&file, &sources.sql)?;
+            let queries = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+            let tiles = write_first_tiles(&queries, &sources)?;
+            for written in std::iter::once(&file).chain(&tiles) {
+                eprintln!("wrote {}", written.display());
+            }
+            eprintln!("{}", next_step(&file, &queries, &args.connection));
+        }
+    }
+    Ok(if sources.without_objects.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+fn distinct(topics: Vec<String>) -> Vec<String> {
+    let mut distinct = Vec::with_capacity(topics.len());
+    for topic in topics {
+        if !distinct.contains(&topic) {
+            distinct.push(topic);
+        }
+    }
+    distinct
+}
+
+fn unknown_topic(topic: &str, known: &[String]) -> String {
+    let mut similar: Vec<_> = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&topic.to_lowercase(), &name.to_lowercase()), name.as_str()))
+        .filter(|(similarity, name)| *similarity > 0.8 || name.contains(topic))
+        .collect();
+    similar.sort_by(|left, right| right.0.total_cmp(&left.0));
+    let names: Vec<_> = similar.iter().take(3).map(|(_, name)| *name).collect();
+    if !names.is_empty() {
+        return format!("there is no topic '{topic}'; did you mean {}?", names.join(" or "));
+    }
+    match known.len() {
+        0 => format!("there is no topic '{topic}': the cluster has no topics"),
+        count => {
+            let shown: Vec<_> = known.iter().take(TOPICS_SHOWN).map(String::as_str).collect();
+            let rest = if count > TOPICS_SHOWN { format!(" and {} more", count - TOPICS_SHOWN) } else { String::new() };
+            format!("there is no topic '{topic}'; the cluster has {}{rest}", shown.join(", "))
+        }
+    }
+}
+
+/// What is still to be read of one partition.
+#[derive(Debug, PartialEq, Eq)]
+struct Slice {
+    next_offset: i64,
+    /// Frozen at the start: a busy topic does not keep the sample waiting.
+    end: i64,
+    records: usize,
+}
+
+/// Partition → the records at its start: all it has if they are no more than `sample`, else half of `sample`.
+fn heads(watermarks: &BTreeMap<i32, Watermarks>, sample: usize) -> BTreeMap<i32, Slice> {
+    let slice = |marks: &Watermarks| {
+        let all = usize::try_from(marks.high - marks.low).unwrap_or(0) <= sample;
+        Slice { next_offset: marks.low, end: marks.high, records: if all { sample } else { sample.div_ceil(2) } }
+    };
+    watermarks.iter().map(|(partition, marks)| (*partition, slice(marks))).filter(|(_, slice)| slice.next_offset < slice.end).collect()
+}
+
+/// The same partitions' ends, without what the heads have read.
+fn tails(heads: &BTreeMap<i32, Slice>, sample: usize) -> BTreeMap<i32, Slice> {
+    let records = sample / 2;
+    let length = i64::try_from(records).unwrap_or(i64::MAX);
+    let slice = |head: &Slice| Slice { next_offset: head.next_offset.max(head.end.saturating_sub(length)), end: head.end, records };
+    heads.iter().map(|(partition, head)| (*partition, slice(head))).filter(|(_, slice)| slice.next_offset < slice.end).collect()
+}
+
+fn sample_topic(cluster: &Cluster, config: &KafkaConfig, topic: &str, sample: usize) -> anyhow::Result<TopicSample> {
+    let watermarks = cluster.watermarks(topic)?;
+    let deadline = Instant::now() + TOPIC_TIMEOUT;
+    let mut found = TopicSample::new(topic);
+    let heads = read(config, topic, heads(&watermarks, sample), &mut found, deadline)?;
+    read(config, topic, tails(&heads, sample), &mut found, deadline)?;
+    let stopped = if Instant::now() >= deadline { format!(", stopped after {}", humantime::format_duration(TOPIC_TIMEOUT)) } else { String::new() };
+    eprintln!("topic {topic}: {} records sampled from {} partitions{stopped}", found.records(), watermarks.len());
+    Ok(found)
+}
+
+/// Reads the slices into the sample and returns them as far as they were read.
+fn read(
+    config: &KafkaConfig,
+    topic: &str,
+    mut slices: BTreeMap<i32, Slice>,
+    sample: &mut TopicSample,
+    deadline: Instant,
+) -> anyhow::Result<BTreeMap<i32, Slice>> {
+    if slices.is_empty() {
+        return Ok(slices);
+    }
+    let name: Arc<str> = topic.into();
+    let start = |(partition, slice): (&i32, &Slice)| Start { topic: Arc::clone(&name), partition: *partition, next_offset: slice.next_offset };
+    let mut reader = BatchReader::open(config, &slices.iter().map(start).collect::<Vec<_>>())?;
+    let mut open: Vec<i32> = slices.keys().copied().collect();
+    while !open.is_empty() && Instant::now() < deadline {
+        let mut ended = Vec::new();
+        let mut failed = None;
+        reader.read(
+            READ_MAX,
+            READ_TIMEOUT,
+            |message| {
+                let Some(slice) = slices.get_mut(&message.partition) else { return };
+                if slice.records > 0 && (slice.next_offset..slice.end).contains(&message.offset) {
+                    sample.add(message.key, message.value);
+                    slice.records -= 1;
+                    slice.next_offset = message.offset + 1;
+                } else if message.offset >= slice.end {
+                    slice.next_offset = slice.end;
+                }
+            },
+            |signal| match signal {
+                // Offsets below the end that compaction or a transaction took never come.
+                Signal::End { partition, .. } => ended.push(partition),
+                Signal::Error(error) => failed = Some(error),
+            },
+        )?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let mut still_open = Vec::with_capacity(open.len());
+        for partition in open {
+            let has_more = slices.get(&partition).is_some_and(|slice| slice.records > 0 && slice.next_offset < slice.end);
+            if has_more && !ended.contains(&partition) {
+                still_open.push(partition);
+            } else {
+                reader.remove(topic, partition)?;
+            }
+        }
+        open = still_open;
+    }
+    Ok(slices)
+}
+
+fn refuse_existing(file: &Path) -> anyhow::Result<()> {
+    if fs::symlink_metadata(file).is_ok() {
+        bail!("{} exists already: init writes new files only", file.display());
+    }
+    Ok(())
+}
+
+fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
+    }
+    let written = fs::File::create_new(file).and_then(|mut created| created.write_all(text.as_bytes()));
+    match written {
+        // It appeared since the first look.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => refuse_existing(file),
+        written => written.with_context(|| format!("write {}", file.display())),
+    }
+}
+
+/// A tile that counts each relation, where the folder has no dashboard yet.
+fn write_first_tiles(queries: &Path, sources: &Sources) -> anyhow::Result<Vec<PathBuf>> {
+    let dashboard = queries.join("dashboard");
+    if dashboard.exists() {
+        return Ok(Vec::new());
+    }
+    let mut written = Vec::with_capacity(sources.relations.len());
+    for relation in &sources.relations {
+        let file = dashboard.join(format!("{}.sql", relation.count_view));
+        let name = &relation.name;
+        write_new(&file, &format!("-- @title: Rows of {name}\n-- @chart: number\nSELECT count(*) AS rows_now FROM {name}\n"))?;
+        written.push(file);
+    }
+    Ok(written)
+}
+
+fn next_step(file: &Path, queries: &Path, connection: &cli::Connection) -> String {
+    if file.file_name().is_none_or(|name| name != "sources.sql") {
+        return format!("a dashboard reads sources.sql in its folder: rename {} to that, or append it there", file.display());
+    }
+    // Not the -X properties: they may hold secrets.
+    let brokers = if connection.brokers == DEFAULT_BROKERS { String::new() } else { format!(" -b {}", connection.brokers) };
+    format!("next: tallgrass dashboard{brokers} --queries {}", queries.display())
+}
+
+/// What `-b` is when nobody says so.
+const DEFAULT_BROKERS: &str = "127.0.0.1:9092";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn marks(low: i64, high: i64) -> BTreeMap<i32, Watermarks> {
+        BTreeMap::from([(0, Watermarks { low, high })])
+    }
+
+    #[test]
+    fn a_short_partition_is_read_whole_and_once() {
+        let mut heads = heads(&marks(5, 8), 10);
+        assert_eq!(heads[&0], Slice { next_offset: 5, end: 8, records: 10 });
+        heads.get_mut(&0).unwrap().next_offset = 8;
+        assert!(tails(&heads, 10).is_empty());
+        assert!(super::heads(&marks(8, 8), 10).is_empty());
+    }
+
+    #[test]
+    fn a_long_partition_is_read_at_both_ends() {
+        let mut heads = heads(&marks(0, 100), 9);
+        assert_eq!(heads[&0], Slice { next_offset: 0, end: 100, records: 5 });
+        heads.get_mut(&0).unwrap().next_offset = 5;
+        assert_eq!(tails(&heads, 9)[&0], Slice { next_offset: 96, end: 100, records: 4 });
+    }
+
+    #[test]
+    fn the_end_does_not_repeat_what_the_start_has_read() {
+        // Compaction left few records, so half the sample reached far.
+        let heads = BTreeMap::from([(0, Slice { next_offset: 98, end: 100, records: 0 })]);
+        assert_eq!(tails(&heads, 10)[&0].next_offset, 98);
+    }
+
+    #[test]
+    fn an_unknown_topic_names_similar_ones() {
+        let known = ["orders", "payments", "shop.orders.v2"].map(String::from);
+        assert_eq!(unknown_topic("ordres", &known), "there is no topic 'ordres'; did you mean orders?");
+        assert_eq!(unknown_topic("xyz", &known), "there is no topic 'xyz'; the cluster has orders, payments, shop.orders.v2");
+        assert_eq!(unknown_topic("xyz", &[]), "there is no topic 'xyz': the cluster has no topics");
+    }
+}

@@ -1,0 +1,170 @@
+//! Records that are no rows: counted all, logged seldom.
+//!
+//! A bad record never stops a read and never shifts its neighbours; what it must not do is vanish without a trace, nor
+//! fill the log. So each is counted under its topic and kind, and each *reason* (topic, kind and column) speaks at most
+//! once in [`LOG_INTERVAL`], with the coordinates of one record and the number of those that stayed silent.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a reason stays silent after it was logged.
+pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Distinct reasons that are kept apart. Column paths come from the declaration, so a reader meets a handful; the bound
+/// is for paths into nested lists, and reasons past it share one entry per kind.
+const MAX_REASONS: usize = 1_000;
+
+/// Shared counter of bad records; clones count into the same place.
+#[derive(Debug, Clone, Default)]
+pub struct BadRecords {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    total: AtomicU64,
+    reasons: Mutex<HashMap<Reason, Tally>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Reason {
+    topic: Arc<str>,
+    kind: &'static str,
+    column: Option<String>,
+}
+
+#[derive(Debug)]
+struct Tally {
+    count: u64,
+    silent: u64,
+    logged_at: Instant,
+}
+
+/// How many records of one topic were bad in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadCount {
+    /// The topic that holds them.
+    pub topic: Arc<str>,
+    /// What was wrong, as a short stable name.
+    pub kind: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+impl BadRecords {
+    /// A counter at zero.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bad records of all topics and kinds. Where two different declarations read one topic, a record counts once for
+    /// each declaration that it does not fit.
+    pub fn total(&self) -> u64 {
+        self.shared.total.load(Ordering::Relaxed)
+    }
+
+    /// The counts per topic and kind, ordered by both.
+    pub fn counts(&self) -> Vec<BadCount> {
+        let reasons = self.shared.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts: BTreeMap<(Arc<str>, &'static str), u64> = BTreeMap::new();
+        for (reason, tally) in reasons.iter() {
+            *counts.entry((Arc::clone(&reason.topic), reason.kind)).or_default() += tally.count;
+        }
+        counts.into_iter().map(|((topic, kind), count)| BadCount { topic, kind, count }).collect()
+    }
+
+    /// Counts one bad record, and logs it unless its reason has spoken lately.
+    pub(super) fn report(&self, at: &Coordinates<'_>, kind: &'static str, column: Option<&str>, detail: &dyn Display) {
+        if let Some(line) = self.line(Instant::now(), at, kind, column, detail) {
+            tracing::warn!(target: "tallgrass::bad_record", "{line}");
+        }
+    }
+
+    /// The line to log now, if any.
+    fn line(
+        &self,
+        now: Instant,
+        at: &Coordinates<'_>,
+        kind: &'static str,
+        column: Option<&str>,
+        detail: &dyn Display,
+    ) -> Option<String> {
+        self.shared.total.fetch_add(1, Ordering::Relaxed);
+        let mut reasons = self.shared.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reason = Reason { topic: Arc::clone(at.topic), kind, column: column.map(str::to_owned) };
+        if reasons.len() >= MAX_REASONS && !reasons.contains_key(&reason) {
+            reason.column = None;
+        }
+        let silent = match reasons.get_mut(&reason) {
+            None => {
+                reasons.insert(reason, Tally { count: 1, silent: 0, logged_at: now });
+                0
+            }
+            Some(tally) => {
+                tally.count += 1;
+                if now.saturating_duration_since(tally.logged_at) < LOG_INTERVAL {
+                    tally.silent += 1;
+                    return None;
+                }
+                tally.logged_at = now;
+                std::mem::take(&mut tally.silent)
+            }
+        };
+        let Coordinates { topic, partition, offset } = at;
+        let more = if silent > 0 { format!(" (+{silent} more like it)") } else { String::new() };
+        Some(format!("{topic}[{partition}] offset {offset}: {detail}{more}"))
+    }
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coordinates<'a> {
+    pub topic: &'a Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_speaks_once_per_interval_and_counts_what_it_left_out() {
+        let bad = BadRecords::new();
+        let topic: Arc<str> = Arc::from("pokemons");
+        let start = Instant::now();
+        let say = |seconds, offset, kind, column| {
+            let at = Coordinates { topic: &topic, partition: 2, offset };
+            bad.line(start + Duration::from_secs(seconds), &at, kind, column, &"'total' expects BIGINT")
+        };
+        let first = say(0, 7, "wrong_type", Some("total"));
+        assert_eq!(first.as_deref(), Some("pokemons[2] offset 7: 'total' expects BIGINT"));
+        assert_eq!(say(1, 8, "wrong_type", Some("total")), None);
+        assert_eq!(say(9, 9, "wrong_type", Some("total")), None);
+        assert!(say(9, 9, "wrong_type", Some("hp")).is_some(), "another column is another reason");
+        let later = say(10, 1234, "wrong_type", Some("total"));
+        assert_eq!(later.as_deref(), Some("pokemons[2] offset 1234: 'total' expects BIGINT (+2 more like it)"));
+        assert_eq!(
+            say(21, 1235, "wrong_type", Some("total")).as_deref(),
+            first.as_deref().map(|_| "pokemons[2] offset 1235: 'total' expects BIGINT")
+        );
+        assert_eq!(bad.total(), 6);
+        assert_eq!(bad.counts(), [BadCount { topic, kind: "wrong_type", count: 6 }]);
+    }
+
+    #[test]
+    fn endless_paths_do_not_fill_the_memory() {
+        let bad = BadRecords::new();
+        let topic: Arc<str> = Arc::from("t");
+        for index in 0..5_000 {
+            let at = Coordinates { topic: &topic, partition: 0, offset: index };
+            bad.line(Instant::now(), &at, "wrong_type", Some(&format!("tags[{index}]")), &"no");
+        }
+        assert_eq!(bad.counts()[0].count, 5_000);
+        assert!(bad.shared.reasons.lock().unwrap().len() <= MAX_REASONS + 1);
+    }
+}

@@ -1,0 +1,231 @@
+//! The relations that `sources.sql` declares.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::CreateExternalTable;
+
+use super::ddl;
+use super::deleted_when::DeletedWhen;
+use super::error::CatalogError;
+
+/// The columns that every Kafka relation has besides the declared ones, in this order after them.
+pub const METADATA_COLUMNS: [&str; 4] = ["_key", "_partition", "_offset", "_timestamp"];
+
+/// A place in a SQL file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: u64,
+    /// Column in characters, from 1.
+    pub column: u64,
+}
+
+/// Every relation of one `sources.sql`, in the order of their declarations.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    file: String,
+    relations: Vec<Relation>,
+}
+
+/// Something that SQL can read from.
+#[derive(Debug, Clone)]
+pub enum Relation {
+    /// A topic, as a stream or as a keyed table.
+    Kafka(Arc<KafkaRelation>),
+    /// Files that do not change while a command runs, read by DataFusion itself.
+    Static(Arc<StaticRelation>),
+}
+
+/// A topic under a declared schema.
+#[derive(Debug)]
+pub struct KafkaRelation {
+    pub(super) name: String,
+    pub(super) topic: Arc<str>,
+    pub(super) declared: SchemaRef,
+    pub(super) schema: SchemaRef,
+    pub(super) key: Option<TableKey>,
+    pub(super) position: Position,
+}
+
+/// What makes a relation a table: the newest record of each Kafka key is the row.
+#[derive(Debug)]
+pub struct TableKey {
+    /// Index of the PRIMARY KEY column among the declared ones; its value comes from the record key.
+    pub column: usize,
+    /// Deletes rows besides tombstones.
+    pub deleted_when: Option<DeletedWhen>,
+}
+
+/// Files under a declared or inferred schema.
+#[derive(Debug)]
+pub struct StaticRelation {
+    pub(super) name: String,
+    pub(super) create: CreateExternalTable,
+    pub(super) file: String,
+    pub(super) position: Position,
+}
+
+impl Catalog {
+    /// Reads the declarations of a `sources.sql`.
+    ///
+    /// `base_dir` is the folder of that file and `file_name` its name for messages. The LOCATION of static files is
+    /// looked for in the working directory first, because that is how a user who runs from the root of a project writes
+    /// it (and what DataFusion does), and beside the SQL file second, so that a folder of queries can carry its data.
+    /// Needs no broker.
+    pub fn parse(sql: &str, base_dir: &Path, file_name: &str) -> Result<Self, CatalogError> {
+        Ok(Self { file: file_name.to_owned(), relations: ddl::parse(sql, base_dir, file_name)? })
+    }
+
+    /// All relations, as declared one after the other.
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.iter()
+    }
+
+    /// All topics under a schema, as declared one after the other.
+    pub fn kafka_relations(&self) -> impl Iterator<Item = &Arc<KafkaRelation>> {
+        self.relations.iter().filter_map(Relation::as_kafka)
+    }
+
+    /// The relation of a name, as SQL sees it after its rules of upper and lower case.
+    pub fn get(&self, name: &str) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.name() == name)
+    }
+
+    /// Registers every relation: static ones as DataFusion's own, Kafka ones as `kafka` makes them (a bounded scan for
+    /// batch, a planning stub for live).
+    pub async fn register(
+        &self,
+        context: &SessionContext,
+        mut kafka: impl FnMut(&Arc<KafkaRelation>) -> Arc<dyn TableProvider>,
+    ) -> Result<(), CatalogError> {
+        for relation in &self.relations {
+            let provider = match relation {
+                Relation::Kafka(relation) => kafka(relation),
+                Relation::Static(relation) => relation.provider(context).await?,
+            };
+            let Position { line, column } = relation.position();
+            context.register_table(TableReference::bare(relation.name()), provider).map_err(|error| CatalogError {
+                file: self.file.clone(),
+                line,
+                column,
+                message: ddl::message(&error),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl Relation {
+    /// The name in SQL.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kafka(relation) => &relation.name,
+            Self::Static(relation) => &relation.name,
+        }
+    }
+
+    /// Where its declaration begins.
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Kafka(relation) => relation.position,
+            Self::Static(relation) => relation.position,
+        }
+    }
+
+    /// The topic's relation, if it is one.
+    pub fn as_kafka(&self) -> Option<&Arc<KafkaRelation>> {
+        match self {
+            Self::Kafka(relation) => Some(relation),
+            Self::Static(_) => None,
+        }
+    }
+}
+
+impl KafkaRelation {
+    /// The name in SQL.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The topic that holds the records.
+    pub fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The columns as declared: what a record must fit.
+    pub fn declared(&self) -> &SchemaRef {
+        &self.declared
+    }
+
+    /// The declared columns and [`METADATA_COLUMNS`]: what SQL sees.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What makes it a table; `None` for a stream.
+    pub fn key(&self) -> Option<&TableKey> {
+        self.key.as_ref()
+    }
+
+    /// Whether the newest record of each key is the row.
+    pub fn is_keyed(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Index in [`Self::schema`] of one of the [`METADATA_COLUMNS`], by its place there.
+    pub(super) fn metadata_index(&self, metadata: usize) -> usize {
+        self.declared.fields().len() + metadata
+    }
+}
+
+impl StaticRelation {
+    /// The name in SQL.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// CSV, PARQUET, JSON …
+    pub fn format(&self) -> &str {
+        &self.create.file_type
+    }
+
+    /// The files, as found.
+    pub fn locations(&self) -> &[String] {
+        &self.create.locations
+    }
+
+    /// Opens the files with DataFusion, inferring the schema if none is declared.
+    pub async fn provider(&self, context: &SessionContext) -> Result<Arc<dyn TableProvider>, CatalogError> {
+        let state = context.state();
+        let fault = |message| CatalogError {
+            file: self.file.clone(),
+            line: self.position.line,
+            column: self.position.column,
+            message,
+        };
+        let factory = state
+            .table_factories()
+            .get(&self.create.file_type)
+            .ok_or_else(|| fault(format!("{}: no reader for {}", self.name, self.create.file_type)))?;
+        factory
+            .create(&state, &self.create)
+            .await
+            .map_err(|error| fault(format!("{}: {}", self.name, ddl::message(&error))))
+    }
+}
+
+/// The declared columns with the metadata after them.
+pub(super) fn full_schema(declared: &Schema) -> SchemaRef {
+    let metadata = [
+        Field::new("_key", DataType::Utf8View, true),
+        Field::new("_partition", DataType::Int32, false),
+        Field::new("_offset", DataType::Int64, false),
+        Field::new("_timestamp", DataType::Timestamp(TimeUnit::Millisecond, None), true),
+    ];
+    Arc::new(Schema::new(declared.fields().iter().cloned().chain(metadata.map(Arc::new)).collect::<Vec<_>>()))
+}

@@ -1,0 +1,299 @@
+//! Reads one range of one partition on a thread of its own, and hands Arrow batches to a stream.
+//!
+//! # Contract
+//! The stream ends after the last record of the range, or with an error; it never ends early without one. The end is
+//! found by offset or by the partition's end, whichever comes first, so an offset that compaction or a transaction marker
+//! took is not waited for. A dropped stream stops the thread within [`POLL`].
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::physical_plan::metrics::Count;
+use futures::Stream;
+use tokio::sync::mpsc;
+
+use super::bad_records::BadRecords;
+use super::error::RelationError;
+use super::keyed::KeyedTable;
+use super::read_bounds::{PartitionRange, ReadProgress};
+use super::topic_decoder::{TopicDecoder, Wanted};
+use crate::kafka::{BatchReader, KafkaConfig, KafkaError, Signal, Start};
+
+/// Batches that wait for the query: enough that reading goes on while an operator works on one, and few, because twelve
+/// partitions may be read at once.
+const CHANNEL_BATCHES: usize = 2;
+
+/// How long one wait for messages lasts: the time after which a dropped stream is noticed.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Bytes of messages after which a batch is closed whatever its rows, so that large records do not pile up.
+const MAX_BATCH_BYTES: u64 = 8 << 20;
+
+/// How long a partition may stay silent although there is more to read. The client reconnects by itself meanwhile, and a
+/// broker that restarts takes some seconds.
+const STALL: Duration = Duration::from_secs(30);
+
+/// What to read.
+pub(super) struct PartitionRead {
+    pub wanted: Wanted,
+    pub range: PartitionRange,
+    /// Rows that are wanted at most.
+    pub limit: Option<usize>,
+    pub batch_rows: usize,
+    pub config: KafkaConfig,
+    pub bad: BadRecords,
+    pub progress: Arc<ReadProgress>,
+    /// Records looked at, for EXPLAIN ANALYZE.
+    pub records: Count,
+}
+
+/// What the thread sends: batches, then one `End` or one error.
+enum Sent {
+    Batch(RecordBatch),
+    End,
+}
+
+type Sender = mpsc::Sender<Result<Sent>>;
+
+/// Starts to read.
+pub(super) fn stream(read: PartitionRead) -> Result<impl Stream<Item = Result<RecordBatch>> + Send> {
+    let (sender, receiver) = mpsc::channel(CHANNEL_BATCHES);
+    let topic = read.wanted.relation.topic().to_string();
+    let partition = read.range.partition;
+    // Not from the runtime's pool of blocking threads: that is bounded, and a merge that waits for all of its inputs would
+    // wait for ever once more partitions than threads are read.
+    std::thread::Builder::new().name(format!("{topic}[{partition}]")).spawn(move || run(read, &sender))?;
+    Ok(futures::stream::unfold(Some(receiver), move |receiver| {
+        let topic = topic.clone();
+        async move {
+            let mut receiver = receiver?;
+            match receiver.recv().await {
+                Some(Ok(Sent::Batch(batch))) => Some((Ok(batch), Some(receiver))),
+                Some(Ok(Sent::End)) => None,
+                Some(Err(error)) => Some((Err(error), None)),
+                None => Some((Err(external(RelationError::ReaderDied { topic, partition })), None)),
+            }
+        }
+    }))
+}
+
+fn run(read: PartitionRead, sender: &Sender) {
+    let last = match Reader::open(read, sender).and_then(Reader::read_all) {
+        Ok(ControlFlow::Continue(())) => Ok(Sent::End),
+        // Nobody listens any more.
+        Ok(ControlFlow::Break(())) => return,
+        Err(error) => Err(error),
+    };
+    // The query may have been dropped meanwhile: then there is nobody to tell.
+    drop(sender.blocking_send(last));
+}
+
+struct Reader<'a> {
+    read: PartitionRead,
+    sender: &'a Sender,
+    kafka: BatchReader,
+    decoder: TopicDecoder,
+    table: Option<KeyedTable>,
+    next_offset: i64,
+    /// Whether the first record at or after `skip_before_ms` has come.
+    begun: bool,
+    rows_sent: usize,
+}
+
+/// What one call to the client brought.
+#[derive(Default)]
+struct Taken {
+    records: u64,
+    bytes: u64,
+    ended: bool,
+    trouble: Option<KafkaError>,
+}
+
+impl<'a> Reader<'a> {
+    fn open(read: PartitionRead, sender: &'a Sender) -> Result<Self> {
+        let relation = &read.wanted.relation;
+        let topic = Arc::clone(relation.topic());
+        let decoder =
+            TopicDecoder::new(&topic, std::slice::from_ref(&read.wanted), read.bad.clone()).map_err(external)?;
+        let table = match relation.is_keyed() {
+            false => None,
+            true => {
+                let mut columns = read.wanted.columns.clone();
+                columns.sort_unstable();
+                columns.dedup();
+                Some(KeyedTable::new(Arc::new(relation.schema().project(&columns)?)))
+            }
+        };
+        let start = Start { topic, partition: read.range.partition, next_offset: read.range.start };
+        let kafka = BatchReader::open(&read.config, &[start]).map_err(external)?;
+        let next_offset = read.range.start;
+        let begun = read.range.skip_before_ms.is_none();
+        Ok(Self { read, sender, kafka, decoder, table, next_offset, begun, rows_sent: 0 })
+    }
+
+    fn read_all(mut self) -> Result<ControlFlow<()>> {
+        let mut pending_bytes = 0;
+        let mut heard = Instant::now();
+        let mut last_trouble: Option<String> = None;
+        loop {
+            if self.sender.is_closed() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let before = self.next_offset;
+            let taken = self.take().map_err(external)?;
+            let passed = self.next_offset.min(self.read.range.end) - before;
+            self.read.progress.advance(passed.max(0), taken.records, taken.bytes);
+            self.read.records.add(taken.records as usize);
+            pending_bytes += taken.bytes;
+            if let Some(trouble) = taken.trouble {
+                tracing::debug!(topic = %self.read.wanted.relation.topic(), error = %trouble, "while reading");
+                last_trouble = Some(trouble.to_string());
+            }
+            if taken.ended && self.next_offset < self.read.range.end {
+                return Err(external(self.shortened()));
+            }
+            let done = self.next_offset >= self.read.range.end || self.is_satisfied();
+            if done || self.decoder.len() >= self.read.batch_rows || pending_bytes >= MAX_BATCH_BYTES {
+                pending_bytes = 0;
+                if self.flush()?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            if done {
+                return self.finish();
+            }
+            // Time spent waiting for the query to take a batch is not the broker's silence.
+            if taken.records > 0 || self.next_offset > before {
+                heard = Instant::now();
+                last_trouble = None;
+            } else if heard.elapsed() >= STALL {
+                return Err(self.stalled(heard.elapsed(), last_trouble));
+            }
+        }
+    }
+
+    /// Takes what has come, at most up to a full batch and never past the end of the range if no offset is missing.
+    fn take(&mut self) -> Result<Taken, KafkaError> {
+        let PartitionRange { end, skip_before_ms, .. } = self.read.range;
+        let room = self.read.batch_rows.saturating_sub(self.decoder.len());
+        let left = usize::try_from(end - self.next_offset).unwrap_or(usize::MAX);
+        // Tables need every record for one row; a stream's limit counts records, bad ones aside.
+        let limit = self.read.limit.filter(|_| self.table.is_none()).unwrap_or(usize::MAX);
+        let limit = limit.saturating_sub(self.rows_sent + self.decoder.len());
+        let max = room.min(left).min(limit).max(1);
+
+        let Self { kafka, decoder, next_offset, begun, .. } = self;
+        let mut taken = Taken::default();
+        let mut reached = None;
+        let mut trouble = None;
+        kafka.read(
+            max,
+            POLL,
+            |message| {
+                *next_offset = message.offset + 1;
+                if message.offset >= end {
+                    return;
+                }
+                taken.records += 1;
+                taken.bytes += (message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len)) as u64;
+                *begun = *begun || message.timestamp_ms.zip(skip_before_ms).is_some_and(|(time, from)| time >= from);
+                if *begun {
+                    decoder.push(&message);
+                }
+            },
+            |signal| match signal {
+                Signal::End { next_offset, .. } => reached = Some(next_offset),
+                Signal::Error(error) => trouble = Some(error),
+            },
+        )?;
+        if let Some(reached) = reached {
+            *next_offset = (*next_offset).max(reached);
+            taken.ended = true;
+        }
+        taken.trouble = trouble;
+        Ok(taken)
+    }
+
+    fn is_satisfied(&self) -> bool {
+        self.table.is_none() && self.read.limit.is_some_and(|limit| self.rows_sent + self.decoder.len() >= limit)
+    }
+
+    fn flush(&mut self) -> Result<ControlFlow<()>> {
+        if self.decoder.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        for rows in self.decoder.finish().map_err(external)? {
+            match &mut self.table {
+                Some(table) => table.absorb(rows).map_err(external)?,
+                None => {
+                    let rows = rows.batch;
+                    if self.send(&rows).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn finish(mut self) -> Result<ControlFlow<()>> {
+        let Some(table) = self.table.take() else { return Ok(ControlFlow::Continue(())) };
+        for batch in table.current().map_err(external)? {
+            let mut from = 0;
+            while from < batch.num_rows() {
+                let rows = self.read.batch_rows.max(1).min(batch.num_rows() - from);
+                if self.send(&batch.slice(from, rows)).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                from += rows;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Sends what the limit leaves of a batch; breaks when nobody listens.
+    fn send(&mut self, batch: &RecordBatch) -> ControlFlow<()> {
+        let left = self.read.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.rows_sent));
+        let batch = batch.slice(0, batch.num_rows().min(left));
+        if batch.num_rows() == 0 {
+            return ControlFlow::Continue(());
+        }
+        self.rows_sent += batch.num_rows();
+        match self.sender.blocking_send(Ok(Sent::Batch(batch))) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+
+    fn shortened(&self) -> RelationError {
+        RelationError::Shortened {
+            topic: self.read.wanted.relation.topic().to_string(),
+            partition: self.read.range.partition,
+            next_offset: self.next_offset,
+            end: self.read.range.end,
+        }
+    }
+
+    /// The broker is gone, or says that it is not and sends nothing.
+    fn stalled(&self, after: Duration, trouble: Option<String>) -> DataFusionError {
+        match trouble {
+            Some(reason) => {
+                external(KafkaError::Unreachable { brokers: self.read.config.brokers().to_owned(), after, reason })
+            }
+            None => external(RelationError::Stalled {
+                topic: self.read.wanted.relation.topic().to_string(),
+                partition: self.read.range.partition,
+                next_offset: self.next_offset,
+                end: self.read.range.end,
+                after,
+            }),
+        }
+    }
+}
+
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

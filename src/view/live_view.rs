@@ -1,0 +1,163 @@
+//! A view while it lives: fed with new rows, asked for its result.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::plan_err;
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::clock;
+use super::cut::{Cut, Reduction, Use, cut, volatile_function};
+use super::reducer::{Reducer, StateSize};
+use super::run::{Rows, Runner};
+
+/// How a view is kept up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maintenance {
+    /// New rows are appended to the result; no state.
+    Append,
+    /// Reducers take in what is new; a refresh costs as much as their state is large.
+    Incremental,
+    /// Evaluated over the current rows of keyed tables at each refresh.
+    FromTables,
+    /// Keeps rows of a stream and evaluates over them at each refresh.
+    Recomputed,
+    /// Reads nothing that changes.
+    Static,
+}
+
+/// One view, planned once.
+#[derive(Debug)]
+pub struct LiveView {
+    schema: SchemaRef,
+    maintenance: Maintenance,
+    reducers: Vec<Reducer>,
+    root: Root,
+}
+
+#[derive(Debug)]
+enum Root {
+    Append(Runner),
+    Evaluate { residual: Runner, logical: Option<LogicalPlan>, state: Box<SessionState> },
+}
+
+impl LiveView {
+    /// Plans a view from its unoptimized logical plan over live relations.
+    ///
+    /// `max_rows` limits what a slot may keep that has no smaller state than its rows.
+    pub async fn plan(state: &SessionState, plan: LogicalPlan, usage: Use, max_rows: usize) -> Result<Self> {
+        let plan = state.optimize(&clock::lift(plan)?)?;
+        if let Some(name) = volatile_function(&plan)? {
+            return plan_err!("{name}() gives another value each time, so no replay could give the same numbers");
+        }
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        match cut(plan, usage)? {
+            Cut::Append(plan) => Ok(Self {
+                schema,
+                maintenance: Maintenance::Append,
+                reducers: Vec::new(),
+                root: Root::Append(Runner::plan(state, &plan).await?),
+            }),
+            Cut::Evaluate { .. } if usage == Use::NewRows => plan_err!(
+                "rows can be handed on as they come only from a SELECT of filters and projections over streams: \
+                 no aggregate, DISTINCT, ORDER BY, LIMIT, window or keyed table"
+            ),
+            Cut::Evaluate { residual, slots } => {
+                let mut reducers = Vec::with_capacity(slots.len());
+                for slot in &slots {
+                    reducers.push(Reducer::plan(state, slot, max_rows).await?);
+                }
+                let asks = clock::asks_for_now(&residual)?;
+                let bound = if asks { clock::bind(residual.clone(), 0)? } else { residual.clone() };
+                let runner = Runner::plan(state, &bound).await?;
+                let maintenance = if reducers.iter().any(|reducer| reducer.reduction() == Reduction::Rows) {
+                    Maintenance::Recomputed
+                } else if !reducers.is_empty() {
+                    Maintenance::Incremental
+                } else if runner.sources().is_empty() {
+                    Maintenance::Static
+                } else {
+                    Maintenance::FromTables
+                };
+                let logical = asks.then_some(residual);
+                let root = Root::Evaluate { residual: runner, logical, state: Box::new(state.clone()) };
+                Ok(Self { schema, maintenance, reducers, root })
+            }
+        }
+    }
+
+    /// The result's columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// How it is kept up to date.
+    pub fn maintenance(&self) -> Maintenance {
+        self.maintenance
+    }
+
+    /// Whether the result changes though nothing new came.
+    pub fn follows_the_clock(&self) -> bool {
+        matches!(&self.root, Root::Evaluate { logical: Some(_), .. })
+    }
+
+    /// Every relation that it reads, with the columns (indices into the relation's schema) it needs.
+    pub fn inputs(&self) -> Vec<(Arc<str>, Vec<usize>)> {
+        let root = match &self.root {
+            Root::Append(runner) | Root::Evaluate { residual: runner, .. } => runner,
+        };
+        let runners = self.reducers.iter().map(Reducer::delta).chain([root]);
+        runners
+            .flat_map(Runner::sources)
+            .filter(|source| !self.reducers.iter().any(|reducer| reducer.name() == &source.relation))
+            .map(|source| (Arc::clone(&source.relation), source.columns.clone()))
+            .collect()
+    }
+
+    /// Takes in new rows of a stream; gives back the rows that an appending view adds to its result.
+    pub async fn apply(&mut self, new: Rows<'_>) -> Result<Vec<RecordBatch>> {
+        for reducer in &mut self.reducers {
+            reducer.apply(new).await?;
+        }
+        match &mut self.root {
+            Root::Append(delta) if delta.reads(new.relation) => {
+                delta.fill(new)?;
+                delta.run().await
+            }
+            Root::Append(_) | Root::Evaluate { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// The result over all rows so far, given the current rows of every keyed table; nothing for an appending view.
+    pub async fn evaluate(&mut self, tables: &[Rows<'_>]) -> Result<Vec<RecordBatch>> {
+        let Root::Evaluate { residual, logical, state } = &mut self.root else {
+            return Ok(Vec::new());
+        };
+        if let Some(logical) = logical {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+            let plan = clock::bind(logical.clone(), i64::try_from(now).unwrap_or(i64::MAX))?;
+            *residual = Runner::plan(state, &plan).await?;
+        }
+        for reducer in &mut self.reducers {
+            let columns: Vec<usize> = (0..reducer.width()).collect();
+            let batches = reducer.evaluate().await?;
+            residual.fill(Rows { relation: reducer.name(), columns: &columns, batches: &batches })?;
+        }
+        for rows in tables {
+            residual.fill(*rows)?;
+        }
+        residual.run().await
+    }
+
+    /// What its reducers hold.
+    pub fn state_size(&self) -> StateSize {
+        self.reducers.iter().map(Reducer::size).fold(StateSize::default(), |sum, size| StateSize {
+            bytes: sum.bytes + size.bytes,
+            rows: sum.rows + size.rows,
+        })
+    }
+}

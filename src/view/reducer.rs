@@ -1,0 +1,271 @@
+//! A reducer keeps one slot: the state of an operator over all rows so far, fed by the new ones only.
+//!
+//! Over a stream it uses DataFusion's own operators, so every built-in and user-defined aggregate works:
+//!
+//! ```text
+//!  micro-batch ─▶ delta plan ─▶ Partial ─▶ runs of partial states ─(refresh)─▶ Final ─▶ slot
+//!                                           folded by PartialReduce when a run has grown as long as the one before
+//! ```
+//!
+//! Folding like that (a binary counter of runs) costs each partial row O(log n) merges and keeps at most twice the
+//! groups in memory, so cost per batch does not depend on history.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::{exec_datafusion_err, internal_datafusion_err};
+use datafusion::error::Result;
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::logical_expr::{LogicalPlan, Sort};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+
+use super::cut::{Reduction, Slot, read_slot, slot_column};
+use super::run::{Rows, Runner, with_schema};
+use super::source::SourceExec;
+
+/// Maintains the content of one slot.
+#[derive(Debug)]
+pub struct Reducer {
+    name: Arc<str>,
+    reduction: Reduction,
+    /// The slot's columns, [`slot_column`] by name.
+    schema: SchemaRef,
+    delta: Runner,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Aggregate(PartialStates),
+    TopK { sort: Runner, rows: Vec<RecordBatch> },
+    Rows { rows: Vec<RecordBatch>, count: usize, limit: usize },
+}
+
+impl Reducer {
+    /// Plans the operators of a slot. `max_rows` is the limit of a slot that keeps its rows.
+    pub async fn plan(state: &SessionState, slot: &Slot, max_rows: usize) -> Result<Self> {
+        let fields: Vec<Field> = slot
+            .plan
+            .schema()
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(index, field)| field.as_ref().clone().with_name(slot_column(index)))
+            .collect();
+        let whole = Runner::plan(state, &slot.plan).await?;
+        let (delta, state) = match slot.reduction {
+            Reduction::Aggregate => {
+                let (delta, states) = PartialStates::split(whole.physical(), state.task_ctx())?;
+                (delta, State::Aggregate(states))
+            }
+            Reduction::TopK => {
+                let sort = Runner::plan(state, &sort_again(&slot.plan)?).await?;
+                (whole, State::TopK { sort, rows: Vec::new() })
+            }
+            Reduction::Rows => (whole, State::Rows { rows: Vec::new(), count: 0, limit: max_rows }),
+        };
+        Ok(Self {
+            name: Arc::clone(&slot.name),
+            reduction: slot.reduction,
+            schema: Arc::new(Schema::new(fields)),
+            delta,
+            state,
+        })
+    }
+
+    /// The slot's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How many columns the slot has.
+    pub fn width(&self) -> usize {
+        self.schema.fields().len()
+    }
+
+    /// How it is kept.
+    pub fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+
+    /// The plan that new rows run through first.
+    pub fn delta(&self) -> &Runner {
+        &self.delta
+    }
+
+    /// Takes in new rows of one relation.
+    pub async fn apply(&mut self, new: Rows<'_>) -> Result<()> {
+        if !self.delta.reads(new.relation) {
+            return Ok(());
+        }
+        self.delta.fill(new)?;
+        let delta = self.delta.run().await?;
+        if delta.is_empty() {
+            return Ok(());
+        }
+        match &mut self.state {
+            State::Aggregate(states) => states.push(delta).await,
+            State::TopK { sort, rows } => {
+                let mut all = std::mem::take(rows);
+                for batch in &delta {
+                    all.push(with_schema(batch, &self.schema)?);
+                }
+                let sorted = run_over(sort, all).await?;
+                *rows = sorted.iter().map(|batch| with_schema(batch, &self.schema)).collect::<Result<_>>()?;
+                Ok(())
+            }
+            State::Rows { rows, count, limit } => {
+                *count += delta.iter().map(RecordBatch::num_rows).sum::<usize>();
+                if *count > *limit {
+                    rows.clear();
+                    return Err(exec_datafusion_err!(
+                        "this view needs every row of its stream, and more than {limit} have come; \
+                         aggregate or filter below the operator that needs them, or raise --max-retained-rows"
+                    ));
+                }
+                rows.extend(delta);
+                Ok(())
+            }
+        }
+    }
+
+    /// The slot's content over all rows so far.
+    pub async fn evaluate(&mut self) -> Result<Vec<RecordBatch>> {
+        let batches = match &mut self.state {
+            State::Aggregate(states) => states.finish().await?,
+            State::TopK { rows, .. } | State::Rows { rows, .. } => rows.clone(),
+        };
+        batches.iter().map(|batch| with_schema(batch, &self.schema)).collect()
+    }
+
+    /// Bytes of state, and how many rows (groups, kept rows) it has.
+    pub fn size(&self) -> StateSize {
+        let batches: Vec<&RecordBatch> = match &self.state {
+            State::Aggregate(states) => states.runs.iter().flat_map(|run| &run.batches).collect(),
+            State::TopK { rows, .. } | State::Rows { rows, .. } => rows.iter().collect(),
+        };
+        StateSize {
+            bytes: batches.iter().map(|batch| batch.get_array_memory_size()).sum(),
+            rows: batches.iter().map(|batch| batch.num_rows()).sum(),
+        }
+    }
+}
+
+/// How much a reducer holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StateSize {
+    /// Bytes of Arrow arrays.
+    pub bytes: usize,
+    /// Rows of state; a group may have a few until its runs are folded.
+    pub rows: usize,
+}
+
+/// Runs of partial aggregate states, the longest first.
+#[derive(Debug)]
+struct PartialStates {
+    runs: Vec<Run>,
+    fold: Runner,
+    finish: Runner,
+}
+
+#[derive(Debug)]
+struct Run {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+}
+
+impl Run {
+    fn new(batches: Vec<RecordBatch>) -> Self {
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        Self { batches, rows }
+    }
+}
+
+impl PartialStates {
+    /// Takes the planned aggregate apart: what runs on new rows, and what merges its states.
+    fn split(plan: &Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<(Runner, Self)> {
+        let whole = find_aggregate(plan)
+            .ok_or_else(|| internal_datafusion_err!("an aggregate was planned as {}", plan.name()))?;
+        let input_schema = whole.input_schema();
+        let partial = Arc::new(AggregateExec::try_new(
+            AggregateMode::Partial,
+            whole.group_expr().clone(),
+            whole.aggr_expr().to_vec(),
+            whole.filter_expr().to_vec(),
+            Arc::clone(whole.input()),
+            Arc::clone(&input_schema),
+        )?);
+        let states = partial.schema();
+        let merge = |mode| -> Result<Runner> {
+            let merge = AggregateExec::try_new(
+                mode,
+                whole.group_expr().as_final(),
+                whole.aggr_expr().to_vec(),
+                vec![None; whole.aggr_expr().len()],
+                Arc::new(SourceExec::anonymous(&states)),
+                Arc::clone(&input_schema),
+            )?;
+            Ok(Runner::new(Arc::new(merge), Arc::clone(&context)))
+        };
+        let (fold, finish) = (merge(AggregateMode::PartialReduce)?, merge(AggregateMode::Final)?);
+        Ok((Runner::new(partial, context), Self { runs: Vec::new(), fold, finish }))
+    }
+
+    async fn push(&mut self, partial: Vec<RecordBatch>) -> Result<()> {
+        let mut last = Run::new(partial);
+        while let Some(before) = self.runs.pop_if(|before| before.rows <= 2 * last.rows) {
+            let batches = before.batches.into_iter().chain(last.batches).collect();
+            last = Run::new(compact(run_over(&mut self.fold, batches).await?)?);
+        }
+        self.runs.push(last);
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<Vec<RecordBatch>> {
+        let batches = self.runs.iter().flat_map(|run| run.batches.iter().cloned()).collect();
+        run_over(&mut self.finish, batches).await
+    }
+}
+
+/// One batch of a few: operators hand out slices of 8,192 rows that keep their whole buffers alive.
+fn compact(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    match batches.as_slice() {
+        [] | [_] => Ok(batches),
+        [first, ..] => Ok(vec![concat_batches(&first.schema(), &batches)?]),
+    }
+}
+
+async fn run_over(runner: &mut Runner, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    if let [source] = runner.sources() {
+        source.cell.fill(batches);
+    }
+    runner.run().await
+}
+
+/// The aggregate itself: whole, or the lower half where the planner made two of it.
+fn find_aggregate(plan: &Arc<dyn ExecutionPlan>) -> Option<&AggregateExec> {
+    let any: &dyn Any = plan.as_ref();
+    if let Some(aggregate) = any.downcast_ref::<AggregateExec>() {
+        return match aggregate.mode() {
+            AggregateMode::Final | AggregateMode::FinalPartitioned => find_aggregate(aggregate.input()),
+            _ => Some(aggregate),
+        };
+    }
+    match plan.children().as_slice() {
+        [child] => find_aggregate(child),
+        _ => None,
+    }
+}
+
+/// The same sort with the same limit, over rows that the engine puts there.
+fn sort_again(plan: &LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Sort(sort) = plan else {
+        return Err(internal_datafusion_err!("a slot of the first rows is no sort"));
+    };
+    let input = Arc::new(read_slot(&"__first".into(), plan.schema())?);
+    Ok(LogicalPlan::Sort(Sort { expr: sort.expr.clone(), input, fetch: sort.fetch }))
+}
