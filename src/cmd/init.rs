@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 
 use crate::cli;
 use crate::cmd::Exit;
-use crate::kafka::{BatchReader, Cluster, KafkaConfig, Signal, Start, Watermarks};
+use crate::kafka::{BatchReader, Cluster, KafkaConfig, KafkaError, Signal, Start, Watermarks};
 use crate::relation::infer::{Sources, TopicSample, sources};
 
 /// How long a broker may take to answer at all.
@@ -147,37 +147,44 @@ fn read(
         return Ok(slices);
     }
     let name: Arc<str> = topic.into();
-    let start = |(partition, slice): (&i32, &Slice)| Start { topic: Arc::clone(&name), partition: *partition, next_offset: slice.next_offset };
+    let start = |(partition, slice): (&i32, &Slice)| Start {
+        topic: Arc::clone(&name),
+        partition: *partition,
+        next_offset: slice.next_offset,
+    };
     let mut reader = BatchReader::open(config, &slices.iter().map(start).collect::<Vec<_>>())?;
     let mut open: Vec<i32> = slices.keys().copied().collect();
     while !open.is_empty() && Instant::now() < deadline {
         let mut ended = Vec::new();
-        let mut failed = None;
-        reader.read(
+        let read = reader.read(
             READ_MAX,
             READ_TIMEOUT,
             |message| {
                 let Some(slice) = slices.get_mut(&message.partition) else { return };
-                if slice.records > 0 && (slice.next_offset..slice.end).contains(&message.offset) {
+                if message.offset >= slice.end {
+                    slice.next_offset = slice.end;
+                } else if slice.records > 0 && message.offset >= slice.next_offset {
                     sample.add(message.key, message.value);
                     slice.records -= 1;
                     slice.next_offset = message.offset + 1;
-                } else if message.offset >= slice.end {
-                    slice.next_offset = slice.end;
                 }
             },
             |signal| match signal {
                 // Offsets below the end that compaction or a transaction took never come.
                 Signal::End { partition, .. } => ended.push(partition),
-                Signal::Error(error) => failed = Some(error),
+                Signal::Error(error) => tracing::debug!(topic, %error, "the client goes on trying"),
             },
-        )?;
-        if let Some(error) = failed {
-            return Err(error.into());
+        );
+        match read {
+            Ok(_) => {}
+            // Retention took the start since the watermarks were asked for; the end of the partition is left.
+            Err(KafkaError::HistoryGone { partition, .. }) => ended.push(partition),
+            Err(error) => return Err(error.into()),
         }
         let mut still_open = Vec::with_capacity(open.len());
         for partition in open {
-            let has_more = slices.get(&partition).is_some_and(|slice| slice.records > 0 && slice.next_offset < slice.end);
+            let has_more =
+                slices.get(&partition).is_some_and(|slice| slice.records > 0 && slice.next_offset < slice.end);
             if has_more && !ended.contains(&partition) {
                 still_open.push(partition);
             } else {

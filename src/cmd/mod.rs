@@ -11,18 +11,23 @@ use crate::kafka::KafkaError;
 use crate::relation::CatalogError;
 use crate::view::SqlError;
 
+mod batch;
+mod board;
 pub mod check;
 pub mod control_panel;
 pub mod dashboard;
 pub mod demo;
 pub mod generate;
+mod group;
 pub mod init;
+mod lines;
 pub mod log;
 pub mod login_checker;
 pub mod pokemon_gen;
 pub mod query;
 pub mod replay;
 pub mod user_gen;
+mod verify;
 
 /// How a command ended that met no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

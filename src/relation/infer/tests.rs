@@ -9,6 +9,7 @@ use datafusion::sql::parser::DFParser;
 use proptest::prelude::*;
 
 use super::*;
+use crate::decode::Decoder;
 
 fn sample(records: &[(Option<&str>, Option<&str>)]) -> TopicSample {
     let mut sample = TopicSample::new("orders");
@@ -244,5 +245,21 @@ proptest! {
         let tables = plan(&ddl);
         prop_assert_eq!(tables.len(), 1 + usize::from(compacted));
         prop_assert_eq!(tables[0].schema.as_arrow().fields(), &arrow_fields(&sample.columns()), "{}", ddl);
+    }
+
+    /// The contract: no sampled record is bad under the declaration that was made for it.
+    #[test]
+    fn every_sampled_object_decodes_under_the_suggestion(records in records(), compacted in any::<bool>()) {
+        let keyed: Vec<_> = records.iter().map(|record| (Some("key"), Some(record.as_str()))).collect();
+        let ddl = sample(&keyed).to_ddl(compacted);
+        for table in plan(&ddl) {
+            let fields = table.schema.as_arrow().fields();
+            let mut decoder = Decoder::new(fields, &(0..fields.len()).collect::<Vec<_>>()).unwrap();
+            for record in &records {
+                let decoded = decoder.decode(record.as_bytes());
+                prop_assert!(decoded.is_ok(), "{}\n{}\n{}", decoded.unwrap_err(), record, ddl);
+            }
+            prop_assert_eq!(decoder.len(), records.len());
+        }
     }
 }
