@@ -2,4 +2,5 @@
 
 mod kafka;
 mod kafka_group;
+mod scan;
 mod support;

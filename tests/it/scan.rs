@@ -175,8 +175,9 @@ async fn only_projected_columns_are_decoded_and_explain_says_so() {
         "{plan}"
     );
     // Another order than the schema's, a column twice, and columns that nobody declared first.
-    let rows =
-        session.rows("SELECT _offset, x, n, name, n FROM t WHERE _partition = 0 ORDER BY _offset DESC LIMIT 2").await;
+    let rows = session
+        .rows("SELECT _offset, x, n, name, n AS m FROM t WHERE _partition = 0 ORDER BY _offset DESC LIMIT 2")
+        .await;
     assert_eq!(rows, ["9 9.5 9 number 9 9", "8 8.5 8 number 8 8"]);
     let rows = session.rows("SELECT _key, _partition FROM t WHERE n = 3 ORDER BY _partition").await;
     assert_eq!(rows, ["3 0", "3 1"]);
@@ -295,7 +296,7 @@ async fn two_declarations_read_one_topic_each_in_its_way() {
          CREATE EXTERNAL TABLE newest (k VARCHAR, name VARCHAR, PRIMARY KEY (k)) STORED AS KAFKA LOCATION '{topic}'"
     );
     let session = lab.session(&sources).await;
-    let counts = "SELECT (SELECT count(*) FROM numbers), (SELECT count(*) FROM names), (SELECT count(*) FROM newest)";
+    let counts = "SELECT (SELECT count(*) FROM numbers) AS a, (SELECT count(*) FROM names) AS b, (SELECT count(*) FROM newest) AS c";
     // A key in two partitions is two rows: Kafka orders nothing across partitions.
     assert_eq!(session.rows(counts).await, ["40 41 41"]);
     assert_eq!(session.bad.total(), 1);
@@ -399,8 +400,7 @@ async fn all_scans_of_a_statement_share_one_moment() {
     let mut last = 0;
     for _ in 0..5 {
         let session = lab.session(&sources).await;
-        let counts =
-            "SELECT (SELECT count(*) FROM t), (SELECT count(n) FROM t), (SELECT count(*) FROM t a WHERE n >= 0)";
+        let counts = "SELECT (SELECT count(*) FROM t) AS a, (SELECT count(n) FROM t) AS b, (SELECT count(*) FROM t WHERE n >= 0) AS c";
         let rows = session.rows(counts).await;
         let counts: Vec<i64> = rows[0].split(' ').map(|count| count.parse().unwrap()).collect();
         let ends: i64 = session.bounds.as_of().iter().map(|(_, _, next_offset)| next_offset).sum();
