@@ -3,7 +3,9 @@
 // A test that cannot go on says so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod generators;
 mod kafka;
 mod kafka_group;
 mod oracle;
+mod scan;
 mod support;
