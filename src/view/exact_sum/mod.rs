@@ -11,7 +11,7 @@
 //!                                            limb i counts units of 2^(32·i − 1074)
 //!
 //!  window   four limbs in place, where the group's values lie             [accumulator]
-//!  rest     the 69 limbs of the full range, NaN and ±∞, on the heap        [rest]
+//!  rest     the 70 limbs of the full range, NaN and ±∞, on the heap        [rest]
 //!  digits   the one unsigned form that a number has: rounding, comparing   [digits]
 //!  bytes    the same as a short byte string: partial states                [bytes]
 //!  functions, groups, scalar   `sum` and `avg` of SQL on top of it
