@@ -356,22 +356,19 @@ mod tests {
             assert_eq!(span.line, 2, "{error}");
             format!("{} {} {}", span.column, span.width, error.message)
         };
-        insta::assert_snapshot!(
-            "wrong_parameters",
-            [
-                "",
-                "lat",
-                "Lat DOUBLE",
-                "lat DOUBEL",
-                "lat DOUBLE = ",
-                "lat DOUBLE = x",
-                "n BIGINT = 1 2",
-                "d DATE = now()",
-                "n INT = 'é"
-            ]
-            .map(|declaration| format!("[{declaration}] {}", complaint(declaration)))
-            .join("\n")
-        );
+        let declarations = [
+            "",
+            "lat",
+            "Lat DOUBLE",
+            "lat DOUBEL",
+            "lat DOUBLE = ",
+            "lat DOUBLE = x",
+            "n BIGINT = 1 2",
+            "d DATE = now()",
+            "n INT = 'é",
+        ];
+        let said = declarations.map(|declaration| format!("[{declaration}] {}", complaint(declaration))).join("\n");
+        insta::assert_snapshot!("wrong_parameters", said);
     }
 
     #[test]

@@ -7,7 +7,9 @@ mod param;
 mod shipped_tests;
 pub mod sql_error;
 pub mod sql_file;
+pub mod statement;
 
 pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
 pub use sql_error::{Span, SqlError, SqlReport, SqlWarning};
 pub use sql_file::{Bindings, SqlFile, load_folder, plan, plan_statement, plan_unbound, plan_with};
+pub use statement::allow_statement;
