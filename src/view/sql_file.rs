@@ -59,13 +59,13 @@ impl SqlFile {
 
     /// Parses `text`, the content of `path`, as the view `name`.
     pub fn parse(name: &str, path: impl Into<PathBuf>, text: impl Into<String>) -> Result<Self, SqlError> {
-        Self::parse_ordered(name, &path.into(), text.into()).1
+        Self::parse_ordered(name, &path.into(), &text.into()).1
     }
 
     /// Also says the file's `@order`, which a broken file still has.
-    fn parse_ordered(name: &str, path: &Path, text: String) -> (Option<i32>, Result<Self, SqlError>) {
+    fn parse_ordered(name: &str, path: &Path, text: &str) -> (Option<i32>, Result<Self, SqlError>) {
         // A byte order mark is the editor's business.
-        let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(&text).into();
+        let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(text).into();
         let source = SqlSource { file: path, text: &text };
         let tokens = source.tokens();
         let parsed = front_matter::parse(source, &tokens);
@@ -201,9 +201,9 @@ pub fn load_folder(dir: &Path) -> Vec<Result<SqlFile, SqlError>> {
             // A file that fails after its front matter keeps its place on the dashboard.
             let order = match &file {
                 Ok(file) => file.front_matter.order,
-                Err(_) => {
-                    std::fs::read_to_string(&path).ok().and_then(|text| SqlFile::parse_ordered("broken", &path, text).0)
-                }
+                Err(_) => std::fs::read_to_string(&path)
+                    .ok()
+                    .and_then(|text| SqlFile::parse_ordered("broken", &path, &text).0),
             };
             (order, path, file)
         })
