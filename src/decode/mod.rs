@@ -75,7 +75,7 @@ impl Decoder {
         Ok(Self {
             declared: declared.clone(),
             wanted: wanted.to_vec(),
-            record: Object::new(declared, 0, |index| wanted.contains(&index))?,
+            record: Object::new(declared, 1, |index| wanted.contains(&index))?,
             rows: 0,
             scratch: Vec::new(),
         })

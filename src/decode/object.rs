@@ -35,7 +35,7 @@ enum Step {
 }
 
 impl Object {
-    /// The object of these fields; those that `is_wanted` picks are built, the others only checked.
+    /// The object whose fields stand inside `depth` objects and lists, itself included; those that `is_wanted` picks are built, the others only checked.
     pub fn new(declared: &Fields, depth: usize, is_wanted: impl Fn(usize) -> bool) -> Result<Self, UnsupportedType> {
         let mut fields = Vec::with_capacity(declared.len());
         let mut by_name = HashMap::with_capacity_and_hasher(declared.len(), RandomState::new());
@@ -76,7 +76,7 @@ impl Object {
         loop {
             let glue = at;
             let place;
-            if let Some((guessed, value)) = self.shape.guess(next, bytes, at) {
+            if let Some((guessed, value)) = self.shape.guess(next, bytes, at, at == start) {
                 (place, at) = (guessed, value);
                 next += 1;
             } else if at > start && bytes.get(at) == Some(&b'}') {
@@ -128,8 +128,8 @@ impl Object {
     /// The slow way from the end of a value (or the object's start) to the next value or the object's end.
     #[inline(never)]
     fn unexpected(&mut self, next: usize, bytes: &[u8], glue: usize, first: bool) -> Parsed<Step> {
-        if let Some(found) = self.shape.search(next, bytes, glue)
-            && let Some((place, at)) = self.shape.guess(found, bytes, glue)
+        if let Some(found) = self.shape.search(next, bytes, glue, first)
+            && let Some((place, at)) = self.shape.guess(found, bytes, glue, first)
         {
             return Ok(Step::Value { place, at, next: found + 1 });
         }
@@ -149,7 +149,7 @@ impl Object {
         let (place, after) = self.key(bytes, at + 1)?;
         let at = skip::colon(bytes, after)?;
         // The record may end here; what is learned then leads to no value, and is right all the same.
-        let next = self.shape.learn(next, &bytes[glue..at], place);
+        let next = self.shape.learn(next, &bytes[glue..at], first, place);
         Ok(Step::Value { place, at, next })
     }
 

@@ -8,7 +8,7 @@
 //! the shape), and only bytes never seen before are parsed, looked up and learned. Equal bytes at the same place of the
 //! grammar mean the same, so a shape can be wrong about what comes next, but never about what it recognises.
 
-use super::scan::double_word;
+use super::scan::{double_word, white_space};
 
 /// A field's place in its object.
 pub type Place = usize;
@@ -34,12 +34,15 @@ struct Slot {
     tail: Box<[u8]>,
     len: usize,
     place: Place,
+    /// From the object's brace to its first value, not between two values.
+    opens: bool,
 }
 
 impl Slot {
     #[inline]
-    fn matches(&self, bytes: &[u8], at: usize) -> bool {
-        (double_word(bytes, at) ^ self.head) & self.mask == 0
+    fn matches(&self, bytes: &[u8], at: usize, opens: bool) -> bool {
+        self.opens == opens
+            && (double_word(bytes, at) ^ self.head) & self.mask == 0
             && (self.tail.is_empty() || bytes.get(at + 16..).is_some_and(|rest| rest.starts_with(&self.tail)))
     }
 }
@@ -59,21 +62,29 @@ impl Shape {
 
     /// The place and the position of the next value, if the guess `slot` holds at `at`.
     #[inline]
-    pub fn guess(&self, slot: usize, bytes: &[u8], at: usize) -> Option<(Place, usize)> {
+    pub fn guess(&self, slot: usize, bytes: &[u8], at: usize, opens: bool) -> Option<(Place, usize)> {
         let slot = self.slots.get(slot)?;
-        // A tail makes the comparison longer than the loads that zeros may pad; it checks the length itself.
-        if slot.matches(bytes, at) { Some((slot.place, at + slot.len)) } else { None }
+        if !slot.matches(bytes, at, opens) {
+            return None;
+        }
+        let value = at + slot.len;
+        // This record may have white space where the one that taught us had none.
+        let value = if bytes.get(value).is_some_and(|&byte| byte > b' ') { value } else { white_space(bytes, value) };
+        Some((slot.place, value))
     }
 
     /// Another slot that holds at `at`, after the failed guess `slot`: the ones behind it first, then those before.
     #[inline(never)]
-    pub fn search(&self, slot: usize, bytes: &[u8], at: usize) -> Option<usize> {
+    pub fn search(&self, slot: usize, bytes: &[u8], at: usize, opens: bool) -> Option<usize> {
         let known = self.slots.len();
-        (slot + 1..known).chain(0..slot.min(known)).take(MAX_TRIES).find(|&slot| self.slots[slot].matches(bytes, at))
+        (slot + 1..known)
+            .chain(0..slot.min(known))
+            .take(MAX_TRIES)
+            .find(|&slot| self.slots[slot].matches(bytes, at, opens))
     }
 
     /// Learns that `glue` leads to `place` in front of slot `slot`. Returns the slot to guess next.
-    pub fn learn(&mut self, slot: usize, glue: &[u8], place: Place) -> usize {
+    pub fn learn(&mut self, slot: usize, glue: &[u8], opens: bool, place: Place) -> usize {
         if glue.len() > MAX_GLUE_BYTES {
             return slot;
         }
@@ -84,7 +95,7 @@ impl Shape {
         let head = double_word(glue, 0);
         let mask = if glue.len() < 16 { (1 << (8 * glue.len())) - 1 } else { u128::MAX };
         let tail = glue.get(16..).unwrap_or_default().into();
-        self.slots.insert(slot, Slot { head, mask, tail, len: glue.len(), place });
+        self.slots.insert(slot, Slot { head, mask, tail, len: glue.len(), place, opens });
         slot + 1
     }
 

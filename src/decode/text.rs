@@ -114,6 +114,7 @@ mod tests {
         assert_eq!(read(r#""a\"b\\c\/d\b\f\n\r\t""#).unwrap(), "a\"b\\c/d\u{8}\u{c}\n\r\t");
         assert_eq!(read(r#""Flab\u00e9b\u00E9 \u2640""#).unwrap(), "Flabébé ♀");
         assert_eq!(read(r#""\ud83c\udf3e\uD83C\uDF3E""#).unwrap(), "🌾🌾");
+        assert_eq!(read(r#""\ud940\udc00\udbff\udfff\ud800\udc00""#).unwrap(), "\u{60000}\u{10FFFF}\u{10000}");
         assert_eq!(read(r#""\u0000\uFFFF""#).unwrap(), "\0\u{FFFF}");
     }
 

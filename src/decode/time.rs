@@ -39,7 +39,9 @@ impl Clock {
                     .filter(|text| text.is_ascii())
                     .and_then(|text| string_to_datetime(&self.zone, text).ok())
                     .ok_or_else(|| wrong_text("TIMESTAMP"))?;
-                (moment.timestamp(), moment.timestamp_subsec_nanos())
+                // In a leap second these are more than a second's nanoseconds: the next second, then, in every unit.
+                let nanos = moment.timestamp_subsec_nanos();
+                (moment.timestamp() + i64::from(nanos / 1_000_000_000), nanos % 1_000_000_000)
             }
         };
         let (per_second, nanos_each) = match self.unit {
@@ -160,7 +162,7 @@ mod tests {
         #[test]
         fn the_short_way_gives_what_arrow_gives(
             year in 0i32..=9999, month in 0u32..=13, day in 0u32..=32, hour in 0u32..=24, minute in 0u32..=60,
-            second in 0u32..=60, fraction in "(\\.[0-9]{1,12})?", zone in "|Z|z|[+-][0-2][0-9]:[0-6][0-9]|[+-][0-2][0-9]",
+            second in 0u32..60, fraction in "(\\.[0-9]{1,12})?", zone in "|Z|z|[+-][0-2][0-9]:[0-6][0-9]|[+-][0-2][0-9]",
             between in "[Tt ]",
         ) {
             let text = format!(
@@ -181,6 +183,16 @@ mod tests {
             }
             let day = &text[..10];
             prop_assert_eq!(date(day.as_bytes()).ok(), Date32Type::parse(day), "{}", day);
+        }
+    }
+
+    #[test]
+    fn a_leap_second_is_the_next_second_in_every_unit() {
+        for (unit, per_second) in
+            [(TimeUnit::Second, 1), (TimeUnit::Millisecond, 1_000), (TimeUnit::Microsecond, 1_000_000)]
+        {
+            let clock = Clock::new(unit, None).unwrap();
+            assert_eq!(clock.read(b"2016-12-31T23:59:60Z").unwrap(), 1_483_228_800 * per_second);
         }
     }
 

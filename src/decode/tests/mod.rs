@@ -56,11 +56,14 @@ fn decode_all<R: AsRef<[u8]>>(declared: &Fields, records: impl IntoIterator<Item
         let record = record.as_ref();
         decoder.decode(record).unwrap_or_else(|bad| panic!("{bad}: {}", String::from_utf8_lossy(record)));
     }
-    finish(&mut decoder, declared)
+    let options = RecordBatchOptions::new().with_row_count(Some(decoder.len()));
+    let columns = finish(&mut decoder);
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(declared.clone())), columns.clone(), &options).unwrap();
+    columns
 }
 
 /// The decoder's columns, after Arrow's own full check of their buffers.
-fn finish(decoder: &mut Decoder, declared: &Fields) -> Vec<ArrayRef> {
+fn finish(decoder: &mut Decoder) -> Vec<ArrayRef> {
     let rows = decoder.len();
     let columns = decoder.finish();
     for column in &columns {
@@ -68,10 +71,5 @@ fn finish(decoder: &mut Decoder, declared: &Fields) -> Vec<ArrayRef> {
         assert_eq!(column.len(), rows);
     }
     assert_eq!(decoder.len(), 0);
-    if columns.len() == declared.len() {
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let schema = Arc::new(Schema::new(declared.clone()));
-        RecordBatch::try_new_with_options(schema, columns.clone(), &options).unwrap();
-    }
     columns
 }

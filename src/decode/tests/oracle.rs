@@ -2,7 +2,8 @@
 //!
 //! Where we mean to differ the generator stays away, and `bad_records` says what happens instead: arrow-json reads
 //! numbers and booleans from strings, integers through doubles, `3.7` as a timestamp of 3, decimals with digits cut
-//! off, `1e400` as infinity; it takes the last of duplicate keys and passes over missing and surplus commas.
+//! off, `1e400` as infinity; it takes the
+//! last of duplicate keys, passes over missing and surplus commas, and refuses `"\ud800"` also where nobody reads it.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -201,7 +202,9 @@ impl Writer {
         self.out.push('"');
         for character in text.chars() {
             let must = character < ' ' || character == '"' || character == '\\';
-            if !must && (self.tidy || self.rng.random_bool(0.9)) {
+            // arrow-json ors where it should add, and so gets half of the pairs beyond U+1FFFF wrong.
+            let as_it_is = self.tidy || character > '\u{1FFFF}' || self.rng.random_bool(0.9);
+            if !must && as_it_is {
                 self.out.push(character);
                 continue;
             }
@@ -237,7 +240,7 @@ impl Writer {
             2 => self.text("some \"text\" with \\ and \u{1}"),
             3 => self.out.push_str(if self.rng.random_bool(0.5) { "true" } else { "false" }),
             4 => self.out.push_str("1e999"),
-            5 => self.out.push_str("\"\\ud800\""),
+            5 => self.out.push_str("\"\\ud83c\\udf3e\""),
             kind => {
                 self.out.push(if kind == 6 { '[' } else { '{' });
                 self.space();
@@ -345,7 +348,7 @@ proptest! {
                 prop_assert_eq!(arrow.decode(record.as_bytes()).unwrap(), record.len());
             }
             let expected = arrow.flush().map_err(|error| TestCaseError::fail(error.to_string()))?.unwrap();
-            let columns = finish(&mut ours, &declared);
+            let columns = finish(&mut ours);
             prop_assert_eq!(columns.len(), wanted.len());
             for (column, expected) in columns.iter().zip(expected.columns()) {
                 prop_assert_eq!(column, expected, "{:?}", records);

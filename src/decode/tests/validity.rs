@@ -41,9 +41,9 @@ fn check(records: &[Vec<u8>]) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(seasoned.len(), rows.len());
     let expected = decode_all(&declared, rows);
-    let columns = finish(&mut seasoned, &declared);
+    let columns = finish(&mut seasoned);
     prop_assert_eq!(&columns, &expected);
-    let columns = finish(&mut few, &declared);
+    let columns = finish(&mut few);
     prop_assert_eq!(&columns[0], &expected[7]);
     prop_assert_eq!(&columns[1], &expected[14]);
     Ok(())
@@ -179,6 +179,16 @@ proptest! {
             .map(|(index, piece)| format!("{{\"{}\":{piece}}}", declared[*index].name()).into_bytes())
             .collect();
         check(&records)?;
+    }
+}
+
+#[test]
+fn a_brace_between_two_values_is_malformed_though_it_opened_the_record_before() {
+    let mut decoder = Decoder::new(&every_type(), &[]).unwrap();
+    decoder.decode(br#"{"id":1,"small":1}"#).unwrap();
+    decoder.decode(br#"{"small":1,"id":1}"#).unwrap();
+    for record in [r#"{"id":1{"small":1}"#, r#"{"small":1{"id":1}"#, r#","id":1}"#] {
+        assert!(decoder.decode(record.as_bytes()).is_err(), "{record}");
     }
 }
 
