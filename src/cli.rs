@@ -10,6 +10,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::kafka::KafkaConfig;
+use crate::pipeline::BatchLimits;
+use crate::sink::Format;
 
 /// Live SQL dashboards over Kafka topics: edit a SQL file, see the numbers, replay to prove them.
 #[derive(Debug, Parser)]
@@ -93,19 +95,11 @@ pub struct Batching {
     pub linger: Duration,
 }
 
-/// How results are written to stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Aligned columns for people
-    Table,
-    /// One object, {"view": [rows…], …}
-    Json,
-    /// One row a line
-    Ndjson,
-    /// Comma-separated values with a header
-    Csv,
-    /// A Markdown table
-    Markdown,
+impl Batching {
+    /// The same as the library's own type.
+    pub fn limits(&self) -> BatchLimits {
+        BatchLimits { rows: self.batch_rows.get(), bytes: self.batch_bytes.get(), linger: self.linger }
+    }
 }
 
 /// Events per second, or as fast as the broker takes them.

@@ -15,6 +15,7 @@ pub mod check;
 pub mod control_panel;
 pub mod dashboard;
 pub mod demo;
+pub mod generate;
 pub mod init;
 pub mod log;
 pub mod login_checker;

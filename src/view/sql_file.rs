@@ -142,6 +142,13 @@ impl SqlFile {
         &self.warnings
     }
 
+    /// The names of the tables and views that the statement reads, as SQL sees them, ordered.
+    pub fn references(&self) -> Vec<String> {
+        let statement = Statement::Statement(Box::new(self.statement.clone()));
+        let references = datafusion::sql::resolve::resolve_table_references(&statement, true);
+        references.map(|(tables, _)| tables.iter().map(|table| table.table().to_owned()).collect()).unwrap_or_default()
+    }
+
     /// Warnings that need the result's columns: `@x` or `@y` names none of them.
     pub fn check_columns(&self, schema: &Schema) -> Vec<SqlWarning> {
         self.front_matter.check_columns(self.source(), schema)

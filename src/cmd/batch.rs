@@ -1,0 +1,84 @@
+//! What `replay` and `query` share: a bounded run with progress, written as it comes.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::prelude::SessionContext;
+use futures::StreamExt as _;
+
+use crate::relation::ReadBounds;
+use crate::sink::progress::{Progress, progress};
+
+/// A planned query: its offsets are frozen, nothing has been read yet.
+pub struct Planned {
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+}
+
+impl Planned {
+    /// Plans a query; its scans ask the broker for their offsets now.
+    pub async fn new(context: &SessionContext, plan: LogicalPlan) -> anyhow::Result<Self> {
+        let frame = context.execute_logical_plan(plan).await?;
+        let context = Arc::new(frame.task_ctx());
+        Ok(Self { plan: frame.create_physical_plan().await?, context })
+    }
+
+    /// The result's columns.
+    pub fn schema(&self) -> SchemaRef {
+        self.plan.schema()
+    }
+
+    /// Runs it; each batch goes to `write`.
+    pub async fn run(self, mut write: impl FnMut(&RecordBatch) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut batches = execute_stream(self.plan, self.context)?;
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            if batch.num_rows() > 0 {
+                write(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs it and keeps its rows.
+    pub async fn collect(self) -> anyhow::Result<Vec<RecordBatch>> {
+        let mut rows = Vec::new();
+        self.run(|batch| {
+            rows.push(batch.clone());
+            Ok(())
+        })
+        .await?;
+        Ok(rows)
+    }
+}
+
+/// Shows on stderr how much of the planned reads is done, and first what their history lacks.
+pub fn show_progress(bounds: &ReadBounds) -> Progress {
+    for start in bounds.history_starts() {
+        eprintln!("note: {start}");
+    }
+    let read = Arc::clone(bounds.progress());
+    progress(read.offsets_total(), move || read.offsets_done())
+}
+
+/// stdout, whole blocks at a time, and whether it is a terminal.
+pub fn stdout() -> (io::BufWriter<io::Stdout>, bool) {
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    (io::BufWriter::with_capacity(1 << 16, stdout), terminal)
+}
+
+/// Flushes what was written to stdout.
+pub fn flush(mut out: impl Write) -> anyhow::Result<()> {
+    out.flush().context("cannot write the result")
+}
+
+/// How long a first answer of the broker may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

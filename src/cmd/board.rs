@@ -1,0 +1,193 @@
+//! From a snapshot of the views to a frame of the terminal.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+
+use crate::kafka::AsOf;
+use crate::pipeline::{Live, Snapshot, Status};
+use crate::sink::terminal::{ChartKind, Frame, LogPane, Strip, Tile};
+use crate::view::{SqlError, SqlFile};
+
+/// Columns of the grid that a tile takes if its file does not say.
+const TILE_WIDTH: u16 = 6;
+
+/// How long the event rate looks back.
+const RATE_WINDOW: Duration = Duration::from_secs(2);
+
+/// What the terminal shows: the last results, how the reader is doing, and how to draw each tile.
+#[derive(Debug, Clone)]
+pub struct Board {
+    name: String,
+    broker: String,
+    looks: Vec<TileLook>,
+    broken: Vec<SqlError>,
+    snapshot: Snapshot,
+    status: Status,
+    refreshed: SystemTime,
+    rate: Rate,
+}
+
+/// What a file says about its tile.
+#[derive(Debug, Clone)]
+struct TileLook {
+    name: String,
+    title: String,
+    chart: Option<ChartKind>,
+    x: Option<String>,
+    y: Option<String>,
+    width: u16,
+}
+
+#[derive(Debug, Clone)]
+struct Rate {
+    since: Instant,
+    messages: u64,
+    per_second: f64,
+}
+
+impl Board {
+    /// An empty board for a dashboard.
+    pub fn new(name: impl Into<String>, broker: impl Into<String>, live: &Live) -> Self {
+        Self {
+            name: name.into(),
+            broker: broker.into(),
+            looks: live.files().map(TileLook::of).collect(),
+            broken: live.broken_files().cloned().collect(),
+            snapshot: Snapshot::default(),
+            status: live.status().clone(),
+            refreshed: SystemTime::now(),
+            rate: Rate { since: Instant::now(), messages: 0, per_second: 0.0 },
+        }
+    }
+
+    /// Takes in a refresh.
+    pub fn update(&mut self, live: &Live, snapshot: Snapshot) {
+        self.snapshot = snapshot;
+        self.status = live.status().clone();
+        self.refreshed = SystemTime::now();
+    }
+
+    /// The moment of all tiles.
+    pub fn as_of(&self) -> &AsOf {
+        &self.snapshot.as_of
+    }
+
+    /// The frame to draw now, with panes of log lines.
+    pub fn frame(&mut self, logs: Vec<LogPane>) -> Frame {
+        self.measure();
+        let mut tiles: Vec<Tile> = self.looks.iter().map(|look| self.tile(look)).collect();
+        tiles.extend(self.broken.iter().map(broken_tile));
+        Frame { strip: self.strip(), tiles, logs }
+    }
+
+    /// Measures the rate over at least [`RATE_WINDOW`], so that it does not flicker.
+    fn measure(&mut self) {
+        let elapsed = self.rate.since.elapsed();
+        if elapsed >= RATE_WINDOW || (self.rate.messages == 0 && elapsed >= RATE_WINDOW / 4) {
+            let read = self.status.messages - self.rate.messages.min(self.status.messages);
+            let per_second = read as f64 / elapsed.as_secs_f64();
+            self.rate = Rate { since: Instant::now(), messages: self.status.messages, per_second };
+        }
+    }
+
+    fn strip(&self) -> Strip {
+        let lag = self.status.topics.values().map(|topic| topic.total - topic.done).sum::<i64>();
+        Strip {
+            name: self.name.clone(),
+            broker: match &self.status.trouble {
+                Some(_) => format!("{} does not answer, trying again", self.broker),
+                None => self.broker.clone(),
+            },
+            events_per_s: self.rate.per_second,
+            events: self.status.messages,
+            lag: lag.max(0).unsigned_abs(),
+            bad_records: self.status.bad_records,
+            as_of: time_of_day(self.refreshed),
+            elapsed: self.status.started.elapsed(),
+            catching_up: (!self.status.caught_up()).then(|| self.status.progress()),
+        }
+    }
+
+    fn tile(&self, look: &TileLook) -> Tile {
+        let result = self.snapshot.results.iter().find(|result| *result.name == *look.name);
+        let (schema, rows, error): (SchemaRef, Vec<RecordBatch>, Option<String>) = match result {
+            None => (Arc::new(Schema::empty()), Vec::new(), None),
+            Some(result) => match &result.rows {
+                Ok(rows) => (Arc::clone(&result.schema), rows.clone(), None),
+                Err(error) => (Arc::clone(&result.schema), Vec::new(), Some(message(error))),
+            },
+        };
+        let waits = (!self.status.missing.is_empty() && error.is_none()).then(|| {
+            let topics: Vec<&str> = self.status.missing.iter().map(AsRef::as_ref).collect();
+            format!("waiting for topic {}", topics.join(", "))
+        });
+        let history = self.status.history.first().filter(|_| error.is_none()).map(|first| match self.status.history.len() {
+            1 => format!("counts from offset {} of {}[{}]", first.first_offset, first.topic, first.partition),
+            more => format!(
+                "counts from offset {} of {}[{}] (and {} more partitions): older records are gone",
+                first.first_offset,
+                first.topic,
+                first.partition,
+                more - 1
+            ),
+        });
+        Tile {
+            name: look.name.clone(),
+            title: look.title.clone(),
+            chart: look.chart.unwrap_or_else(|| ChartKind::guess(&schema, &rows)),
+            x: look.x.clone(),
+            y: look.y.clone(),
+            width: look.width,
+            schema,
+            rows,
+            note: error.or(waits).or(history),
+            foot: String::new(),
+        }
+    }
+}
+
+impl TileLook {
+    fn of(file: &SqlFile) -> Self {
+        let front = file.front_matter();
+        Self {
+            name: file.name().to_owned(),
+            title: file.title().to_owned(),
+            chart: front.chart.and_then(|chart| chart.name().parse().ok()),
+            x: front.x.as_ref().map(|column| column.name.clone()),
+            y: front.y.first().map(|column| column.name.clone()),
+            width: front.width.map_or(TILE_WIDTH, u16::from),
+        }
+    }
+}
+
+fn broken_tile(error: &SqlError) -> Tile {
+    let name = error.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Tile {
+        title: name.clone(),
+        name,
+        chart: ChartKind::Table,
+        x: None,
+        y: None,
+        width: TILE_WIDTH,
+        schema: Arc::new(Schema::empty()),
+        rows: Vec::new(),
+        note: Some(error.to_string()),
+        foot: String::new(),
+    }
+}
+
+/// An error of a view in words for a tile.
+pub fn message(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::External(inner) => inner.to_string(),
+        other => other.strip_backtrace(),
+    }
+}
+
+fn time_of_day(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map(|at| at.strftime("%H:%M:%S UTC").to_string()).unwrap_or_default()
+}

@@ -1,0 +1,94 @@
+//! `tallgrass check`: plans every SQL file and says how it will be maintained, or what is wrong with it.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+use super::Exit;
+use super::batch::stdout;
+use crate::cli::Check;
+use crate::view::cut::Use;
+use crate::view::{LiveView, Maintenance, SqlError, SqlFile, Workspace, plan_unbound};
+
+/// The files of roles: they hand on rows as they come.
+const ROLES: [&str; 2] = ["login_checker", "control_panel"];
+
+/// Runs the command.
+pub async fn run(args: Check) -> anyhow::Result<Exit> {
+    let workspace = Workspace::load(&args.queries.queries)?;
+    let session = workspace.live_session().await?;
+    let (mut out, _) = stdout();
+    let mut errors = Vec::new();
+
+    let mut files = Vec::new();
+    for file in workspace.dashboard() {
+        match file {
+            Ok(file) => files.push(file),
+            Err(error) => errors.push(error),
+        }
+    }
+    let width = files.iter().map(|file| file.path().display().to_string().len()).max().unwrap_or_default();
+    for (file, plan) in files.iter().zip(workspace.plan_dashboard(&session, &files).await) {
+        let view = match plan {
+            Ok(plan) => LiveView::plan(&session.state(), plan, Use::Result, usize::MAX).await.map_err(|error| refuse(file, &error)),
+            Err(error) => Err(error),
+        };
+        match view {
+            Ok(view) => {
+                writeln!(out, "{:<width$}  {}", file.path().display(), describe(view.maintenance())).context("stdout")?;
+                let unknown = file.check_columns(view.schema());
+                warn(file.warnings().iter().chain(&unknown));
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    for role in ROLES {
+        if !workspace.dir().join(role).with_extension("sql").exists() {
+            continue;
+        }
+        let checked = async {
+            let file = workspace.role(role)?;
+            let plan = plan_unbound(&session, &file).await?;
+            let view = LiveView::plan(&session.state(), plan, Use::NewRows, 0).await;
+            view.map_err(|error| refuse(&file, &error))?;
+            Ok(file)
+        };
+        match checked.await {
+            Ok(file) => {
+                writeln!(out, "{:<width$}  {}", file.path().display(), describe(Maintenance::Append)).context("stdout")?;
+                warn(file.warnings());
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    out.flush().context("stdout")?;
+    for error in &errors {
+        eprintln!("{error}\n");
+    }
+    if errors.is_empty() {
+        return Ok(Exit::Done);
+    }
+    eprintln!("{} of the SQL files cannot be used", errors.len());
+    Ok(Exit::SqlError)
+}
+
+fn refuse(file: &SqlFile, error: &datafusion::error::DataFusionError) -> SqlError {
+    SqlError::new(file.path(), file.text(), None, error.strip_backtrace())
+}
+
+fn warn<'a>(warnings: impl IntoIterator<Item = &'a crate::view::SqlWarning>) {
+    for warning in warnings {
+        eprintln!("{warning}\n");
+    }
+}
+
+/// One line for a user: what new rows and a refresh cost.
+pub fn describe(maintenance: Maintenance) -> &'static str {
+    match maintenance {
+        Maintenance::Append => "append: new rows are handed on as they come, no state",
+        Maintenance::Incremental => "incremental: new rows are reduced at once, a refresh costs as much as there are groups",
+        Maintenance::FromTables => "from the table's rows: each refresh evaluates the current rows, one per key",
+        Maintenance::Recomputed => "recomputed: keeps the rows it needs, up to --max-retained-rows, and evaluates them at each refresh",
+        Maintenance::Static => "static: reads no topic",
+    }
+}

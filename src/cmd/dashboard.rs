@@ -1,0 +1,176 @@
+//! `tallgrass dashboard`: the tallies, live in the terminal.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+use super::batch::{flush, stdout};
+use super::board::{Board, message};
+use super::log;
+use crate::cli::Dashboard;
+use crate::pipeline::{Live, LiveConfig, Snapshot};
+use crate::sink::Format;
+use crate::sink::terminal::{Key, LogPane, Screen, draw_plain};
+use crate::sink::text::ViewsWriter;
+use crate::view::SqlError;
+
+/// Time between two looks at the keyboard and the board.
+const FRAME_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Time between two blocks of plain text.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Runs the command.
+pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let config = LiveConfig {
+        kafka: args.connection.config(),
+        queries: args.queries.queries,
+        limits: args.batching.limits(),
+        refresh: args.refresh,
+        max_retained_rows: args.max_retained_rows,
+        bounded: args.once,
+    };
+    let broker = args.connection.brokers.clone();
+    let mut live = Live::start(config).await?;
+    if args.once {
+        return once(&mut live, args.format, &stop).await;
+    }
+    let board = Arc::new(Mutex::new(Board::new("tallgrass dashboard", broker, &live)));
+    let watching = stop.child_token();
+    let watcher = {
+        let (board, watching) = (Arc::clone(&board), watching.clone());
+        tokio::task::spawn_blocking(move || watch(&board, &watching, &|| Vec::new()))
+    };
+    // Whoever quits on the screen stops the reading, and a failure of the reading closes the screen.
+    let ended = live.run(&watching, |live, snapshot| lock(&board).update(live, snapshot)).await;
+    watching.cancel();
+    let watched = watcher.await?;
+    ended?;
+    match watched? {
+        Watched::Quit => Ok(Exit::Done),
+        Watched::Interrupted => Ok(Exit::Interrupted),
+    }
+}
+
+/// The live path up to the end offsets as of the start.
+async fn once(live: &mut Live, format: Format, stop: &CancellationToken) -> anyhow::Result<Exit> {
+    let mut last: Option<Snapshot> = None;
+    if !live.run(stop, |_, snapshot| last = Some(snapshot)).await? {
+        return Ok(Exit::Interrupted);
+    }
+    let mut exit = Exit::Done;
+    for error in live.broken_files() {
+        eprintln!("{error}\n");
+        exit = Exit::SqlError;
+    }
+    let results = last.map(|snapshot| snapshot.results).unwrap_or_default();
+    if format == Format::Ndjson && results.len() != 1 {
+        anyhow::bail!("ndjson holds the rows of one view, and there are {}", results.len());
+    }
+    let (mut out, terminal) = stdout();
+    let mut writer = ViewsWriter::new(&mut out, format).with_headings(results.len() != 1).with_terminal(terminal);
+    for result in &results {
+        match &result.rows {
+            Ok(rows) => writer.view(&result.name, &result.schema, rows)?,
+            Err(error) => {
+                eprintln!("{}: {}\n", result.name, message(error));
+                let sql = matches!(&**error, datafusion::error::DataFusionError::External(inner) if inner.is::<SqlError>());
+                exit = if sql { Exit::SqlError } else { Exit::Failed };
+            }
+        }
+    }
+    writer.finish()?;
+    flush(out)?;
+    Ok(exit)
+}
+
+/// How watching a board ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// Somebody has seen enough.
+    Quit,
+    /// Ctrl-C, or the reading ended.
+    Interrupted,
+}
+
+/// Shows the board until `stop`: redrawn in place on a terminal, in blocks elsewhere. Blocking.
+pub fn watch(
+    board: &Mutex<Board>,
+    stop: &CancellationToken,
+    panes: &dyn Fn() -> Vec<LogPane>,
+) -> io::Result<Watched> {
+    if io::stdout().is_terminal() { watch_screen(board, stop, panes) } else { watch_plain(board, stop, panes) }
+}
+
+fn watch_screen(
+    board: &Mutex<Board>,
+    stop: &CancellationToken,
+    panes: &dyn Fn() -> Vec<LogPane>,
+) -> io::Result<Watched> {
+    let captured = log::capture();
+    let mut screen = Screen::open()?;
+    let mut paused = None;
+    let ended = loop {
+        if stop.is_cancelled() {
+            break Watched::Interrupted;
+        }
+        match screen.poll_key()? {
+            Some(Key::Quit) => break Watched::Quit,
+            Some(Key::Interrupt) => break Watched::Interrupted,
+            Some(Key::Pause) if paused.is_some() => paused = None,
+            Some(Key::Pause) => paused = Some(lock(board).frame(Vec::new())),
+            Some(Key::Redraw) | None => {}
+        }
+        let mut logs = panes();
+        let lines = captured.tail().lines();
+        if !lines.is_empty() {
+            logs.push(LogPane { title: "log".to_owned(), lines });
+        }
+        let frame = match &paused {
+            Some(frame) => {
+                let mut frame = frame.clone();
+                frame.strip.name.push_str(" (paused: p goes on)");
+                frame.logs = logs;
+                frame
+            }
+            None => lock(board).frame(logs),
+        };
+        screen.draw(&frame)?;
+        std::thread::sleep(FRAME_INTERVAL);
+    };
+    stop.cancel();
+    drop(screen);
+    drop(captured);
+    Ok(ended)
+}
+
+fn watch_plain(
+    board: &Mutex<Board>,
+    stop: &CancellationToken,
+    panes: &dyn Fn() -> Vec<LogPane>,
+) -> io::Result<Watched> {
+    let (mut out, _) = stdout();
+    let mut shown: Option<(crate::kafka::AsOf, std::time::Instant)> = None;
+    while !stop.is_cancelled() {
+        std::thread::sleep(FRAME_INTERVAL);
+        let as_of = lock(board).as_of().clone();
+        let due = shown.as_ref().is_none_or(|(last, at)| *last != as_of && at.elapsed() >= PLAIN_INTERVAL);
+        if due && as_of.iter().next().is_some() {
+            let frame = lock(board).frame(panes());
+            if let Err(error) = draw_plain(&mut out, &frame) {
+                stop.cancel();
+                return Err(error);
+            }
+            shown = Some((as_of, std::time::Instant::now()));
+        }
+    }
+    Ok(Watched::Interrupted)
+}
+
+/// The board; a panic elsewhere leaves it whole, for it is only ever replaced.
+pub fn lock(board: &Mutex<Board>) -> std::sync::MutexGuard<'_, Board> {
+    board.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,79 @@
+//! `tallgrass user-gen`: users log in and off in a topic, keyed by their id.
+
+use std::num::NonZeroU32;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+use super::generate::{self, GenerateError, Generated, Output, Progress};
+use crate::cli;
+use crate::kafka::KafkaConfig;
+use crate::world::users::{Logoff, UserEvents};
+
+/// Partitions of a topic that does not exist yet: a few readers can share it.
+pub const PARTITIONS: i32 = 4;
+
+/// What to generate, and where to.
+#[derive(Debug, Clone)]
+pub struct GeneratorConfig {
+    /// Topic to produce to; made compacted, since the newest record of a user is what counts.
+    pub topic: String,
+    /// How many users there are.
+    pub users: NonZeroU32,
+    /// How fast.
+    pub rate: cli::Rate,
+    /// How many events; `None` goes on until it is stopped.
+    pub count: Option<u64>,
+    /// Same seed, same events: give each generator its own. The users are the same under every seed.
+    pub seed: u64,
+    /// How a logoff looks.
+    pub logoff: Logoff,
+}
+
+/// Runs the role until its count is reached or `stop` is cancelled. Blocking.
+pub fn generate(
+    config: &GeneratorConfig,
+    kafka: &KafkaConfig,
+    stop: &CancellationToken,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Generated, GenerateError> {
+    let mut events = UserEvents::new(config.users, config.logoff, config.seed);
+    let output = Output {
+        topic: config.topic.clone(),
+        partitions: PARTITIONS,
+        compacted: true,
+        rate: config.rate,
+        count: config.count,
+    };
+    generate::generate(&output, kafka, stop, progress, &mut |producer| {
+        let event = events.next_event();
+        producer.send(&output.topic, Some(event.key), event.value)
+    })
+}
+
+impl From<cli::Logoff> for Logoff {
+    fn from(logoff: cli::Logoff) -> Self {
+        match logoff {
+            cli::Logoff::Tombstone => Self::Tombstone,
+            cli::Logoff::Action => Self::Action,
+        }
+    }
+}
+
+/// Runs the command.
+#[allow(clippy::needless_pass_by_value)] // every command takes its arguments and its token
+pub fn run(args: cli::UserGen, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let config = GeneratorConfig {
+        topic: args.topic,
+        users: NonZeroU32::new(args.users).ok_or_else(|| anyhow::anyhow!("--users must be above zero"))?,
+        rate: args.rate,
+        count: args.count,
+        seed: args.seed.unwrap_or_else(generate::any_seed),
+        logoff: args.logoff.into(),
+    };
+    let (topic, seed, users) = (&config.topic, config.seed, config.users);
+    let plural = if users.get() == 1 { "" } else { "s" };
+    let rate = generate::rate_text(config.rate);
+    eprintln!("{users} user{plural} log in and off in {topic} at {rate} (seed {seed})");
+    generate::run(topic, config.count, |progress| generate(&config, &args.connection.config(), &stop, progress))
+}

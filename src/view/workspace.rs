@@ -1,0 +1,223 @@
+//! A folder of SQL: `sources.sql`, the dashboard's files, and the sessions that plan them.
+//!
+//! ```text
+//!  queries/
+//!    sources.sql              the relations
+//!    dashboard/NAME.sql       a view each; one may read another by its name
+//!    login_checker.sql        views of the roles of those names
+//!    control_panel.sql
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::catalog::MemTable;
+use datafusion::datasource::ViewTable;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
+
+use super::session;
+use super::source::{LiveRelation, RelationKind};
+use super::sql_error::SqlError;
+use super::sql_file::{Bindings, SqlFile, load_folder, plan, plan_with};
+use crate::relation::{BadRecords, Catalog, CatalogError, KafkaRelation, KafkaTable, ReadBounds};
+
+/// Name of the file that declares the relations.
+pub const SOURCES: &str = "sources.sql";
+
+/// Name of the folder whose files are the dashboard.
+pub const DASHBOARD: &str = "dashboard";
+
+/// Why a folder of SQL cannot be used at all; a single broken view is none of these.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// The declarations cannot be read.
+    #[error("cannot read {path}: {source}; `tallgrass init TOPIC… -o {path}` writes one for your topics", path = path.display())]
+    Sources {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A declaration is wrong.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A file that the command needs is wrong.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// A static relation cannot be loaded.
+    #[error("cannot load {relation}")]
+    Static {
+        /// Its name.
+        relation: String,
+        /// DataFusion's words.
+        source: DataFusionError,
+    },
+}
+
+/// The declared relations of a folder, ready to plan its views.
+#[derive(Debug)]
+pub struct Workspace {
+    dir: PathBuf,
+    catalog: Catalog,
+}
+
+/// A dashboard file: parsed, or why it cannot be.
+pub type LoadedFile = Result<SqlFile, SqlError>;
+
+impl Workspace {
+    /// Reads `sources.sql` of a folder.
+    pub fn load(dir: &Path) -> Result<Self, WorkspaceError> {
+        let path = dir.join(SOURCES);
+        let sql = match std::fs::read_to_string(&path) {
+            Ok(sql) => sql,
+            Err(source) => return Err(WorkspaceError::Sources { path, source }),
+        };
+        let catalog = Catalog::parse(&sql, dir, &path.display().to_string())?;
+        Ok(Self { dir: dir.to_owned(), catalog })
+    }
+
+    /// The relations.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The dashboard's files by `@order` and name, broken ones too.
+    pub fn dashboard(&self) -> Vec<LoadedFile> {
+        load_folder(&self.dir.join(DASHBOARD))
+    }
+
+    /// The file of a role, such as `control_panel`.
+    pub fn role(&self, name: &str) -> Result<SqlFile, SqlError> {
+        SqlFile::load(&self.dir.join(name).with_extension("sql"))
+    }
+
+    /// A session for live plans: relations without rows; static ones in memory, since every micro-batch may join them.
+    pub async fn live_session(&self) -> Result<SessionContext, WorkspaceError> {
+        let context = session::live();
+        self.catalog
+            .register(&context, |relation: &Arc<KafkaRelation>| {
+                let kind = if relation.is_keyed() { RelationKind::Table } else { RelationKind::Stream };
+                Arc::new(LiveRelation::new(relation.name(), Arc::clone(relation.schema()), kind))
+            })
+            .await?;
+        for relation in self.catalog.relations().filter(|relation| relation.as_kafka().is_none()) {
+            let name = relation.name();
+            let load = async {
+                let frame = context.table(datafusion::common::TableReference::bare(name)).await?;
+                let schema = Arc::new(frame.schema().as_arrow().clone());
+                let table = MemTable::try_new(schema, vec![frame.collect().await?])?;
+                let reference = datafusion::common::TableReference::bare(name);
+                context.deregister_table(reference.clone())?;
+                context.register_table(reference, Arc::new(table))
+            };
+            let relation = name.to_owned();
+            load.await.map_err(|source| WorkspaceError::Static { relation, source })?;
+        }
+        Ok(context)
+    }
+
+    /// A session whose relations are bounded reads.
+    pub async fn batch_session(
+        &self,
+        bounds: &Arc<ReadBounds>,
+        bad: &BadRecords,
+    ) -> Result<SessionContext, WorkspaceError> {
+        let context = session::batch();
+        self.catalog
+            .register(&context, |relation: &Arc<KafkaRelation>| {
+                Arc::new(KafkaTable::new(Arc::clone(relation), Arc::clone(bounds), bad.clone()))
+            })
+            .await?;
+        Ok(context)
+    }
+
+    /// Plans the dashboard's files in a session of this workspace, each with its parameters' defaults. A file may read
+    /// another by its name. The plans come in the order of the files, not yet optimized.
+    pub async fn plan_dashboard(
+        &self,
+        context: &SessionContext,
+        files: &[SqlFile],
+    ) -> Vec<Result<LogicalPlan, SqlError>> {
+        let mut plans: BTreeMap<&str, Result<LogicalPlan, SqlError>> = BTreeMap::new();
+        for file in in_order_of_reading(files) {
+            let planned = match file {
+                Err(error) => Err(error),
+                Ok(file) if self.catalog.get(file.name()).is_some() => {
+                    let message = format!("'{}' is already a relation of {SOURCES}: name the file otherwise", file.name());
+                    Err((file, SqlError::new(file.path(), file.text(), None, message)))
+                }
+                Ok(file) => match plan(context, file).await {
+                    Ok(plan) => {
+                        let view = Arc::new(ViewTable::new(plan.clone(), None));
+                        match context.register_table(datafusion::common::TableReference::bare(file.name()), view) {
+                            Ok(_) => Ok((file, plan)),
+                            Err(error) => {
+                                Err((file, SqlError::new(file.path(), file.text(), None, error.to_string())))
+                            }
+                        }
+                    }
+                    Err(error) => Err((file, error)),
+                },
+            };
+            match planned {
+                Ok((file, plan)) => plans.insert(file.name(), Ok(plan)),
+                Err((file, error)) => plans.insert(file.name(), Err(error)),
+            };
+        }
+        files.iter().filter_map(|file| plans.remove(file.name())).collect()
+    }
+
+    /// Plans the file of a role with values for its parameters.
+    pub async fn plan_role(
+        &self,
+        context: &SessionContext,
+        file: &SqlFile,
+        bindings: &Bindings,
+    ) -> Result<LogicalPlan, SqlError> {
+        plan_with(context, file, bindings).await
+    }
+}
+
+/// Every file after those that it reads; files in a circle are errors that name all of it.
+fn in_order_of_reading(files: &[SqlFile]) -> Vec<Result<&SqlFile, (&SqlFile, SqlError)>> {
+    let by_name: BTreeMap<&str, &SqlFile> = files.iter().map(|file| (file.name(), file)).collect();
+    let reads: BTreeMap<&str, Vec<&str>> = files
+        .iter()
+        .map(|file| {
+            let references = file.references();
+            (file.name(), by_name.keys().copied().filter(|name| references.iter().any(|read| read == name)).collect())
+        })
+        .collect();
+    let mut ordered = Vec::with_capacity(files.len());
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    while ordered.len() < files.len() {
+        let ready: Vec<&SqlFile> = files
+            .iter()
+            .filter(|file| !done.contains(file.name()))
+            .filter(|file| reads[file.name()].iter().all(|read| done.contains(read)))
+            .collect();
+        if ready.is_empty() {
+            let stuck: Vec<&SqlFile> = files.iter().filter(|file| !done.contains(file.name())).collect();
+            let names: Vec<String> = stuck.iter().map(|file| format!("{}.sql", file.name())).collect();
+            let message = format!("these files read each other in a circle, or one that does: {}", names.join(", "));
+            ordered.extend(stuck.into_iter().map(|file| {
+                let error = SqlError::new(file.path(), file.text(), None, message.clone());
+                Err((file, error))
+            }));
+            break;
+        }
+        for file in ready {
+            done.insert(file.name());
+            ordered.push(Ok(file));
+        }
+    }
+    ordered
+}
