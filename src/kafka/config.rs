@@ -61,6 +61,8 @@ const CONSUMER: &[(&str, &str)] = &[
 const READER: &[(&str, &str)] = &[
     // assign() needs a group's machinery inside librdkafka; nothing ever joins it or commits to it.
     ("group.id", "tallgrass-reader"),
+    // How long a topic that was just made may be unknown to a broker before it counts as missing; the default is 30 s.
+    ("topic.metadata.propagation.max.ms", "5000"),
 ];
 
 const READER_FIXED: &[Fixed] = &[

@@ -13,6 +13,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaErrorCode;
 
 /// How long one kind of line stays quiet after it was let through.
 const QUIET: Duration = Duration::from_secs(10);
@@ -50,7 +51,12 @@ impl ClientLog {
 
     /// An error that belongs to the client as a whole.
     pub(super) fn problem(&self, error: &ClientError, reason: &str) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        // "1/1 brokers are down" says less than the reason before it.
+        if last.is_none() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *last = Some(reason.to_owned());
+        }
+        drop(last);
         let facility = error.rdkafka_error_code().map_or_else(|| "ERROR".to_owned(), |code| format!("{code:?}"));
         self.warn(&facility, reason);
     }

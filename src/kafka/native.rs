@@ -30,10 +30,18 @@ const MAX_SLOTS: usize = 65_536;
 /// Errors that wait for the next read. A dead broker repeats itself, so the newest few tell all.
 const MAX_PROBLEMS: usize = 16;
 
+/// What librdkafka reports outside of the messages.
+pub(super) enum Problem {
+    /// The client as a whole has trouble.
+    Client(KafkaError),
+    /// A topic, or one partition of it, is not there.
+    Missing { topic: String, partition: i32 },
+}
+
 /// What the callbacks of one consumer write to.
 pub(super) struct Context {
     log: ClientLog,
-    problems: Mutex<Vec<KafkaError>>,
+    problems: Mutex<Vec<Problem>>,
 }
 
 impl Context {
@@ -41,8 +49,8 @@ impl Context {
         Self { log: ClientLog::new(role), problems: Mutex::default() }
     }
 
-    /// The errors of the client as a whole since the last call.
-    pub(super) fn take_problems(&self) -> Vec<KafkaError> {
+    /// What was reported since the last call.
+    pub(super) fn take_problems(&self) -> Vec<Problem> {
         std::mem::take(&mut self.problems.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -53,13 +61,31 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: ClientError, reason: &str) {
-        self.log.problem(&error, reason);
-        let fatal = error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal);
+        use RDKafkaErrorCode as Code;
+        let missing = match error.rdkafka_error_code() {
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => coordinates(reason),
+            _ => None,
+        };
         let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        if problems.len() < MAX_PROBLEMS {
-            problems.push(KafkaError::Broker { reason: reason.to_owned(), fatal });
+        match missing {
+            Some((topic, partition)) => problems.push(Problem::Missing { topic, partition }),
+            None => {
+                self.log.problem(&error, reason);
+                let fatal = error.rdkafka_error_code() == Some(Code::Fatal);
+                if fatal || problems.len() < MAX_PROBLEMS {
+                    problems.push(Problem::Client(KafkaError::Broker { reason: reason.to_owned(), fatal }));
+                }
+            }
         }
     }
+}
+
+/// `pokemons [3]: topic does not exist (…)` → pokemons, 3. librdkafka tells of a missing topic through the callback for errors
+/// of the whole client, with the coordinates in the text only.
+fn coordinates(reason: &str) -> Option<(String, i32)> {
+    let (head, _) = reason.split_once("]: ")?;
+    let (topic, partition) = head.rsplit_once(" [")?;
+    Some((topic.to_owned(), partition.parse().ok()?))
 }
 
 /// A consumer whose one queue carries messages, ends of partitions, errors and log lines.
@@ -354,5 +380,18 @@ unsafe extern "C" fn on_error(_: *mut rd::rd_kafka_t, code: c_int, reason: *cons
     if let Some(context) = context {
         let code = RDKafkaRespErr::try_from(code).map_or(RDKafkaErrorCode::Unknown, RDKafkaErrorCode::from);
         context.error(ClientError::Global(code), reason.trim());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_topic_is_found_in_the_text() {
+        let reason = "my.topic-x [11]: topic does not exist (Broker: Unknown topic or partition)";
+        assert_eq!(coordinates(reason), Some(("my.topic-x".to_owned(), 11)));
+        assert_eq!(coordinates("127.0.0.1:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed"), None);
     }
 }

@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod init;
+mod kafka;
+mod kafka_group;
 mod oracle;
 mod support;
