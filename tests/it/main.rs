@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod generators;
+mod init;
 mod kafka;
 mod kafka_group;
 mod oracle;
