@@ -1,6 +1,6 @@
 //! Where log lines go: stderr, or a pane of the screen while one is open.
 
-use std::fmt::{Result as FmtResult, Write as _};
+use std::fmt::Result as FmtResult;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
