@@ -50,7 +50,9 @@ pub(super) fn expected(values: &[(f64, i64)]) -> f64 {
 
 fn sum_of(values: &[(f64, i64)]) -> ExactSum {
     let mut sum = ExactSum::new();
-    values.iter().for_each(|(value, weight)| sum.add_weighted(*value, *weight));
+    for (value, weight) in values {
+        sum.add_weighted(*value, *weight);
+    }
     sum
 }
 
@@ -159,7 +161,9 @@ proptest! {
     ) {
         let before = sum_of(&kept);
         let mut sum = before.clone();
-        detour.iter().for_each(|(value, weight)| sum.add_weighted(*value, *weight));
+        for (value, weight) in &detour {
+            sum.add_weighted(*value, *weight);
+        }
         detour.iter().rev().for_each(|(value, weight)| sum.add_weighted(*value, weight.wrapping_neg()));
         // i64::MIN has no opposite: its negation is itself, so take it twice more by halves.
         for (value, _) in detour.iter().filter(|(_, weight)| *weight == i64::MIN) {
@@ -172,7 +176,9 @@ proptest! {
     fn carries_are_in_time(values in vec(finite(), 1..4), repeats in 1000..5000_usize) {
         let mut sum = ExactSum::new();
         for _ in 0..repeats {
-            values.iter().for_each(|value| sum.add(*value));
+            for value in &values {
+                sum.add(*value);
+            }
         }
         let weighted: Vec<_> = values.iter().map(|value| (*value, repeats as i64)).collect();
         prop_assert_eq!(sum.value().to_bits(), expected(&weighted).to_bits());
