@@ -97,7 +97,7 @@ fn a_file_is_written_once_with_a_first_tile() {
 
     let catalog = Catalog::parse(&fs::read_to_string(&file).unwrap(), &queries, path).unwrap();
     let relations: Vec<_> =
-        catalog.kafka_relations().map(|relation| (relation.name.clone(), relation.key.is_some())).collect();
+        catalog.kafka_relations().map(|relation| (relation.name().to_owned(), relation.is_keyed())).collect();
     assert_eq!(relations, [(format!("{name}_events"), false), (name.clone(), true)]);
     assert!(fs::read_to_string(&tile).unwrap().ends_with(&format!("SELECT count(*) AS rows_now FROM {name}\n")));
 
