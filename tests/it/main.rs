@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod kafka;
+mod kafka_cluster;
 mod kafka_group;
 mod support;
