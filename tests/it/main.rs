@@ -6,6 +6,7 @@
 mod generators;
 mod init;
 mod kafka;
+mod kafka_cluster;
 mod kafka_group;
 mod oracle;
 mod scan;
