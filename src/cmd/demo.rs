@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{flush, stdout};
-use super::board::{Board, message};
+use super::board::Board;
 use super::dashboard::{Watched, lock, watch};
 use super::group::{GroupRole, RoleView};
 use super::verify::{Verdict, verify};
@@ -27,9 +27,7 @@ use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen}
 use crate::cli::{Demo, Logoff, Rate};
 use crate::kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
 use crate::pipeline::{BatchLimits, Live, LiveConfig, Snapshot};
-use crate::sink::Format;
-use crate::sink::terminal::{LogPane, LogTail};
-use crate::sink::text::ViewsWriter;
+use crate::sink::terminal::{LogPane, LogTail, draw_plain};
 use crate::view::Workspace;
 use crate::world::spawn::CITIES;
 use crate::world::users;
@@ -138,8 +136,9 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         interrupted || (watched == Watched::Interrupted && args.duration.is_none())
     };
     roles.finish().await?;
+    drop(live);
 
-    print_tallies(&last)?;
+    print_tallies(&board)?;
     let verdicts = verify(&workspace, &kafka, &last).await?;
     let agree = report(&verdicts);
     Ok(match (agree, interrupted) {
@@ -173,16 +172,10 @@ impl Ends {
     }
 }
 
-fn print_tallies(last: &Snapshot) -> anyhow::Result<()> {
-    let (mut out, terminal) = stdout();
-    let mut writer = ViewsWriter::new(&mut out, Format::Table).with_headings(true).with_terminal(terminal);
-    for result in &last.results {
-        match &result.rows {
-            Ok(rows) => writer.view(&result.name, &result.schema, rows)?,
-            Err(error) => eprintln!("{}: {}", result.name, message(error)),
-        }
-    }
-    writer.finish()?;
+/// The last picture of the dashboard, as text.
+fn print_tallies(board: &Mutex<Board>) -> anyhow::Result<()> {
+    let (mut out, _) = stdout();
+    draw_plain(&mut out, &lock(board).frame(Vec::new()))?;
     flush(out)
 }
 

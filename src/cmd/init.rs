@@ -48,15 +48,16 @@ pub fn run(args: cli::Init) -> anyhow::Result<Exit> {
         samples.push((sample, cluster.is_compacted(topic)?));
     }
     let sources = sources(&samples);
-    for topic in &sources.without_objects {
-        eprintln!("topic {topic}: no JSON object in the sample, so there is nothing to declare");
+    for topic in &sources.undeclared {
+        eprintln!("topic {topic}: nothing to declare, as no sampled record is a JSON object with a field of one type");
     }
     match args.output {
         None => io::stdout().lock().write_all(sources.sql.as_bytes()).context("write to stdout")?,
         Some(_) if sources.relations.is_empty() => eprintln!("nothing written"),
         Some(file) => {
             write_new(&file, &sources.sql)?;
-            let queries = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+            let queries =
+                file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
             let tiles = write_first_tiles(&queries, &sources)?;
             for written in std::iter::once(&file).chain(&tiles) {
                 eprintln!("wrote {}", written.display());
@@ -64,7 +65,7 @@ pub fn run(args: cli::Init) -> anyhow::Result<Exit> {
             eprintln!("{}", next_step(&file, &queries, &args.connection));
         }
     }
-    Ok(if sources.without_objects.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if sources.undeclared.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
 fn distinct(topics: Vec<String>) -> Vec<String> {
@@ -113,15 +114,27 @@ fn heads(watermarks: &BTreeMap<i32, Watermarks>, sample: usize) -> BTreeMap<i32,
         let all = usize::try_from(marks.high - marks.low).unwrap_or(0) <= sample;
         Slice { next_offset: marks.low, end: marks.high, records: if all { sample } else { sample.div_ceil(2) } }
     };
-    watermarks.iter().map(|(partition, marks)| (*partition, slice(marks))).filter(|(_, slice)| slice.next_offset < slice.end).collect()
+    watermarks
+        .iter()
+        .map(|(partition, marks)| (*partition, slice(marks)))
+        .filter(|(_, slice)| slice.next_offset < slice.end)
+        .collect()
 }
 
 /// The same partitions' ends, without what the heads have read.
 fn tails(heads: &BTreeMap<i32, Slice>, sample: usize) -> BTreeMap<i32, Slice> {
     let records = sample / 2;
     let length = i64::try_from(records).unwrap_or(i64::MAX);
-    let slice = |head: &Slice| Slice { next_offset: head.next_offset.max(head.end.saturating_sub(length)), end: head.end, records };
-    heads.iter().map(|(partition, head)| (*partition, slice(head))).filter(|(_, slice)| slice.next_offset < slice.end).collect()
+    let slice = |head: &Slice| Slice {
+        next_offset: head.next_offset.max(head.end.saturating_sub(length)),
+        end: head.end,
+        records,
+    };
+    heads
+        .iter()
+        .map(|(partition, head)| (*partition, slice(head)))
+        .filter(|(_, slice)| slice.next_offset < slice.end)
+        .collect()
 }
 
 fn sample_topic(cluster: &Cluster, config: &KafkaConfig, topic: &str, sample: usize) -> anyhow::Result<TopicSample> {
@@ -130,8 +143,16 @@ fn sample_topic(cluster: &Cluster, config: &KafkaConfig, topic: &str, sample: us
     let mut found = TopicSample::new(topic);
     let heads = read(config, topic, heads(&watermarks, sample), &mut found, deadline)?;
     read(config, topic, tails(&heads, sample), &mut found, deadline)?;
-    let stopped = if Instant::now() >= deadline { format!(", stopped after {}", humantime::format_duration(TOPIC_TIMEOUT)) } else { String::new() };
-    eprintln!("topic {topic}: {} records sampled from {} partitions{stopped}", found.records(), watermarks.len());
+    let stopped = if Instant::now() >= deadline {
+        format!(", stopped after {}", humantime::format_duration(TOPIC_TIMEOUT))
+    } else {
+        String::new()
+    };
+    let partitions = match watermarks.len() {
+        1 => "1 partition".to_owned(),
+        count => format!("{count} partitions"),
+    };
+    eprintln!("topic {topic}: {} records sampled from {partitions}{stopped}", found.records());
     Ok(found)
 }
 
@@ -225,7 +246,10 @@ fn write_first_tiles(queries: &Path, sources: &Sources) -> anyhow::Result<Vec<Pa
     for relation in &sources.relations {
         let file = dashboard.join(format!("{}.sql", relation.count_view));
         let name = &relation.name;
-        write_new(&file, &format!("-- @title: Rows of {name}\n-- @chart: number\nSELECT count(*) AS rows_now FROM {name}\n"))?;
+        write_new(
+            &file,
+            &format!("-- @title: Rows of {name}\n-- @chart: number\nSELECT count(*) AS rows_now FROM {name}\n"),
+        )?;
         written.push(file);
     }
     Ok(written)
@@ -233,10 +257,14 @@ fn write_first_tiles(queries: &Path, sources: &Sources) -> anyhow::Result<Vec<Pa
 
 fn next_step(file: &Path, queries: &Path, connection: &cli::Connection) -> String {
     if file.file_name().is_none_or(|name| name != "sources.sql") {
-        return format!("a dashboard reads sources.sql in its folder: rename {} to that, or append it there", file.display());
+        return format!(
+            "a dashboard reads sources.sql in its folder: rename {} to that, or append it there",
+            file.display()
+        );
     }
     // Not the -X properties: they may hold secrets.
-    let brokers = if connection.brokers == DEFAULT_BROKERS { String::new() } else { format!(" -b {}", connection.brokers) };
+    let brokers =
+        if connection.brokers == DEFAULT_BROKERS { String::new() } else { format!(" -b {}", connection.brokers) };
     format!("next: tallgrass dashboard{brokers} --queries {}", queries.display())
 }
 
@@ -280,7 +308,10 @@ mod tests {
     fn an_unknown_topic_names_similar_ones() {
         let known = ["orders", "payments", "shop.orders.v2"].map(String::from);
         assert_eq!(unknown_topic("ordres", &known), "there is no topic 'ordres'; did you mean orders?");
-        assert_eq!(unknown_topic("xyz", &known), "there is no topic 'xyz'; the cluster has orders, payments, shop.orders.v2");
+        assert_eq!(
+            unknown_topic("xyz", &known),
+            "there is no topic 'xyz'; the cluster has orders, payments, shop.orders.v2"
+        );
         assert_eq!(unknown_topic("xyz", &[]), "there is no topic 'xyz': the cluster has no topics");
     }
 }

@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::row::{RowConverter, SortField};
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::batch::Planned;
 use crate::kafka::KafkaConfig;
 use crate::pipeline::Snapshot;
 use crate::relation::{BadRecords, ReadBounds};
 use crate::view::{SqlFile, Workspace};
+
+/// Views that are replayed at the same time: mostly they wait for the broker.
+const VIEWS_AT_ONCE: usize = 4;
 
 /// What a comparison found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,21 +75,23 @@ pub async fn verify(
     let session = workspace.batch_session(&bounds, &BadRecords::default()).await?;
     let files: Vec<SqlFile> = workspace.dashboard().into_iter().filter_map(Result::ok).collect();
     let plans = workspace.plan_dashboard(&session, &files).await;
-    let mut verdicts = BTreeMap::new();
-    for (file, plan) in files.iter().zip(plans) {
-        let Some(result) = live.results.iter().find(|result| &*result.name == file.name()) else { continue };
-        let replayed = async { Planned::new(&session, plan?).await?.collect().await };
-        let verdict = match (&result.rows, replayed.await) {
-            (Ok(live), Ok(replayed)) => match bounds.history_starts().first() {
-                Some(start) => Verdict::HistoryGone { since: start.to_string() },
-                None => compare(live, &replayed)?,
-            },
-            (Err(error), _) => Verdict::Failed { reason: super::board::message(error) },
-            (_, Err(error)) => Verdict::Failed { reason: format!("{error:#}") },
-        };
-        verdicts.insert(Arc::clone(&result.name), verdict);
-    }
-    Ok(verdicts)
+    let compared = files.iter().zip(plans).filter_map(|(file, plan)| {
+        let result = live.results.iter().find(|result| &*result.name == file.name())?;
+        let (session, bounds) = (&session, &bounds);
+        Some(async move {
+            let replayed = async { Planned::new(session, plan?).await?.collect().await };
+            let verdict = match (&result.rows, replayed.await) {
+                (Ok(live), Ok(replayed)) => match bounds.history_starts().first() {
+                    Some(start) => Verdict::HistoryGone { since: start.to_string() },
+                    None => compare(live, &replayed)?,
+                },
+                (Err(error), _) => Verdict::Failed { reason: super::board::message(error) },
+                (_, Err(error)) => Verdict::Failed { reason: format!("{error:#}") },
+            };
+            anyhow::Ok((Arc::clone(&result.name), verdict))
+        })
+    });
+    futures::stream::iter(compared).buffer_unordered(VIEWS_AT_ONCE).try_collect().await
 }
 
 /// Compares two results as bags of rows: SQL gives no order but at the root, where ties are free.

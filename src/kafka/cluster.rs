@@ -22,6 +22,9 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A topic just made has no leaders for some milliseconds; ask again after this long.
 pub(super) const SETTLE: Duration = Duration::from_millis(50);
 
+/// Queued events looked at after a request: more than a client without a broker makes in that time.
+const DRAIN: usize = 64;
+
 /// What one partition holds: offsets `low..high`, some of which compaction or transactions may have taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermarks {
@@ -172,15 +175,22 @@ impl Cluster {
     fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<Metadata, KafkaError> {
         let started = Instant::now();
         let answer = self.client.fetch_metadata(topic, timeout);
-        // The client's log lines and errors wait in its queue until somebody looks.
-        while self.client.poll(Duration::ZERO).is_some() {}
+        self.drain();
         answer.map_err(|source| self.problem("ask for metadata".to_owned(), source, started.elapsed()))
+    }
+
+    /// Looks at the log lines and errors that wait in the client's queue. A poll says `None` for a log line as for an empty
+    /// queue, so this is a number of polls.
+    fn drain(&self) {
+        for _ in 0..DRAIN {
+            self.client.poll(Duration::ZERO);
+        }
     }
 
     /// What a failed request means to the user.
     fn problem(&self, action: String, source: ClientError, after: Duration) -> KafkaError {
         use RDKafkaErrorCode as Code;
-        while self.client.poll(Duration::ZERO).is_some() {}
+        self.drain();
         match source.rdkafka_error_code() {
             Some(
                 code @ (Code::AllBrokersDown

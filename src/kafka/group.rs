@@ -3,8 +3,9 @@
 //! # Contract
 //! At least once: a message is handed over again if its offset was not committed before its partition left. Exactly once
 //! across members that join and leave in an orderly way, if the caller commits all that it has acted on at every
-//! [`GroupEvent::Revoking`]. Such an event comes at the beginning of a `read`, before any message of that call, so that
-//! "acted on" is all that earlier calls handed over.
+//! [`GroupEvent::Revoking`] and with [`GroupReader::leave`]. Such an event comes at the beginning of a `read`, before any
+//! message of that call, so that "acted on" is all that earlier calls handed over. (The embedded broker refuses commits
+//! during most of a rebalance, where a real Kafka takes them; there it helps to commit after every batch as well.)
 //!
 //! Rebalancing is cooperative: members keep what they keep and go on reading it meanwhile. librdkafka leaves the decision
 //! when to let go to the application; we take that literally and do it between two batches instead of in a callback in the
@@ -30,6 +31,9 @@ use super::error::{KafkaError, is_transient};
 use super::log::ClientLog;
 use super::message::{Message, Start};
 use super::offsets::AsOf;
+
+/// How long one look at a rebalance takes while leaving.
+const LEAVE_POLL: Duration = Duration::from_millis(100);
 
 /// Where a partition starts for which the group has committed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +62,8 @@ pub enum GroupEvent<'a> {
     Error(KafkaError),
 }
 
-/// Lives on one thread, may move to another. Dropping it leaves the group at once, without a commit.
+/// Lives on one thread, may move to another. Dropping it leaves the group at once, without a commit; see
+/// [`leave`](Self::leave).
 pub struct GroupReader {
     consumer: BaseConsumer<Context>,
     group: String,
@@ -148,15 +153,18 @@ impl GroupReader {
         Ok(messages)
     }
 
-    /// Commits next offsets and waits for the answer. Partitions that this member does not have, and offsets that it has
+    /// Commits next offsets and waits for the answer. Partitions that this member does not have, and offsets that are
     /// committed already, are left out, so that a caller can always pass all that it knows.
+    ///
+    /// While the group rebalances the broker may refuse: a transient error, to be tried again after the next `read`, without
+    /// which no rebalance ends.
     pub fn commit(&self, next_offsets: &AsOf) -> Result<(), KafkaError> {
         let failed = |source| KafkaError::Commit { group: self.group.clone(), source };
         let mut list = TopicPartitionList::new();
         let mut committed = Vec::new();
         for (topic, partition, next_offset) in next_offsets.iter() {
             let key = (Arc::clone(topic), partition);
-            if self.owned().get(&key).is_some_and(|last| *last != Some(next_offset)) {
+            if self.owned().get(&key).is_some_and(|last| last.is_none_or(|last| last < next_offset)) {
                 list.add_partition_offset(topic, partition, Offset::Offset(next_offset)).map_err(failed)?;
                 committed.push((key, next_offset));
             }
@@ -170,6 +178,27 @@ impl GroupReader {
             owned.insert(key, Some(next_offset));
         }
         Ok(())
+    }
+
+    /// Commits for the last time and leaves the group, so that the others take over at once. Sees a rebalance through that is
+    /// under way, for `timeout` at most; messages that come meanwhile are for the next owner.
+    pub fn leave(self, next_offsets: &AsOf, timeout: Duration) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self.commit(next_offsets) {
+                Err(error) if error.is_transient() && Instant::now() < deadline => {
+                    let on_event = |event: GroupEvent<'_>| {
+                        if let GroupEvent::Revoking { lost: false, .. } = event
+                            && let Err(error) = self.commit(next_offsets)
+                        {
+                            tracing::warn!(group = %self.group, %error, "the next owner will repeat some messages");
+                        }
+                    };
+                    self.read(1, LEAVE_POLL, |_| {}, on_event)?;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Does what the group asked for since the last call.

@@ -13,6 +13,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaErrorCode;
 
 /// How long one kind of line stays quiet after it was let through.
 const QUIET: Duration = Duration::from_secs(10);
@@ -42,6 +43,8 @@ impl ClientLog {
         match level {
             // One list of -X properties serves consumers and producers, so that a property of the other kind is no news.
             _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", role = self.role, "{line}"),
+            // Comes again as an error of the client.
+            _ if facility == "FAIL" => tracing::debug!(target: "librdkafka", role = self.role, "{line}"),
             Level::Debug => tracing::trace!(target: "librdkafka", role = self.role, facility, "{line}"),
             Level::Info | Level::Notice => tracing::debug!(target: "librdkafka", role = self.role, facility, "{line}"),
             _ => self.warn(facility, line),
@@ -50,7 +53,12 @@ impl ClientLog {
 
     /// An error that belongs to the client as a whole.
     pub(super) fn problem(&self, error: &ClientError, reason: &str) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        // "1/1 brokers are down" says less than the reason before it.
+        if last.is_none() || error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *last = Some(reason.to_owned());
+        }
+        drop(last);
         let facility = error.rdkafka_error_code().map_or_else(|| "ERROR".to_owned(), |code| format!("{code:?}"));
         self.warn(&facility, reason);
     }

@@ -16,7 +16,7 @@ use super::cluster::REQUEST_TIMEOUT;
 use super::config::KafkaConfig;
 use super::error::KafkaError;
 use super::message::{Message, Start};
-use super::native::{Context, Kind, NativeConsumer, Record};
+use super::native::{Context, Kind, NativeConsumer, Problem, Record};
 
 /// What is not a message.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ pub enum Signal {
         /// Where the next record will be, or later.
         next_offset: i64,
     },
-    /// Trouble that the client works on by itself, such as a broker that went away.
+    /// Trouble that the client works on by itself, such as a broker that went away. Logged already, and repeated for as long
+    /// as it lasts.
     Error(KafkaError),
 }
 
@@ -44,6 +45,8 @@ pub struct BatchReader {
     handles: Vec<(usize, usize)>,
     /// Partitions that failed and have not been told yet.
     failures: VecDeque<KafkaError>,
+    /// A callback panicked, so that the rest of a batch was lost on the way.
+    interrupted: bool,
 }
 
 impl BatchReader {
@@ -56,6 +59,7 @@ impl BatchReader {
             next_offsets: Vec::new(),
             handles: Vec::new(),
             failures: VecDeque::new(),
+            interrupted: false,
         };
         reader.assign(starts)?;
         Ok(reader)
@@ -135,7 +139,7 @@ impl BatchReader {
     /// # Errors
     /// [`KafkaError::HistoryGone`], [`KafkaError::TopicMissing`] or [`KafkaError::Read`] when a partition cannot be read on:
     /// it is then no longer read, the others are, and everything before the error has been handed over. The reader itself
-    /// stays usable.
+    /// stays usable. [`KafkaError::Broker`] when the whole client has given up.
     pub fn read(
         &mut self,
         max: usize,
@@ -146,6 +150,10 @@ impl BatchReader {
         if let Some(failure) = self.failures.pop_front() {
             return Err(failure);
         }
+        if self.interrupted {
+            self.restart()?;
+        }
+        self.interrupted = true;
         let Self { native, names, next_offsets, handles, .. } = self;
         let mut messages = 0;
         let mut failed: Vec<Failed> = Vec::new();
@@ -173,7 +181,7 @@ impl BatchReader {
                 // Fetched before the partition was let go, or fetched again.
                 (Kind::Message | Kind::End, _) => {}
                 (Kind::Transient, _) => {
-                    on_signal(Signal::Error(KafkaError::Broker { reason: record.reason(), fatal: false }))
+                    on_signal(Signal::Error(KafkaError::Broker { reason: record.reason(), fatal: false }));
                 }
                 (kind, Some((topic, Some(_)))) => failed.push(Failed::new(kind, &names[topic], &record)),
                 // Of a partition that has been let go.
@@ -183,13 +191,20 @@ impl BatchReader {
         });
         for problem in native.client().context().take_problems() {
             match problem {
-                KafkaError::Broker { fatal: true, .. } => self.failures.push_back(problem),
-                problem => on_signal(Signal::Error(problem)),
+                Problem::Client(error @ KafkaError::Broker { fatal: true, .. }) => self.failures.push_back(error),
+                Problem::Client(error) => on_signal(Signal::Error(error)),
+                Problem::Partition { topic, partition, kind, reason } => {
+                    failed.push(Failed { kind, topic, partition, offset: -1, reason });
+                }
             }
         }
+        self.interrupted = false;
         for failed in failed {
-            let failure = self.explain(failed);
-            self.failures.push_back(failure);
+            // Told once a partition, however often librdkafka finds out.
+            if failed.topic.is_empty() || self.is_read(&failed.topic, failed.partition) {
+                let failure = self.explain(failed);
+                self.failures.push_back(failure);
+            }
         }
         // Errors wait for the next call when there are messages, so that none of them is lost on a `?`.
         match self.failures.pop_front() {
@@ -200,6 +215,26 @@ impl BatchReader {
             }
             None => Ok(messages),
         }
+    }
+
+    /// Fetches everything again that has not been handed over: after a panic of a callback that somebody caught.
+    fn restart(&mut self) -> Result<(), KafkaError> {
+        let mut starts = Vec::new();
+        for (topic, partitions) in self.names.iter().zip(&self.next_offsets) {
+            for (partition, next_offset) in partitions.iter().enumerate() {
+                let start = |next_offset| Start { topic: Arc::clone(topic), partition: partition as i32, next_offset };
+                starts.extend(next_offset.map(start));
+            }
+        }
+        for start in &starts {
+            self.remove(&start.topic, start.partition)?;
+        }
+        self.assign(&starts)
+    }
+
+    fn is_read(&self, topic: &str, partition: i32) -> bool {
+        let index = self.names.iter().position(|name| &**name == topic);
+        index.is_some_and(|index| self.next_offset(index, partition).is_some())
     }
 
     /// Lets the partition go and says why.

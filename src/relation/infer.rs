@@ -12,7 +12,7 @@
 //! a column takes all that was seen, the column is left out and a comment says why: a wrong guess would cost whole
 //! records, a missing column costs one edit. Nothing is promised for records outside the sample.
 //!
-//! The text depends on the samples alone, not on the time or the order of the partitions' topics.
+//! The text depends on the samples alone: the same records give the same file.
 
 mod ddl;
 mod json;
@@ -26,9 +26,7 @@ use self::ddl::Table;
 use self::json::{Json, whole_number};
 use self::names::{Names, identifier};
 use self::shape::{Column, Objects, SqlType, Verdict, grouped, plural};
-
-/// Names that every Kafka relation has for the record itself.
-const METADATA: [&str; 4] = ["_key", "_partition", "_offset", "_timestamp"];
+use super::METADATA_COLUMNS;
 
 /// What a sample of one topic's records says about them.
 #[derive(Debug)]
@@ -111,7 +109,7 @@ impl TopicSample {
         self.records
     }
 
-    /// The suggested declaration of this topic alone; comments only if no record was a JSON object.
+    /// The suggested declaration of this topic alone; comments only if there is nothing to declare.
     pub fn to_ddl(&self, compacted: bool) -> String {
         let mut names = Names::default();
         let name = names.of_topic(&self.topic);
@@ -126,6 +124,15 @@ impl TopicSample {
             return sql;
         }
         let columns = self.columns();
+        if !has_declared(&columns) {
+            for Column { name, verdict } in &columns {
+                if let Verdict::LeftOut(reason) = verdict {
+                    let _ = writeln!(sql, "-- {}: {reason}", name.escape_debug());
+                }
+            }
+            sql.push_str("-- Nothing to declare: no field has one type.\n");
+            return sql;
+        }
         if self.objects.is_crowded() {
             let _ = writeln!(sql, "-- Only the first {} fields are declared.", columns.len());
         }
@@ -176,7 +183,7 @@ impl TopicSample {
 
     fn columns(&self) -> Vec<Column> {
         let mut columns = self.objects.columns();
-        for column in columns.iter_mut().filter(|column| METADATA.contains(&column.name.as_str())) {
+        for column in columns.iter_mut().filter(|column| METADATA_COLUMNS.contains(&column.name.as_str())) {
             column.verdict = Verdict::LeftOut("the name is taken by the record's own".to_owned());
         }
         columns
@@ -280,6 +287,10 @@ impl Keys {
     }
 }
 
+fn has_declared(columns: &[Column]) -> bool {
+    columns.iter().any(|column| matches!(column.verdict, Verdict::Declared(..)))
+}
+
 fn unused_name(wanted: &str, columns: &[Column]) -> String {
     let mut name = wanted.to_owned();
     while columns.iter().any(|column| column.name == name) {
@@ -295,8 +306,8 @@ pub struct Sources {
     pub sql: String,
     /// Every topic that got a relation.
     pub relations: Vec<SuggestedRelation>,
-    /// Topics without a JSON object in the sample.
-    pub without_objects: Vec<String>,
+    /// Topics that got none: no record was a JSON object with a field of one type.
+    pub undeclared: Vec<String>,
 }
 
 /// A relation to start with.
@@ -325,16 +336,16 @@ pub fn sources(samples: &[(TopicSample, bool)]) -> Sources {
         sql.push_str(&sample.declare(name, *compacted, &mut names));
     }
     let mut relations = Vec::new();
-    let mut without_objects = Vec::new();
+    let mut undeclared = Vec::new();
     for ((sample, _), name) in samples.iter().zip(named) {
-        if sample.objects_seen == 0 {
-            without_objects.push(sample.topic.clone());
+        if !has_declared(&sample.columns()) {
+            undeclared.push(sample.topic.clone());
         } else {
             let count_view = names.unique(format!("{name}_count"));
             relations.push(SuggestedRelation { topic: sample.topic.clone(), name, count_view });
         }
     }
-    Sources { sql, relations, without_objects }
+    Sources { sql, relations, undeclared }
 }
 
 #[cfg(test)]
