@@ -1,6 +1,10 @@
-//! What a user would notice, in one test binary (each would link all of DataFusion).
+//! What a user would notice, in one test binary (each would link all of `DataFusion`).
+
+// A test that cannot go on says so by a panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod kafka;
+mod kafka_cluster;
 mod kafka_group;
 mod scan;
 mod support;
