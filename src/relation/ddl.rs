@@ -78,7 +78,7 @@ pub(super) fn message(error: &DataFusionError) -> String {
     text.split("\n\nbacktrace:").next().unwrap_or_default().trim_end().to_owned()
 }
 
-impl<'a> Source<'a> {
+impl Source<'_> {
     fn create_external_table(&self) -> Result<CreateExternalTable, CatalogError> {
         let mut statements = DFParserBuilder::new(self.tokens.to_vec())
             .build()
@@ -283,7 +283,7 @@ fn place(location: Location) -> Position {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use datafusion::arrow::datatypes::{DataType, TimeUnit};
 

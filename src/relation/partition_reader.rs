@@ -147,14 +147,13 @@ impl<'a> Reader<'a> {
         let topic = Arc::clone(relation.topic());
         let decoder =
             TopicDecoder::new(&topic, std::slice::from_ref(&read.wanted), read.bad.clone()).map_err(external)?;
-        let table = match relation.is_keyed() {
-            false => None,
-            true => {
-                let mut columns = read.wanted.columns.clone();
-                columns.sort_unstable();
-                columns.dedup();
-                Some(KeyedTable::new(Arc::new(relation.schema().project(&columns)?)))
-            }
+        let table = if relation.is_keyed() {
+            let mut columns = read.wanted.columns.clone();
+            columns.sort_unstable();
+            columns.dedup();
+            Some(KeyedTable::new(Arc::new(relation.schema().project(&columns).map_err(DataFusionError::from)?)))
+        } else {
+            None
         };
         let start = Start { topic, partition: read.range.partition, next_offset: read.range.start };
         let kafka = BatchReader::open(&read.config, &[start]).map_err(external)?;
@@ -260,14 +259,10 @@ impl<'a> Reader<'a> {
             return Ok(ControlFlow::Continue(()));
         }
         for rows in self.decoder.finish().map_err(external)? {
-            match &mut self.table {
-                Some(table) => table.absorb(rows).map_err(external)?,
-                None => {
-                    let rows = rows.batch;
-                    if self.send(&rows).is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
+            if let Some(table) = &mut self.table {
+                table.absorb(rows).map_err(external)?;
+            } else if self.send(&rows.batch).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))

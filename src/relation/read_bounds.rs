@@ -4,6 +4,7 @@
 //! moment, or a join would see a user's login on one side and not on the other. So the watermarks of a topic are taken
 //! once, when the first scan over it is planned, and every later scan takes them from here.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -204,11 +205,10 @@ impl ReadBounds {
             if range.skip_before_ms.is_none() {
                 range.start = range.start.max(reach.first_offset);
                 if reach.from_ms > i64::MIN {
-                    let offsets = match starts_of_time.get(&reach.from_ms) {
-                        Some(known) => known,
-                        None => {
-                            let asked = self.cluster()?.offsets_for_time(relation.topic(), reach.from_ms)?;
-                            starts_of_time.entry(reach.from_ms).or_insert(asked)
+                    let offsets = match starts_of_time.entry(reach.from_ms) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(unknown) => {
+                            unknown.insert(self.cluster()?.offsets_for_time(relation.topic(), reach.from_ms)?)
                         }
                     };
                     if let Some(&offset) = offsets.as_ref().and_then(|offsets| offsets.get(&partition)) {

@@ -73,9 +73,12 @@ impl TableProvider for KafkaTable {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         // Never exact: a range of offsets holds more than a filter accepts, and the filter costs little above the scan.
-        let support = |filter: &&Expr| match bounds::is_bound(filter) {
-            true => TableProviderFilterPushDown::Inexact,
-            false => TableProviderFilterPushDown::Unsupported,
+        let support = |filter: &&Expr| {
+            if bounds::is_bound(filter) {
+                TableProviderFilterPushDown::Inexact
+            } else {
+                TableProviderFilterPushDown::Unsupported
+            }
         };
         Ok(filters.iter().map(support).collect())
     }

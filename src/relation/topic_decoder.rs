@@ -131,7 +131,7 @@ struct Keyed {
 
 impl Group {
     fn new(members: &[(usize, &Wanted)]) -> Result<Self, RelationError> {
-        let mut decoded: Vec<usize> = Vec::new();
+        let mut built: Vec<usize> = Vec::new();
         let mut metadata = [false; 4];
         let mut group: Vec<Member> = Vec::new();
         for (place, Wanted { relation, columns }) in members {
@@ -145,7 +145,7 @@ impl Group {
             for &column in columns.iter().chain(condition) {
                 match column.checked_sub(declared) {
                     None if key.is_some_and(|key| key.column == column) => {}
-                    None => decoded.push(column),
+                    None => built.push(column),
                     Some(index) => metadata[index] = true,
                 }
             }
@@ -174,15 +174,15 @@ impl Group {
                 keyed,
             });
         }
-        decoded.sort_unstable();
-        decoded.dedup();
+        built.sort_unstable();
+        built.dedup();
         let Some(first) = group.first() else {
             return Err(RelationError::NotKeyed);
         };
-        let decoder = Decoder::new(first.relation.declared().fields(), &decoded).map_err(|error| {
+        let decoder = Decoder::new(first.relation.declared().fields(), &built).map_err(|error| {
             RelationError::UnsupportedType { relation: first.relation.name().to_owned(), reason: error.to_string() }
         })?;
-        Ok(Self { decoder, columns: decoded, metadata: Metadata::new(metadata), members: group, rows: 0 })
+        Ok(Self { decoder, columns: built, metadata: Metadata::new(metadata), members: group, rows: 0 })
     }
 
     fn push(&mut self, message: &Message<'_>, topic: &Arc<str>, bad: &BadRecords) {
@@ -380,7 +380,9 @@ mod tests {
         columns.iter().map(one).collect()
     }
 
-    fn decode(wanted: &[Wanted], messages: &[(Option<&[u8]>, Option<&[u8]>)]) -> (Vec<RelationRows>, BadRecords) {
+    type KeyAndValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
+    fn decode(wanted: &[Wanted], messages: &[KeyAndValue<'_>]) -> (Vec<RelationRows>, BadRecords) {
         let bad = BadRecords::new();
         let mut decoder = TopicDecoder::new(&Arc::from("users"), wanted, bad.clone()).unwrap();
         for (offset, (key, value)) in messages.iter().enumerate() {
@@ -429,7 +431,7 @@ mod tests {
     #[test]
     fn a_bad_key_is_bad_for_the_table_alone() {
         let wanted = wanted(&[("user_events", &["id"]), ("users", &["id", "action"])]);
-        let messages: [(Option<&[u8]>, Option<&[u8]>); 5] = [
+        let messages: [KeyAndValue<'_>; 5] = [
             (Some(b"1"), Some(ASH)),
             (None, Some(ASH)),
             (Some(b"2"), Some(MISTY)),

@@ -1,5 +1,7 @@
 //! A topic as a bounded table: what is read, what is not, and that the answers are those of all records.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -149,10 +151,10 @@ async fn times_become_seeks_where_the_broker_can_look_them_up() {
     let late = "SELECT count(*) FROM t WHERE _timestamp >= TIMESTAMP '1970-01-02 00:01:30'";
     assert_eq!(session.number(late).await, 20);
     let read = session.bounds.progress().records();
-    if !lab.broker.is_real() {
-        support::skip(&format!("the embedded broker looks no times up, so all {read} records were read"));
-    } else {
+    if lab.broker.is_real() {
         assert_eq!(read, 20);
+    } else {
+        support::skip(&format!("the embedded broker looks no times up, so all {read} records were read"));
     }
     // No seek at the upper end: a producer's clock may run behind.
     lab.send(&topic, 0, None, Some(br#"{"n":-1}"#), Some(DAY_MS));
