@@ -75,7 +75,7 @@ POM
 log4j_config() {
   cat >"$home/log4j2.properties" <<'LOG'
 status = error
-rootLogger.level = ${sys:kafka.log.level:-info}
+rootLogger.level = ${sys:kafka.log.level:-warn}
 rootLogger.appenderRef.file.ref = out
 appender.out.name = out
 appender.out.type = Console

@@ -9,7 +9,7 @@
 //! A module imports only what stands to its left; `cmd` holds one file per role and wires them up.
 
 pub mod cli;
-// pub mod cmd;
+pub mod cmd;
 pub mod decode;
 pub mod geo;
 pub mod kafka;

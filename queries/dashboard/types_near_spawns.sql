@@ -1,7 +1,7 @@
 -- @title: Types near each spawn point
 -- @chart: table
 -- @order: 100  @width: 6
--- Where an event belongs is decided row by row, its share of the place only above the counts.
+-- Where an event belongs is decided row by row; shares and ranks are taken of the counts, which are few.
 WITH counts AS (
   SELECT
     CASE
@@ -20,4 +20,5 @@ SELECT
   seen,
   round(100.0 * seen / sum(seen) OVER (PARTITION BY place), 1) AS percent
 FROM counts
+QUALIFY row_number() OVER (PARTITION BY place ORDER BY seen DESC, type_1) <= 5
 ORDER BY place, seen DESC, type_1

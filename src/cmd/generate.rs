@@ -185,7 +185,10 @@ pub(super) fn run(
     })?;
     let seconds = elapsed.as_secs_f64();
     let events = if delivered == 1 { "event" } else { "events" };
-    eprintln!("delivered {delivered} {events} to {topic} in {seconds:.1} s ({})", per_second(delivered as f64 / seconds));
+    eprintln!(
+        "delivered {delivered} {events} to {topic} in {seconds:.1} s ({})",
+        per_second(delivered as f64 / seconds)
+    );
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 

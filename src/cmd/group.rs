@@ -132,8 +132,10 @@ impl GroupRole {
                 |event| match event {
                     GroupEvent::Assigned(starts) => {
                         let mut member = member.borrow_mut();
+                        let offsets = starts.iter().map(|start| format!("{}:{}", start.partition, start.next_offset));
+                        let offsets = offsets.collect::<Vec<_>>().join(" ");
+                        tracing::info!("{}: reads {} {offsets}", self.group, member.topic);
                         for start in starts {
-                            tracing::info!("reading {}[{}] from offset {}", start.topic, start.partition, start.next_offset);
                             member.printed.set(&start.topic, start.partition, start.next_offset);
                             member.read.set(&start.topic, start.partition, start.next_offset);
                         }
@@ -146,9 +148,8 @@ impl GroupRole {
                         } else if !lost {
                             commit(reader, &member.printed);
                         }
-                        let names: Vec<String> =
-                            partitions.iter().map(|(topic, partition)| format!("{topic}[{partition}]")).collect();
-                        tracing::info!("handing over {}", names.join(" "));
+                        let leaving: Vec<String> = partitions.iter().map(|(_, partition)| partition.to_string()).collect();
+                        tracing::info!("{}: hands over {} {}", self.group, member.topic, leaving.join(" "));
                     }
                     GroupEvent::Error(error) => tracing::warn!("{error}"),
                 },

@@ -1,9 +1,12 @@
 //! Where log lines go: stderr, or a pane of the screen while one is open.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::fmt::Result as FmtResult;
+use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::sink::terminal::LogTail;
@@ -16,7 +19,9 @@ pub fn init() {
     let started = fmt()
         .with_env_filter(filter)
         .with_target(false)
-        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        // No colours: the same lines may end up in a pane or a file.
+        .with_ansi(false)
+        .with_timer(Clock)
         .with_writer(Target)
         .compact()
         .try_init();
@@ -52,6 +57,15 @@ impl Drop for Captured {
                 return;
             }
         }
+    }
+}
+
+/// The time of day: whoever keeps logs for longer adds the date there.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, line: &mut Writer<'_>) -> FmtResult {
+        write!(line, "{}", jiff::Timestamp::now().strftime("%H:%M:%S%.3f"))
     }
 }
 

@@ -1,28 +1,39 @@
 //! One file per command; here is what they share: the runtime, Ctrl-C and exit codes.
 
+use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use datafusion::arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command};
 use crate::kafka::KafkaError;
+use crate::pipeline::{FeedError, LiveError};
 use crate::relation::CatalogError;
-use crate::view::SqlError;
+use crate::view::{SqlError, WorkspaceError};
 
+use self::generate::GenerateError;
+
+mod batch;
+mod board;
 pub mod check;
 pub mod control_panel;
 pub mod dashboard;
 pub mod demo;
 pub mod generate;
+mod group;
 pub mod init;
+mod lines;
 pub mod log;
 pub mod login_checker;
 pub mod pokemon_gen;
 pub mod query;
 pub mod replay;
 pub mod user_gen;
+mod verify;
 
 /// How a command ended that met no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,12 +124,54 @@ fn code(error: &anyhow::Error) -> Option<u8> {
         if cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
             return None;
         }
-        if let Some(KafkaError::Unreachable { .. }) = cause.downcast_ref() {
+        if is_unreachable(cause) {
             return Some(UNREACHABLE);
         }
-        if cause.is::<SqlError>() || cause.is::<CatalogError>() {
+        if is_sql(cause) {
             return Some(SQL_ERROR);
         }
     }
     Some(FAILED)
+}
+
+/// An error that prints as its source hides it from the chain, so those are opened by hand.
+fn is_unreachable(cause: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = cause.downcast_ref::<KafkaError>() {
+        return matches!(error, KafkaError::Unreachable { .. });
+    }
+    let inner: Option<&(dyn Error + 'static)> = if let Some(LiveError::Feed(error)) = cause.downcast_ref() {
+        Some(error)
+    } else if let Some(FeedError::Kafka(error)) = cause.downcast_ref() {
+        Some(error)
+    } else if let Some(GenerateError::Kafka(error)) = cause.downcast_ref() {
+        Some(error)
+    } else {
+        cause.downcast_ref::<DataFusionError>().and_then(carried)
+    };
+    inner.is_some_and(is_unreachable)
+}
+
+fn is_sql(cause: &(dyn Error + 'static)) -> bool {
+    if cause.is::<SqlError>() || cause.is::<CatalogError>() {
+        return true;
+    }
+    let workspace = match cause.downcast_ref() {
+        Some(LiveError::Workspace(error)) => Some(error),
+        _ => cause.downcast_ref::<WorkspaceError>(),
+    };
+    matches!(workspace, Some(WorkspaceError::Catalog(_) | WorkspaceError::Sql(_)))
+}
+
+/// Our own error on its way through DataFusion.
+fn carried(error: &DataFusionError) -> Option<&(dyn Error + 'static)> {
+    match error {
+        DataFusionError::External(error) => Some(error.as_ref()),
+        DataFusionError::Context(_, error) => carried(error),
+        DataFusionError::Shared(error) => carried(error),
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            ArrowError::ExternalError(error) => Some(error.as_ref()),
+            _ => None,
+        },
+        _ => None,
+    }
 }

@@ -106,7 +106,7 @@ fn parse(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<(Vec<SqlFil
             continue;
         }
         let file = format!("{name}.sql");
-        if let Some(error) = broken.iter().find(|error| error.file().file_name().is_some_and(|name| *name == *file)) {
+        if let Some(error) = broken.iter().find(|error| error.file.file_name().is_some_and(|name| *name == *file)) {
             return Ok((Vec::new(), vec![error.clone()]));
         }
         let near = names.iter().map(|other| (strsim::damerau_levenshtein(other, name), *other)).min();

@@ -46,8 +46,9 @@ const COMMON: &[(&str, &str)] = &[
 ];
 
 const CONSUMER: &[(&str, &str)] = &[
-    // An empty fetch of one broker blocks the partitions that become fetchable meanwhile, so that a start, an added
-    // partition and each partition's end wait this long; the default of 500 ms is seen. 20 fetches a second cost nothing.
+    // An empty fetch holds back the partitions of the same broker that become fetchable meanwhile, so that a start, an added
+    // partition and each partition's end wait this long: the ends of four small partitions are known after 60 ms, with the
+    // default of 500 ms after 510. New records are answered at once either way.
     ("fetch.wait.max.ms", "50"),
     // How long a partition pauses once the local queue is full. The default of 1000 ms starves a fast reader.
     ("fetch.queue.backoff.ms", "5"),

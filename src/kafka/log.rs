@@ -43,6 +43,8 @@ impl ClientLog {
         match level {
             // One list of -X properties serves consumers and producers, so that a property of the other kind is no news.
             _ if facility == "CONFWARN" => tracing::debug!(target: "librdkafka", role = self.role, "{line}"),
+            // Comes again as an error of the client.
+            _ if facility == "FAIL" => tracing::debug!(target: "librdkafka", role = self.role, "{line}"),
             Level::Debug => tracing::trace!(target: "librdkafka", role = self.role, facility, "{line}"),
             Level::Info | Level::Notice => tracing::debug!(target: "librdkafka", role = self.role, facility, "{line}"),
             _ => self.warn(facility, line),

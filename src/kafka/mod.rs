@@ -34,3 +34,20 @@ pub use message::{Message, Start};
 pub use offsets::{AsOf, BadAsOf};
 pub use producer::{Delivered, Producer, Record};
 pub use reader::{BatchReader, Signal};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_may_move_between_threads_and_some_be_shared() {
+        fn moves<T: Send>() {}
+        fn shared<T: Send + Sync>() {}
+        moves::<BatchReader>();
+        moves::<GroupReader>();
+        shared::<Cluster>();
+        shared::<Producer>();
+        shared::<EmbeddedBroker>();
+        shared::<KafkaError>();
+    }
+}

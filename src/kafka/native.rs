@@ -34,8 +34,8 @@ const MAX_PROBLEMS: usize = 16;
 pub(super) enum Problem {
     /// The client as a whole has trouble.
     Client(KafkaError),
-    /// A topic, or one partition of it, is not there.
-    Missing { topic: String, partition: i32 },
+    /// A topic, or this partition of it, is not there.
+    Partition { topic: String, partition: i32, kind: Kind, reason: String },
 }
 
 /// What the callbacks of one consumer write to.
@@ -62,30 +62,30 @@ impl ClientContext for Context {
 
     fn error(&self, error: ClientError, reason: &str) {
         use RDKafkaErrorCode as Code;
-        let missing = match error.rdkafka_error_code() {
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => coordinates(reason),
+        let kind = match error.rdkafka_error_code() {
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Some(Kind::Missing),
+            Some(Code::UnknownPartition) => Some(Kind::Failed),
             _ => None,
         };
         let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        match missing {
-            Some((topic, partition)) => problems.push(Problem::Missing { topic, partition }),
-            None => {
-                self.log.problem(&error, reason);
-                let fatal = error.rdkafka_error_code() == Some(Code::Fatal);
-                if fatal || problems.len() < MAX_PROBLEMS {
-                    problems.push(Problem::Client(KafkaError::Broker { reason: reason.to_owned(), fatal }));
-                }
-            }
+        if let Some((kind, (topic, partition, reason))) = kind.zip(coordinates(reason)) {
+            problems.push(Problem::Partition { topic, partition, kind, reason });
+            return;
+        }
+        self.log.problem(&error, reason);
+        let fatal = error.rdkafka_error_code() == Some(Code::Fatal);
+        if fatal || problems.len() < MAX_PROBLEMS {
+            problems.push(Problem::Client(KafkaError::Broker { reason: reason.to_owned(), fatal }));
         }
     }
 }
 
-/// `pokemons [3]: topic does not exist (…)` → pokemons, 3. librdkafka tells of a missing topic through the callback for errors
-/// of the whole client, with the coordinates in the text only.
-fn coordinates(reason: &str) -> Option<(String, i32)> {
-    let (head, _) = reason.split_once("]: ")?;
+/// `pokemons [3]: topic does not exist (…)` → pokemons, 3, the rest. librdkafka tells of a missing topic through the callback for
+/// errors of the whole client, with the coordinates in the text only.
+fn coordinates(reason: &str) -> Option<(String, i32, String)> {
+    let (head, reason) = reason.split_once("]: ")?;
     let (topic, partition) = head.rsplit_once(" [")?;
-    Some((topic.to_owned(), partition.parse().ok()?))
+    Some((topic.to_owned(), partition.parse().ok()?, reason.to_owned()))
 }
 
 /// A consumer whose one queue carries messages, ends of partitions, errors and log lines.
@@ -246,7 +246,7 @@ pub(super) enum Kind {
     Transient,
     /// The offset is not there (any more).
     OffsetGone,
-    /// The topic or the partition does not exist (any more).
+    /// The topic does not exist (any more).
     Missing,
     /// This partition, or this client, will not go on.
     Failed,
@@ -276,11 +276,7 @@ impl<'a> Record<'a> {
                 | RDKafkaErrorCode::OffsetOutOfRange
                 | RDKafkaErrorCode::LogTruncation,
             ) => Kind::OffsetGone,
-            Some(
-                RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownPartition,
-            ) => Kind::Missing,
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => Kind::Missing,
             Some(code) if is_transient(code) => Kind::Transient,
             // Reading assigned partitions needs no right to the group that librdkafka looks up in passing.
             Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Kind::Transient,
@@ -391,7 +387,8 @@ mod tests {
     #[test]
     fn a_missing_topic_is_found_in_the_text() {
         let reason = "my.topic-x [11]: topic does not exist (Broker: Unknown topic or partition)";
-        assert_eq!(coordinates(reason), Some(("my.topic-x".to_owned(), 11)));
+        let rest = "topic does not exist (Broker: Unknown topic or partition)";
+        assert_eq!(coordinates(reason), Some(("my.topic-x".to_owned(), 11, rest.to_owned())));
         assert_eq!(coordinates("127.0.0.1:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed"), None);
     }
 }

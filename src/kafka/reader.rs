@@ -30,7 +30,8 @@ pub enum Signal {
         /// Where the next record will be, or later.
         next_offset: i64,
     },
-    /// Trouble that the client works on by itself, such as a broker that went away.
+    /// Trouble that the client works on by itself, such as a broker that went away. Logged already, and repeated for as long
+    /// as it lasts.
     Error(KafkaError),
 }
 
@@ -192,8 +193,8 @@ impl BatchReader {
             match problem {
                 Problem::Client(error @ KafkaError::Broker { fatal: true, .. }) => self.failures.push_back(error),
                 Problem::Client(error) => on_signal(Signal::Error(error)),
-                Problem::Missing { topic, partition } => {
-                    failed.push(Failed { kind: Kind::Missing, topic, partition, offset: -1, reason: String::new() })
+                Problem::Partition { topic, partition, kind, reason } => {
+                    failed.push(Failed { kind, topic, partition, offset: -1, reason });
                 }
             }
         }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -18,6 +19,9 @@ const CHANNEL_BATCHES: usize = 4;
 
 /// How often the reader looks for partitions added and topics made anew.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The same while a topic does not exist: somebody is waiting for it.
+const MISSING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the reader sleeps at most when nothing comes: it must notice that it shall stop.
 const IDLE: Duration = Duration::from_millis(100);
@@ -102,6 +106,7 @@ pub enum FeedError {
 pub struct Feed {
     events: mpsc::Receiver<FeedEvent>,
     stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Feed {
@@ -117,7 +122,7 @@ impl Feed {
         let (sender, events) = mpsc::channel(CHANNEL_BATCHES);
         let stop = CancellationToken::new();
         let (kafka, bad, stopped) = (kafka.clone(), bad.clone(), stop.clone());
-        std::thread::Builder::new().name("feed".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("feed".to_owned()).spawn(move || {
             let failure = Reading::open(&kafka, topics, limits, bounded, &bad, &sender, stopped)
                 .and_then(|mut reading| reading.run());
             if let Err(Stop::Failed(error)) = failure {
@@ -125,7 +130,7 @@ impl Feed {
                 drop(sender.blocking_send(FeedEvent::Failed(error)));
             }
         })?;
-        Ok(Self { events, stop })
+        Ok(Self { events, stop, thread: Some(thread) })
     }
 
     /// The next event; none after the feed has ended.
@@ -135,8 +140,14 @@ impl Feed {
 }
 
 impl Drop for Feed {
+    /// Waits for the thread, so that no client outlives whoever asked for it: at most [`IDLE`], or one request.
     fn drop(&mut self) {
         self.stop.cancel();
+        self.events.close();
+        while self.events.try_recv().is_ok() {}
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the reader thread ended with a panic");
+        }
     }
 }
 
@@ -291,7 +302,9 @@ impl<'a> Reading<'a> {
                 return Err(Stop::Done);
             }
             self.round()?;
-            if self.ends.is_none() && self.looked.elapsed() >= TOPOLOGY_INTERVAL {
+            let missing = self.topics.iter().any(|topic| !self.known.iter().any(|(known, _)| *known == topic.topic));
+            let interval = if missing { MISSING_INTERVAL } else { TOPOLOGY_INTERVAL };
+            if self.ends.is_none() && self.looked.elapsed() >= interval {
                 self.look_again()?;
             }
         }

@@ -14,5 +14,5 @@ mod feed;
 mod live;
 
 pub use engine::{Engine, NamedView, Snapshot, ViewResult};
-pub use feed::{BatchLimits, Feed, FeedEvent, FeedTopic, MicroBatch};
+pub use feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedTopic, MicroBatch};
 pub use live::{Live, LiveConfig, LiveError, Status, TopicStatus};

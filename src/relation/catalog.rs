@@ -176,11 +176,6 @@ impl KafkaRelation {
     pub fn is_keyed(&self) -> bool {
         self.key.is_some()
     }
-
-    /// Index in [`Self::schema`] of one of the [`METADATA_COLUMNS`], by its place there.
-    pub(super) fn metadata_index(&self, metadata: usize) -> usize {
-        self.declared.fields().len() + metadata
-    }
 }
 
 impl StaticRelation {

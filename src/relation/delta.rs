@@ -1,6 +1,6 @@
 //! What changed in a relation: a Z-set, that is, rows with signed weights.
 
-use datafusion::arrow::array::{Array, Int64Array, RecordBatch};
+use datafusion::arrow::array::{Int64Array, RecordBatch};
 
 /// Rows that came (+) and went (−). The relation after a change is the sum of all deltas so far.
 ///

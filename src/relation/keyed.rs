@@ -20,7 +20,7 @@
 use std::collections::BTreeSet;
 
 use ahash::RandomState;
-use datafusion::arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{Array, Int64Array, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::interleave;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
@@ -239,7 +239,7 @@ mod tests {
     use std::collections::{BTreeMap, HashMap};
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{Array, AsArray, BinaryBuilder, Int64Builder, StringViewBuilder};
+    use datafusion::arrow::array::{AsArray, BinaryBuilder, Int64Builder, StringViewBuilder};
     use datafusion::arrow::buffer::BooleanBuffer;
     use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use proptest::prelude::*;

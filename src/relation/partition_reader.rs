@@ -6,7 +6,7 @@
 //! took is not waited for. A dropped stream stops the thread within [`POLL`].
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::RecordBatch;
@@ -81,7 +81,8 @@ pub(super) fn stream(read: PartitionRead) -> Result<impl Stream<Item = Result<Re
 }
 
 fn run(read: PartitionRead, sender: &Sender) {
-    let last = match Reader::open(read, sender).and_then(Reader::read_all) {
+    let turn = Turn::wait();
+    let last = match Reader::open(read, sender).and_then(|reader| reader.read_all(turn)) {
         Ok(ControlFlow::Continue(())) => Ok(Sent::End),
         // Nobody listens any more.
         Ok(ControlFlow::Break(())) => return,
@@ -101,6 +102,34 @@ struct Reader<'a> {
     /// Whether the first record at or after `skip_before_ms` has come.
     begun: bool,
     rows_sent: usize,
+}
+
+/// Clients that may connect at the same time. A scan opens one for each partition, and a broker's queue of connections to
+/// accept is short: what it drops, TCP tries again only after a second.
+const MAX_OPENING: usize = 6;
+
+/// The right to connect. It is held until the first answer only, never while a batch waits for the query: all partitions
+/// are read at once, as a merge of them needs.
+struct Turn;
+
+static OPENING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Turn {
+    fn wait() -> Self {
+        let (opening, freed) = &OPENING;
+        let opening = opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let opening = freed.wait_while(opening, |opening| *opening >= MAX_OPENING);
+        *opening.unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (opening, freed) = &OPENING;
+        *opening.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        freed.notify_one();
+    }
 }
 
 /// What one call to the client brought.
@@ -134,7 +163,9 @@ impl<'a> Reader<'a> {
         Ok(Self { read, sender, kafka, decoder, table, next_offset, begun, rows_sent: 0 })
     }
 
-    fn read_all(mut self) -> Result<ControlFlow<()>> {
+    /// `turn` is given up as soon as the broker has sent something.
+    fn read_all(mut self, turn: Turn) -> Result<ControlFlow<()>> {
+        let mut turn = Some(turn);
         let mut pending_bytes = 0;
         let mut heard = Instant::now();
         let mut last_trouble: Option<String> = None;
@@ -144,6 +175,9 @@ impl<'a> Reader<'a> {
             }
             let before = self.next_offset;
             let taken = self.take().map_err(external)?;
+            if taken.records > 0 || taken.ended || taken.trouble.is_some() {
+                drop(turn.take());
+            }
             let passed = self.next_offset.min(self.read.range.end) - before;
             self.read.progress.advance(passed.max(0), taken.records, taken.bytes);
             self.read.records.add(taken.records as usize);

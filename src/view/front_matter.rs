@@ -154,7 +154,9 @@ pub(super) fn parse(source: SqlSource<'_>, tokens: &[TokenWithSpan]) -> Parsed {
         let start = Span::at(start.line, start.column + prefix.chars().count());
         let entries = entries(comment.trim_end(), start);
         if index < statement {
-            entries.into_iter().for_each(|entry| parser.entry(entry));
+            for entry in entries {
+                parser.entry(entry);
+            }
         } else if let Some(late) = entries.first().filter(|late| KEYS.contains(&late.key)) {
             let message = format!("'@{}' stands below the start of the statement and has no effect", late.key);
             let warning = source.warning(Some(late.key_span), message);
@@ -165,6 +167,7 @@ pub(super) fn parse(source: SqlSource<'_>, tokens: &[TokenWithSpan]) -> Parsed {
 }
 
 /// One `@key: value` of a comment.
+#[derive(Clone, Copy)]
 struct Entry<'a> {
     key: &'a str,
     key_span: Span,
@@ -356,22 +359,19 @@ mod tests {
             assert_eq!(span.line, 2, "{error}");
             format!("{} {} {}", span.column, span.width, error.message)
         };
-        insta::assert_snapshot!(
-            "wrong_parameters",
-            [
-                "",
-                "lat",
-                "Lat DOUBLE",
-                "lat DOUBEL",
-                "lat DOUBLE = ",
-                "lat DOUBLE = x",
-                "n BIGINT = 1 2",
-                "d DATE = now()",
-                "n INT = 'é"
-            ]
-            .map(|declaration| format!("[{declaration}] {}", complaint(declaration)))
-            .join("\n")
-        );
+        let declarations = [
+            "",
+            "lat",
+            "Lat DOUBLE",
+            "lat DOUBEL",
+            "lat DOUBLE = ",
+            "lat DOUBLE = x",
+            "n BIGINT = 1 2",
+            "d DATE = now()",
+            "n INT = 'é",
+        ];
+        let said = declarations.map(|declaration| format!("[{declaration}] {}", complaint(declaration))).join("\n");
+        insta::assert_snapshot!("wrong_parameters", said);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod shipped_tests;
 pub mod source;
 pub mod sql_error;
 pub mod sql_file;
+pub mod statement;
 pub mod workspace;
 
 pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
@@ -22,4 +23,5 @@ pub use live_view::{LiveView, Maintenance};
 pub use run::Rows;
 pub use sql_error::{Span, SqlError, SqlReport, SqlWarning};
 pub use sql_file::{Bindings, SqlFile, load_folder, plan, plan_statement, plan_unbound, plan_with};
+pub use statement::allow_statement;
 pub use workspace::{LoadedFile, Workspace, WorkspaceError};

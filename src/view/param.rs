@@ -31,7 +31,11 @@ const FORM: &str = "write it as '@param radius_km DOUBLE = 3'";
 pub(super) fn parse(source: SqlSource<'_>, declaration: &str, span: Span) -> Result<Param, SqlError> {
     // Blanks and lines in front put each token on the line and column that it has in the file.
     let padded = format!("{}{}{declaration}", "\n".repeat(span.line - 1), " ".repeat(span.column - 1));
-    let syntax = |error: &ParserError| diagnose::syntax(source, error).with_hint(FORM.to_owned());
+    let syntax = |error: &ParserError| {
+        let (message, at) = diagnose::syntax_message(error);
+        let end = Span::at(span.line, span.column + span.width);
+        source.error(Some(at.unwrap_or(end)), message).with_hint(FORM.to_owned())
+    };
     let dialect = GenericDialect {};
     let mut parser = Parser::new(&dialect).try_with_sql(&padded).map_err(|error| syntax(&error))?;
 

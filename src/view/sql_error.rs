@@ -34,6 +34,11 @@ impl Span {
         Self { line, column, width: 1 }
     }
 
+    /// Whether both begin at the same character.
+    pub(super) fn starts(self, other: Self) -> bool {
+        (self.line, self.column) == (other.line, other.column)
+    }
+
     /// Of a token or a syntax tree's node; `None` for the parser's "unknown". The end is exclusive, whatever sqlparser's
     /// documentation says; a span over several lines is cut to its first.
     pub(super) fn of(span: tokenizer::Span) -> Option<Self> {

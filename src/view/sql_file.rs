@@ -4,7 +4,6 @@
 //! A file's life: [`SqlFile::load`] reads and parses it without knowing any table; [`plan`] plans it against the tables of
 //! a session and finds every error that needs types. Values of parameters are bound to the plan's placeholders.
 
-use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,17 +13,17 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, Ident, Query, Select, SetExpr, Statement as SqlStatement, Value, visit_expressions_mut,
+    Expr as SqlExpr, Ident, Statement as SqlStatement, Value, visit_expressions_mut,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 use super::diagnose::{self, Names};
 use super::front_matter::{self, FrontMatter, Param};
 use super::param;
-use super::sql_error::{Span, SqlError, SqlSource, SqlWarning, did_you_mean_hint, is_significant};
+use super::sql_error::{Span, SqlError, SqlSource, SqlWarning, did_you_mean_hint};
+use super::statement::{allow_statement, by_hand, check_placeholders, parse_query};
 
 /// A parsed SQL file.
 #[derive(Debug, Clone)]
@@ -60,13 +59,13 @@ impl SqlFile {
 
     /// Parses `text`, the content of `path`, as the view `name`.
     pub fn parse(name: &str, path: impl Into<PathBuf>, text: impl Into<String>) -> Result<Self, SqlError> {
-        Self::parse_ordered(name, &path.into(), text.into()).1
+        Self::parse_ordered(name, &path.into(), &text.into()).1
     }
 
     /// Also says the file's `@order`, which a broken file still has.
-    fn parse_ordered(name: &str, path: &Path, text: String) -> (Option<i32>, Result<Self, SqlError>) {
+    fn parse_ordered(name: &str, path: &Path, text: &str) -> (Option<i32>, Result<Self, SqlError>) {
         // A byte order mark is the editor's business.
-        let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(&text).into();
+        let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(text).into();
         let source = SqlSource { file: path, text: &text };
         let tokens = source.tokens();
         let parsed = front_matter::parse(source, &tokens);
@@ -87,7 +86,7 @@ impl SqlFile {
         if let Some(error) = parsed.error {
             return Err(error);
         }
-        let (mut front_matter, mut warnings) = (parsed.front_matter, parsed.warnings);
+        let (front_matter, mut warnings) = (parsed.front_matter, parsed.warnings);
         let mut statement = parse_query(source, tokens)?;
         let used = check_placeholders(source, tokens, &front_matter.params)?;
         for param in front_matter.params.iter().filter(|param| !used.contains(&param.name)) {
@@ -95,7 +94,6 @@ impl SqlFile {
             warnings.push(source.warning(Some(param.span), message));
         }
         number_placeholders(&mut statement, &front_matter.params);
-        front_matter.params.shrink_to_fit();
         warnings.sort_by_key(|warning| warning.span.map(|span| (span.line, span.column)));
         Ok(Self {
             name: name.to_owned(),
@@ -210,16 +208,16 @@ pub fn load_folder(dir: &Path) -> Vec<Result<SqlFile, SqlError>> {
             // A file that fails after its front matter keeps its place on the dashboard.
             let order = match &file {
                 Ok(file) => file.front_matter.order,
-                Err(_) => {
-                    std::fs::read_to_string(&path).ok().and_then(|text| SqlFile::parse_ordered("broken", &path, text).0)
-                }
+                Err(_) => std::fs::read_to_string(&path)
+                    .ok()
+                    .and_then(|text| SqlFile::parse_ordered("broken", &path, &text).0),
             };
             (order, path, file)
         })
         .collect();
     files.sort_by(|(order_a, path_a, _), (order_b, path_b, _)| {
         let absent_last = |order: &Option<i32>| order.map_or(i64::MAX, i64::from);
-        absent_last(order_a).cmp(&absent_last(order_b)).then_with(|| path_a.cmp(path_b)) as Ordering
+        absent_last(order_a).cmp(&absent_last(order_b)).then_with(|| path_a.cmp(path_b))
     });
     files.into_iter().map(|(_, _, file)| file).collect()
 }
@@ -242,47 +240,12 @@ pub async fn plan_unbound(ctx: &SessionContext, file: &SqlFile) -> Result<Logica
     plan_checked(ctx, file.source(), file.prepared(), None).await
 }
 
-/// Plans a statement given by hand, if it is one that only reads: SELECT, EXPLAIN \[ANALYZE\] of one, SHOW TABLES,
-/// SHOW COLUMNS, SHOW FUNCTIONS. The session needs `information_schema` for the last three.
+/// Plans a statement given by hand, if it is one that only reads: see [`allow_statement`].
+///
+/// SHOW needs `information_schema` switched on in the session.
 pub async fn plan_statement(ctx: &SessionContext, sql: &str) -> Result<LogicalPlan, SqlError> {
     let statement = allow_statement(sql)?;
-    plan_checked(ctx, adhoc(sql), statement, None).await
-}
-
-/// Parses a statement given by hand, if it is one that only reads; see [`plan_statement`].
-pub fn allow_statement(sql: &str) -> Result<Statement, SqlError> {
-    let source = adhoc(sql);
-    let tokens = source.tokens();
-    let statement = parse_one(source, &tokens, "write one SELECT")?;
-    let allowed = |statement: &Statement| match statement {
-        Statement::Statement(statement) => match &**statement {
-            SqlStatement::Query(query) => query_writes(query).is_none(),
-            SqlStatement::ShowTables { .. } | SqlStatement::ShowColumns { .. } | SqlStatement::ShowFunctions { .. } => {
-                true
-            }
-            _ => false,
-        },
-        _ => false,
-    };
-    let ok = match &statement {
-        Statement::Explain(explain) => {
-            matches!(&*explain.statement, Statement::Statement(inner) if matches!(**inner, SqlStatement::Query(_)))
-                && allowed(&explain.statement)
-        }
-        other => allowed(other),
-    };
-    if ok {
-        check_placeholders(source, &tokens, &[])?;
-        return Ok(statement);
-    }
-    let (verb, span) = verb(&tokens, None);
-    let error =
-        source.error(span, format!("{verb} is not allowed here: only SELECT, EXPLAIN and SHOW TABLES or COLUMNS"));
-    Err(error.with_hint((verb == "DESCRIBE" || verb == "DESC").then(|| "use SHOW COLUMNS FROM …".to_owned())))
-}
-
-fn adhoc(sql: &str) -> SqlSource<'_> {
-    SqlSource { file: Path::new("query"), text: sql }
+    plan_checked(ctx, by_hand(sql), statement, None).await
 }
 
 async fn plan_checked(
@@ -306,110 +269,6 @@ async fn plan_checked(
     read_only.verify_plan(&plan).map_err(explain)?;
     state.optimize(&plan).map_err(explain)?;
     Ok(plan)
-}
-
-/// The one query of a file.
-fn parse_query(source: SqlSource<'_>, tokens: &[TokenWithSpan]) -> Result<SqlStatement, SqlError> {
-    let statement = parse_one(source, tokens, "a file is one SELECT")?;
-    let written = match &statement {
-        Statement::Statement(statement) => match &**statement {
-            SqlStatement::Query(query) => match query_writes(query) {
-                None => return Ok((**statement).clone()),
-                verb => verb,
-            },
-            _ => None,
-        },
-        _ => None,
-    };
-    let (verb, span) = verb(tokens, written);
-    Err(source.error(span, format!("a view is one SELECT, not {verb}")))
-}
-
-/// The one statement of a text. A semicolon may end it.
-fn parse_one(source: SqlSource<'_>, tokens: &[TokenWithSpan], rule: &str) -> Result<Statement, SqlError> {
-    let mut ended = false;
-    let mut empty = true;
-    for token in tokens.iter().filter(|t| is_significant(&t.token)) {
-        if token.token == Token::SemiColon {
-            ended = !empty;
-        } else if ended {
-            let error = source.error(Span::of(token.span), "a second statement begins here");
-            return Err(error.with_hint(rule.to_owned()));
-        } else {
-            empty = false;
-        }
-    }
-    let dialect = GenericDialect {};
-    let parsed =
-        DFParserBuilder::new(source.text).with_dialect(&dialect).build().and_then(|mut p| p.parse_statements());
-    let mut statements = parsed.map_err(|error| diagnose::explain(source, &error, &Names::default()))?;
-    statements.pop_front().ok_or_else(|| source.error(None, "there is no statement").with_hint(rule.to_owned()))
-}
-
-/// The verb of what a query writes, inside of CTEs and unions too: `WITH … INSERT`, `SELECT … INTO`.
-fn query_writes(query: &Query) -> Option<&'static str> {
-    use datafusion::sql::sqlparser::ast::{Visit, Visitor};
-    struct Writes;
-    impl Visitor for Writes {
-        type Break = &'static str;
-        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
-            body_writes(&query.body).map_or(ControlFlow::Continue(()), ControlFlow::Break)
-        }
-    }
-    match query.visit(&mut Writes) {
-        ControlFlow::Break(verb) => Some(verb),
-        ControlFlow::Continue(()) => None,
-    }
-}
-
-fn body_writes(body: &SetExpr) -> Option<&'static str> {
-    match body {
-        SetExpr::Insert(_) => Some("INSERT"),
-        SetExpr::Update(_) => Some("UPDATE"),
-        SetExpr::Delete(_) => Some("DELETE"),
-        SetExpr::Merge(_) => Some("MERGE"),
-        SetExpr::Select(select) => is_into(select).then_some("INTO"),
-        SetExpr::SetOperation { left, right, .. } => body_writes(left).or_else(|| body_writes(right)),
-        SetExpr::Query(_) | SetExpr::Values(_) | SetExpr::Table(_) => None,
-    }
-}
-
-fn is_into(select: &Select) -> bool {
-    select.into.is_some()
-}
-
-/// The first word of a statement, or the first `wanted` one, and where it stands.
-fn verb(tokens: &[TokenWithSpan], wanted: Option<&str>) -> (String, Option<Span>) {
-    let word = |t: &&TokenWithSpan| match &t.token {
-        Token::Word(word) => wanted.is_none_or(|wanted| word.value.eq_ignore_ascii_case(wanted)),
-        _ => false,
-    };
-    let token = tokens.iter().find(word).or_else(|| tokens.iter().find(|t| is_significant(&t.token)));
-    token.map_or(("nothing".to_owned(), None), |t| (t.token.to_string().to_uppercase(), Span::of(t.span)))
-}
-
-/// Names of the parameters that the statement uses, each of them declared.
-fn check_placeholders(
-    source: SqlSource<'_>,
-    tokens: &[TokenWithSpan],
-    params: &[Param],
-) -> Result<Vec<String>, SqlError> {
-    let mut used = Vec::new();
-    for token in tokens {
-        let Token::Placeholder(placeholder) = &token.token else { continue };
-        let name = placeholder.trim_start_matches('$').to_lowercase();
-        if params.iter().any(|param| param.name == name) {
-            used.push(name);
-            continue;
-        }
-        let error = source.error(Span::of(token.span), format!("parameter '{placeholder}' is not declared"));
-        let hint = did_you_mean_hint(&name, params.iter().map(|param| param.name.as_str())).or_else(|| {
-            let declared = source.file.extension().is_some() && param::is_identifier(&name);
-            declared.then(|| format!("declare it above the statement: -- @param {name} DOUBLE = 1"))
-        });
-        return Err(error.with_hint(hint));
-    }
-    Ok(used)
 }
 
 /// `$lat` → `$1`: DataFusion types parameters by their position in a PREPARE. A name would stay without a type until its

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! # Contract
-//! - Pure: no clock, no broker, no global state. What happens follows from the seed, on every platform.
+//! - Pure: no clock, no broker, no global state. What happens follows from the seed; so do the places, up to the last
+//!   decimal, where a platform's sine may round the other way.
 //! - Same seed, same events. Two processes with one seed therefore say the same things twice; give each its own seed
 //!   (as the commands do when none is given). The stream of users and that of Pokémon are independent under one seed.
 //! - The users themselves come from a seed of their own that never changes: processes with different event seeds still

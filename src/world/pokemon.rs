@@ -138,7 +138,11 @@ mod tests {
     fn same_seed_same_events_and_the_first_ones_are_known() {
         assert_eq!(events(&CITIES, 5.0, 7, 500), events(&CITIES, 5.0, 7, 500));
         assert_ne!(events(&CITIES, 5.0, 7, 500), events(&CITIES, 5.0, 8, 500));
-        insta::assert_snapshot!(events(&CITIES, 5.0, 1, 3).join("\n"), @"");
+        insta::assert_snapshot!(events(&CITIES, 5.0, 1, 3).join("\n"), @r#"
+        {"number":913,"name":"Quaxwell","type_1":"Water","type_2":null,"total":410,"hp":70,"attack":85,"defense":65,"sp_attack":65,"sp_defense":60,"speed":65,"generation":9,"legendary":false,"lat":-34.6131625,"lon":-58.3860483}
+        {"number":573,"name":"Cinccino","type_1":"Normal","type_2":null,"total":470,"hp":75,"attack":95,"defense":60,"sp_attack":65,"sp_defense":60,"speed":115,"generation":5,"legendary":false,"lat":40.3920771,"lon":-3.6557574}
+        {"number":708,"name":"Phantump","type_1":"Ghost","type_2":"Grass","total":309,"hp":43,"attack":70,"defense":48,"sp_attack":50,"sp_defense":60,"speed":38,"generation":6,"legendary":false,"lat":-34.5810647,"lon":-58.4173781}
+        "#);
     }
 
     #[test]

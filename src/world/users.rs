@@ -210,8 +210,18 @@ mod tests {
     #[test]
     fn the_first_people_are_who_they_always_were() {
         let people: Vec<_> =
-            people().take(6).map(|user| format!("{} {} <{}>", user.id, user.name, user.email)).collect();
-        insta::assert_snapshot!(people.join("\n"), @"");
+            people().take(9).map(|user| format!("{} {} <{}>", user.id, user.name, user.email)).collect();
+        insta::assert_snapshot!(people.join("\n"), @r"
+        1 Koen Peeters <koen.peeters@example.net>
+        2 Destiney Macejkovic <destiney.macejkovic@example.com>
+        3 Werner Lange <werner.lange@example.com>
+        4 Herbert Pohl <herbert.pohl@example.net>
+        5 Evan Koelpin <evan.koelpin@example.com>
+        6 Heloise Neves <heloise.neves@example.net>
+        7 Maria Sauer <maria.sauer@example.net>
+        8 Germaine Lind <germaine.lind@example.net>
+        9 Júlia Romero <julia.romero@example.org>
+        ");
     }
 
     #[test]
@@ -243,7 +253,11 @@ mod tests {
             .into_iter()
             .map(|(key, value, _)| format!("{key} {}", value.unwrap()))
             .collect();
-        insta::assert_snapshot!(first.join("\n"), @"");
+        insta::assert_snapshot!(first.join("\n"), @r#"
+        2 {"id":2,"name":"Destiney Macejkovic","email":"destiney.macejkovic@example.com","action":"login"}
+        2 {"id":2,"name":"Destiney Macejkovic","email":"destiney.macejkovic@example.com","action":"logoff"}
+        2 {"id":2,"name":"Destiney Macejkovic","email":"destiney.macejkovic@example.com","action":"login"}
+        "#);
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn a_file_is_written_once_with_a_first_tile() {
 
     let catalog = Catalog::parse(&fs::read_to_string(&file).unwrap(), &queries, path).unwrap();
     let relations: Vec<_> =
-        catalog.kafka_relations().map(|relation| (relation.name().to_owned(), relation.key().is_some())).collect();
+        catalog.kafka_relations().map(|relation| (relation.name().to_owned(), relation.is_keyed())).collect();
     assert_eq!(relations, [(format!("{name}_events"), false), (name.clone(), true)]);
     assert!(fs::read_to_string(&tile).unwrap().ends_with(&format!("SELECT count(*) AS rows_now FROM {name}\n")));
 
@@ -143,11 +143,7 @@ fn a_topic_with_nothing_to_declare_is_a_failure_that_writes_no_file() {
     assert_eq!(files(folder.path()), 0);
     let run = init(&broker, &[&text]);
     assert_eq!(run.code, Some(1));
-    assert!(
-        run.stdout.contains("-- Also 1 value of JSON other than an object, 1 value that is not JSON."),
-        "{}",
-        run.stdout
-    );
+    assert!(run.stdout.contains("-- Also 1 value of JSON but no object, 1 value of no JSON."), "{}", run.stdout);
 }
 
 #[test]

@@ -376,6 +376,20 @@ fn a_topic_that_is_not_there_fails_its_reader() {
 }
 
 #[test]
+fn a_partition_that_is_not_there_fails_alone() {
+    let broker = broker();
+    let topic = broker.topic("partition", 1);
+    produce_numbers(&broker, &topic, 0..3, 1);
+    let mut reader = BatchReader::open(&broker.config(), &[start(&topic, 0, 0), start(&topic, 5, 0)]).unwrap();
+    match read_to_failure(&mut reader) {
+        KafkaError::Read { topic: failed, partition: 5, .. } => assert_eq!(*failed, *topic),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(reader.next_offset(0, 5), None);
+    assert!(reader.next_offset(0, 0).is_some());
+}
+
+#[test]
 fn nothing_is_not_empty_in_keys_and_values() {
     let broker = broker();
     let topic = broker.topic("nulls", 1);

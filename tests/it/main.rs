@@ -1,8 +1,12 @@
-//! What a user would notice, in one test binary (each would link all of DataFusion).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+//! What a user would notice, in one test binary (each would link all of `DataFusion`).
 
+// A test that cannot go on says so by a panic.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod generators;
 mod init;
 mod kafka;
 mod kafka_group;
 mod oracle;
+mod scan;
 mod support;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tallgrass::kafka::{BatchReader, Cluster, EmbeddedBroker, KafkaConfig, Message, Producer, Record, Signal, Start};
 
 /// How long any test waits for anything.
-pub const TIME_LIMIT: Duration = Duration::from_secs(60);
+pub const TIME_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long one call on a reader waits.
 pub const POLL: Duration = Duration::from_millis(100);

@@ -136,7 +136,7 @@ impl ExactSum {
         Ok(sum)
     }
 
-    /// Appends the state to `out`: nothing for zero, some 14 bytes for the sum of values of similar size, at most 310.
+    /// Appends the state to `out`: nothing for zero, some 14 bytes for the sum of values of similar size, at most 312.
     /// Equal sums give equal bytes.
     pub fn write_bytes(&self, out: &mut Vec<u8>) {
         match self.full() {

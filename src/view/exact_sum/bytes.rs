@@ -58,7 +58,9 @@ pub(super) fn write<const N: usize>(out: &mut Vec<u8>, non_finite: NonFinite, nu
         write_counts(out, non_finite);
     }
     let start = out.len();
-    out.extend(digits.iter().flat_map(|digit| digit.to_le_bytes()));
+    for digit in digits {
+        out.extend_from_slice(&digit.to_le_bytes());
+    }
     out.truncate(out.len() - unused);
     out.drain(start..start + skipped);
 }

@@ -5,8 +5,8 @@
 
 /// A number as `±Σ magnitude[i]·2^(32·i − 1074)`.
 pub(super) struct Digits<const N: usize> {
-    digits: [u32; N],
-    /// Place of `digits[0]`.
+    all: [u32; N],
+    /// Place of `all[0]`.
     base: usize,
     negative: bool,
     /// The first nonzero digit and the one after the last; equal for zero.
@@ -41,7 +41,7 @@ impl<const N: usize> Digits<N> {
         }
         let first = digits.iter().position(|digit| *digit != 0).unwrap_or(N);
         let end = digits.iter().rposition(|digit| *digit != 0).map_or(N, |last| last + 1);
-        Self { digits, base, negative, span: (first, end) }
+        Self { all: digits, base, negative, span: (first, end) }
     }
 
     pub(super) fn is_negative(&self) -> bool {
@@ -55,7 +55,7 @@ impl<const N: usize> Digits<N> {
 
     /// The digits from the lowest nonzero one to the highest; empty for zero.
     pub(super) fn magnitude(&self) -> &[u32] {
-        &self.digits[self.span.0..self.span.1]
+        &self.all[self.span.0..self.span.1]
     }
 
     /// The nearest double, ties to even.

@@ -1,9 +1,9 @@
 //! `sum` and `avg` of SQL, exact for doubles.
 //!
-//! They take the places of DataFusion's own by name, and leave everything to them that is not an accumulator of doubles:
+//! They take the places of the built-in functions by name, and leave everything to them that is not an accumulator of doubles:
 //! which types are taken and how they are coerced (REAL, and every integer under `avg`, arrives as DOUBLE), what is
 //! returned, how a column is named. So a plan looks the same with them, and decimals, integers, durations and intervals
-//! are summed by DataFusion.
+//! are summed as ever.
 
 use std::sync::Arc;
 

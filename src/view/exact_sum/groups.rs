@@ -1,5 +1,6 @@
 //! `sum` and `avg` of doubles for many groups at once.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array};
@@ -10,6 +11,9 @@ use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 
 use super::accumulator::ExactSum;
 use super::functions::Kind;
+
+/// Rows whose groups are [fetched](ExactGroups::fetch) at once.
+const AHEAD: usize = 32;
 
 /// One group: its values' sum and number, side by side, as each value changes both.
 #[derive(Clone, Default, Debug)]
@@ -96,6 +100,12 @@ impl ExactGroups {
         self.groups.resize_with(total, Group::default);
     }
 
+    /// Reads from each group, so that those in memory come into the cache side by side. An addition waits for its group
+    /// before the next one's memory is even asked for, which at 100,000 groups made it three times as slow.
+    fn fetch(&self, indices: &[usize]) {
+        black_box(indices.iter().fold(0, |all, group| all | self.groups[*group].count));
+    }
+
     fn took(&mut self, rows: usize) {
         self.rows_since += rows;
         if self.rows_since >= self.groups.len() {
@@ -116,11 +126,11 @@ impl GroupsAccumulator for ExactGroups {
         let values = doubles(values)?;
         self.resize(total_num_groups);
         let counted = counted(values, filter);
-        let rows = group_indices.iter().zip(values.values());
-        match &counted {
-            None => rows.for_each(|(group, value)| self.groups[*group].add(*value)),
-            Some(counted) => {
-                for ((group, value), _) in rows.zip(counted.iter()).filter(|(_, counts)| *counts) {
+        let chunks = group_indices.chunks(AHEAD).zip(values.values().chunks(AHEAD));
+        for (chunk, (indices, values)) in chunks.enumerate() {
+            self.fetch(indices);
+            for (row, (group, value)) in indices.iter().zip(values).enumerate() {
+                if counted.as_ref().is_none_or(|counted| counted.is_valid(chunk * AHEAD + row)) {
                     self.groups[*group].add(*value);
                 }
             }
@@ -132,8 +142,11 @@ impl GroupsAccumulator for ExactGroups {
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
         let states = States::of(values)?;
         self.resize(total_num_groups);
-        for (row, group) in group_indices.iter().enumerate() {
-            states.merge_into(&mut self.groups[*group], row)?;
+        for (chunk, indices) in group_indices.chunks(AHEAD).enumerate() {
+            self.fetch(indices);
+            for (row, group) in indices.iter().enumerate() {
+                states.merge_into(&mut self.groups[*group], chunk * AHEAD + row)?;
+            }
         }
         self.took(states.len());
         Ok(())

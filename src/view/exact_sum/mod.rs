@@ -11,7 +11,7 @@
 //!                                            limb i counts units of 2^(32·i − 1074)
 //!
 //!  window   four limbs in place, where the group's values lie             [accumulator]
-//!  rest     the 69 limbs of the full range, NaN and ±∞, on the heap        [rest]
+//!  rest     the 70 limbs of the full range, NaN and ±∞, on the heap        [rest]
 //!  digits   the one unsigned form that a number has: rounding, comparing   [digits]
 //!  bytes    the same as a short byte string: partial states                [bytes]
 //!  functions, groups, scalar   `sum` and `avg` of SQL on top of it
@@ -24,7 +24,7 @@
 //! - A NaN, or +∞ together with −∞, makes NaN; infinities of one sign win over every finite value. They are counted, so
 //!   taking the NaN away again brings the finite sum back. The NaN is always the same one (`f64::NAN`): which payload an
 //!   addition keeps would depend on the order.
-//! - A zero is +0.0. As in the built-in `sum`, and in PostgreSQL, the sum starts from +0.0, and IEEE 754 then gives +0.0
+//! - A zero is +0.0. As in the built-in `sum`, and in Postgres, the sum starts from +0.0, and IEEE 754 then gives +0.0
 //!   for any number of −0.0 and for `x + (−x)`.
 //! - `avg` is `sum / count` in doubles: the rounded exact sum, divided by the number of values, rounded once more. So
 //!   `avg(x) = sum(x) / count(x)` holds to the last bit.

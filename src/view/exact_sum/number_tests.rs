@@ -50,7 +50,9 @@ pub(super) fn expected(values: &[(f64, i64)]) -> f64 {
 
 fn sum_of(values: &[(f64, i64)]) -> ExactSum {
     let mut sum = ExactSum::new();
-    values.iter().for_each(|(value, weight)| sum.add_weighted(*value, *weight));
+    for (value, weight) in values {
+        sum.add_weighted(*value, *weight);
+    }
     sum
 }
 
@@ -159,7 +161,9 @@ proptest! {
     ) {
         let before = sum_of(&kept);
         let mut sum = before.clone();
-        detour.iter().for_each(|(value, weight)| sum.add_weighted(*value, *weight));
+        for (value, weight) in &detour {
+            sum.add_weighted(*value, *weight);
+        }
         detour.iter().rev().for_each(|(value, weight)| sum.add_weighted(*value, weight.wrapping_neg()));
         // i64::MIN has no opposite: its negation is itself, so take it twice more by halves.
         for (value, _) in detour.iter().filter(|(_, weight)| *weight == i64::MIN) {
@@ -172,7 +176,9 @@ proptest! {
     fn carries_are_in_time(values in vec(finite(), 1..4), repeats in 1000..5000_usize) {
         let mut sum = ExactSum::new();
         for _ in 0..repeats {
-            values.iter().for_each(|value| sum.add(*value));
+            for value in &values {
+                sum.add(*value);
+            }
         }
         let weighted: Vec<_> = values.iter().map(|value| (*value, repeats as i64)).collect();
         prop_assert_eq!(sum.value().to_bits(), expected(&weighted).to_bits());
@@ -240,6 +246,26 @@ fn a_sum_past_its_window_widens_exactly() {
 }
 
 #[test]
+fn a_window_gives_way_when_both_ends_are_needed() {
+    for exponent in 0..160 {
+        let values = [0.1, 2_f64.powi(exponent), 1e-12, -0.3].map(|value| (value, 1));
+        assert_eq!(sum_of(&values).value(), expected(&values), "2^{exponent}");
+    }
+}
+
+#[test]
+fn the_least_bit_breaks_a_tie() {
+    let half_step = 2_f64.powi(-53); // of 1.0
+    for (least, up) in [(0.0, false), (5e-324, true), (1e-200, true), (-5e-324, false)] {
+        let odd = 1.0 + f64::EPSILON;
+        assert_eq!(sum_of(&[(1.0, 1), (half_step, 1), (least, 1)]).value(), if up { odd } else { 1.0 });
+        assert_eq!(sum_of(&[(-1.0, 1), (half_step, -1), (least, -1)]).value(), if up { -odd } else { -1.0 });
+        let above = if least < 0.0 { odd } else { odd + f64::EPSILON };
+        assert_eq!(sum_of(&[(odd, 1), (half_step, 1), (least, 1)]).value(), above);
+    }
+}
+
+#[test]
 fn overflow_is_infinity_and_can_be_undone() {
     let mut sum = sum_of(&[(f64::MAX, 2)]);
     assert_eq!(sum.value(), f64::INFINITY);
@@ -251,6 +277,25 @@ fn overflow_is_infinity_and_can_be_undone() {
     sum.retract(5e-324);
     assert_eq!(sum.value(), f64::MAX);
     assert_eq!(sum_of(&[(f64::MAX, i64::MIN), (f64::MAX, i64::MIN)]).value(), f64::NEG_INFINITY);
+}
+
+#[test]
+fn the_full_range_holds_as_many_rows_as_can_be_counted() {
+    let largest = sum_of(&[(f64::MAX, i64::MAX)]);
+    let mut sum = largest.clone();
+    (0..62).for_each(|_| sum.merge(&sum.clone()));
+    assert_eq!(sum.value(), f64::INFINITY);
+    let read = ExactSum::from_bytes(&bytes_of(&sum)).unwrap();
+    assert_eq!(read, sum);
+    // All but one of the 2^62 copies away again.
+    let mut all_but_one = ExactSum::new();
+    let mut copies = sum_of(&[(f64::MAX, -i64::MAX)]);
+    for _ in 0..62 {
+        all_but_one.merge(&copies);
+        copies.merge(&copies.clone());
+    }
+    sum.merge(&all_but_one);
+    assert_eq!(sum, largest);
 }
 
 #[test]
@@ -276,7 +321,7 @@ fn states_that_nobody_wrote_are_refused() {
         (&[0, 4, 0, 0, 0], "counts of nothing"),
         (&[0, 4, 0x82, 0, 0, 0], "a malformed count"),
         (&[0, 0, 0, 1], "a magnitude with zeros around it"),
-        (&[255, 1, 1], "a magnitude out of range"),
+        (&[0x18, 1, 1], "a magnitude out of range"),
     ] {
         let error = ExactSum::from_bytes(bytes).unwrap_err().to_string();
         assert!(error.contains(reason), "{bytes:?}: {error}");

@@ -3,9 +3,9 @@
 /// Bits of a limb that carry the number; the others give additions room before a carry is due.
 pub(super) const LIMB_BITS: usize = 32;
 
-/// Limbs of the full range. A double has its bits in 2^-1074 ≤ 2^i < 2^1024, which is 66 limbs; what they can grow by,
-/// 2^63 rows of weight up to 2^63 each, is 126 bits more, of which the last limb, 64 bits wide, takes 32 by itself.
-pub(super) const LIMBS: usize = 69;
+/// Limbs of the full range: the bits of a double lie in 2^-1074 ≤ 2^i < 2^1024, that is 2,098 of them, and 2^63 rows of
+/// weight up to 2^63 each add 126 to that. 70 limbs are 2,240 bits, and the last of them is as wide again to the sign.
+pub(super) const LIMBS: usize = 70;
 
 /// How often each of them was added, with weights: negative where more were taken away.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]

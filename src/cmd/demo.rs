@@ -1,0 +1,349 @@
+//! `tallgrass demo`: every role at once on an embedded broker, and at the end the proof.
+//!
+//! ```text
+//!  two pokemon-gen ─▶ pokemons ─┬─▶ dashboard      tiles, live
+//!                               └─▶ control-panel  what is near one place
+//!  user-gen ───────▶ users ─────┬─▶ dashboard
+//!                               └─▶ login-checker  who gets an email
+//!  at the end: replay from the earliest offsets up to the dashboard's as-of, compared row by row
+//! ```
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{flush, stdout};
+use super::board::Board;
+use super::dashboard::{Watched, lock, watch};
+use super::group::{GroupRole, RoleView};
+use super::verify::{Verdict, verify};
+use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen};
+use crate::cli::{Demo, Logoff, Rate};
+use crate::kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
+use crate::pipeline::{BatchLimits, Live, LiveConfig, Snapshot};
+use crate::sink::terminal::{LogPane, LogTail, draw_plain};
+use crate::view::Workspace;
+use crate::world::spawn::CITIES;
+use crate::world::users;
+
+/// The embedded broker keeps some megabytes a partition: with this many, hours of the demo's events.
+const PARTITIONS: i32 = 24;
+
+/// Batches that wait longer compress better, so that the embedded broker's memory holds more history; short enough that
+/// the picture moves.
+const PRODUCER_LINGER_MS: &str = "200";
+
+/// How far from its city a Pokémon appears at most.
+const SPREAD_KM: f64 = 5.0;
+
+/// Radius of the demo's control panel.
+const RADIUS_KM: f64 = 1.5;
+
+/// How long the dashboard may take to read what the stopped generators have left.
+const CATCH_UP: Duration = Duration::from_secs(30);
+
+/// Runs the command.
+pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let broker = EmbeddedBroker::start()?;
+    for topic in ["pokemons", "users"] {
+        broker.create_topic(topic, PARTITIONS)?;
+    }
+    let kafka = broker.config();
+    eprintln!(
+        "broker at {address}, in this process: join it with `tallgrass dashboard -b {address}` or `kcat -b {address} -t pokemons`",
+        address = broker.brokers()
+    );
+
+    let workspace = Workspace::load(&args.queries.queries)?;
+    let mut roles = Roles::start(&args, &kafka, &workspace, &stop).await?;
+    let mut live = Live::start(LiveConfig {
+        kafka: kafka.clone(),
+        queries: args.queries.queries.clone(),
+        limits: BatchLimits::default(),
+        refresh: Duration::from_millis(250),
+        max_retained_rows: 5_000_000,
+        bounded: false,
+    })
+    .await?;
+
+    // Three stages: everything runs; the generators have stopped and the dashboard reads the rest; the proof.
+    let watching = CancellationToken::new();
+    let board = Arc::new(Mutex::new(Board::new("tallgrass demo", broker.brokers(), &live)));
+    let watcher = {
+        let (board, watching, panes) = (Arc::clone(&board), watching.clone(), roles.panes.clone());
+        tokio::task::spawn_blocking(move || watch(&board, &watching, &move || panes.on_screen()))
+    };
+    let mut last = Snapshot::default();
+    let alarm = async {
+        match args.duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    let reading = CancellationToken::new();
+    let generators = roles.generators.clone();
+    let ending = async {
+        tokio::select! {
+            () = alarm => {}
+            () = stop.cancelled() => {}
+            () = watching.cancelled() => {}
+            () = generators.failed.cancelled() => {}
+        }
+        generators.stop.cancel();
+    };
+    let interrupted = {
+        let show = |live: &Live, snapshot: Snapshot| {
+            last = snapshot.clone();
+            lock(&board).update(live, snapshot);
+        };
+        let running = live.run(&reading, show);
+        tokio::pin!(running);
+        tokio::select! {
+            ended = &mut running => { ended?; }
+            () = ending => {}
+        }
+        let interrupted = stop.is_cancelled() || watching.is_cancelled();
+        let finished = roles.finish_generators();
+        tokio::pin!(finished);
+        let generated = tokio::select! {
+            generated = &mut finished => generated,
+            ended = &mut running => { ended?; finished.await }
+        };
+        // What the generators delivered must be in the last result.
+        let ends = ends(&kafka).await?;
+        let caught_up = async {
+            while !ends.iter().all(|(topic, partition, end)| lock(&board).as_of().next_offset(topic, partition) >= Some(end)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            ended = &mut running => { ended?; }
+            () = caught_up => {}
+            () = tokio::time::sleep(CATCH_UP) => {}
+        }
+        reading.cancel();
+        watching.cancel();
+        let watched = watcher.await??;
+        for line in generated? {
+            eprintln!("{line}");
+        }
+        interrupted || (watched == Watched::Interrupted && args.duration.is_none())
+    };
+    roles.finish().await?;
+    drop(live);
+
+    print_tallies(&board)?;
+    let verdicts = verify(&workspace, &kafka, &last).await?;
+    let agree = report(&verdicts);
+    Ok(match (agree, interrupted) {
+        (false, _) => Exit::Failed,
+        (true, true) => Exit::Interrupted,
+        (true, false) => Exit::Done,
+    })
+}
+
+/// The ends of both topics.
+async fn ends(kafka: &KafkaConfig) -> anyhow::Result<Ends> {
+    let kafka = kafka.clone();
+    tokio::task::spawn_blocking(move || {
+        let cluster = crate::kafka::Cluster::connect(&kafka, super::batch::CONNECT_TIMEOUT)?;
+        let mut ends = Vec::new();
+        for topic in ["pokemons", "users"] {
+            for (partition, marks) in cluster.watermarks(topic)? {
+                ends.push((topic, partition, marks.high));
+            }
+        }
+        anyhow::Ok(Ends(ends))
+    })
+    .await?
+}
+
+struct Ends(Vec<(&'static str, i32, i64)>);
+
+impl Ends {
+    fn iter(&self) -> impl Iterator<Item = (&'static str, i32, i64)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+/// The last picture of the dashboard, as text.
+fn print_tallies(board: &Mutex<Board>) -> anyhow::Result<()> {
+    let (mut out, _) = stdout();
+    draw_plain(&mut out, &lock(board).frame(Vec::new()))?;
+    flush(out)
+}
+
+/// Says for each file whether the replay agrees; true if none differs.
+fn report(verdicts: &BTreeMap<Arc<str>, Verdict>) -> bool {
+    let mut agree = true;
+    println!("replay from the earliest offsets:");
+    for (name, verdict) in verdicts {
+        println!("  {name}: {verdict}");
+        agree &= verdict.is_fine();
+    }
+    agree
+}
+
+/// What runs beside the dashboard.
+struct Roles {
+    generators: Generators,
+    threads: Vec<tokio::task::JoinHandle<anyhow::Result<String>>>,
+    consumers: Vec<tokio::task::JoinHandle<anyhow::Result<()>>>,
+    stop_consumers: CancellationToken,
+    panes: Panes,
+}
+
+#[derive(Clone)]
+struct Generators {
+    stop: CancellationToken,
+    failed: CancellationToken,
+}
+
+/// Where the roles' lines go: panes of the screen, or lines of a plain terminal.
+#[derive(Clone)]
+struct Panes {
+    logins: LogTail,
+    panel: LogTail,
+    panel_title: String,
+}
+
+impl Panes {
+    fn on_screen(&self) -> Vec<LogPane> {
+        vec![
+            LogPane { title: "login-checker".to_owned(), lines: self.logins.lines() },
+            LogPane { title: self.panel_title.clone(), lines: self.panel.lines() },
+        ]
+    }
+}
+
+impl Roles {
+    async fn start(
+        args: &Demo,
+        kafka: &KafkaConfig,
+        workspace: &Workspace,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let generators = Generators { stop: stop.child_token(), failed: CancellationToken::new() };
+        let producing = kafka.clone().with_properties([("linger.ms".to_owned(), PRODUCER_LINGER_MS.to_owned())]);
+        let seed = args.seed.unwrap_or_else(generate::any_seed);
+        let mut threads = Vec::new();
+        for (index, city) in CITIES.iter().enumerate() {
+            let config = pokemon_gen::GeneratorConfig {
+                pokedex: PathBuf::from("data/pokemon.csv"),
+                topic: "pokemons".to_owned(),
+                rate: args.rate,
+                count: None,
+                near: vec![*city],
+                spread_km: SPREAD_KM,
+                seed: seed.wrapping_add(index as u64),
+            };
+            let (kafka, generators) = (producing.clone(), generators.clone());
+            threads.push(tokio::task::spawn_blocking(move || {
+                let generated = pokemon_gen::generate(&config, &kafka, &generators.stop, &mut |_| ());
+                if generated.is_err() {
+                    generators.failed.cancel();
+                }
+                let generated = generated.context("pokemon-gen")?;
+                Ok(format!("pokemon-gen {}: {} events delivered", index + 1, generated.delivered))
+            }));
+        }
+        threads.push(Self::user_gen(args.user_rate, args.logoff, seed, &producing, &generators));
+
+        let panes = Panes {
+            logins: LogTail::default(),
+            panel: LogTail::default(),
+            panel_title: format!("control-panel: within {RADIUS_KM} km of {}, {}", CITIES[0].lat, CITIES[0].lon),
+        };
+        let stop_consumers = CancellationToken::new();
+        let mut consumers = Vec::new();
+        let file = workspace.role(login_checker::FILE)?;
+        let view = RoleView::plan(workspace, &file, &file.bind([])?).await?;
+        let role = GroupRole {
+            kafka: kafka.clone(),
+            group: "login-checker".to_owned(),
+            start: GroupStart::Earliest,
+            limits: BatchLimits::default(),
+        };
+        consumers.push(spawn_role(role, view, &stop_consumers, panes.logins.clone(), login_checker::lines));
+        let file = workspace.role(control_panel::FILE)?;
+        let bindings = control_panel::bind(&file, CITIES[0].lat, CITIES[0].lon, RADIUS_KM)?;
+        let view = RoleView::plan(workspace, &file, &bindings).await?;
+        let role = GroupRole {
+            kafka: kafka.clone(),
+            group: control_panel::group(&control_panel::new_id()),
+            start: GroupStart::Earliest,
+            limits: BatchLimits::default(),
+        };
+        consumers.push(spawn_role(role, view, &stop_consumers, panes.panel.clone(), control_panel::lines));
+        Ok(Self { generators, threads, consumers, stop_consumers, panes })
+    }
+
+    fn user_gen(
+        rate: Rate,
+        logoff: Logoff,
+        seed: u64,
+        kafka: &KafkaConfig,
+        generators: &Generators,
+    ) -> tokio::task::JoinHandle<anyhow::Result<String>> {
+        let config = user_gen::GeneratorConfig {
+            topic: "users".to_owned(),
+            users: NonZeroU32::new(1000).unwrap_or(NonZeroU32::MIN),
+            rate,
+            count: None,
+            seed,
+            logoff: match logoff {
+                Logoff::Tombstone => users::Logoff::Tombstone,
+                Logoff::Action => users::Logoff::Action,
+            },
+        };
+        let (kafka, generators) = (kafka.clone(), generators.clone());
+        tokio::task::spawn_blocking(move || {
+            let generated = user_gen::generate(&config, &kafka, &generators.stop, &mut |_| ());
+            if generated.is_err() {
+                generators.failed.cancel();
+            }
+            Ok(format!("user-gen: {} events delivered", generated.context("user-gen")?.delivered))
+        })
+    }
+
+    /// Waits until every generator has delivered all that it sent; what each has to say.
+    async fn finish_generators(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for thread in self.threads.drain(..) {
+            lines.push(thread.await??);
+        }
+        Ok(lines)
+    }
+
+    async fn finish(self) -> anyhow::Result<()> {
+        self.stop_consumers.cancel();
+        for consumer in self.consumers {
+            consumer.await??;
+        }
+        Ok(())
+    }
+}
+
+fn spawn_role(
+    role: GroupRole,
+    view: RoleView,
+    stop: &CancellationToken,
+    pane: LogTail,
+    lines: fn(&[datafusion::arrow::array::RecordBatch]) -> anyhow::Result<Vec<String>>,
+) -> tokio::task::JoinHandle<anyhow::Result<()>> {
+    let (runtime, stop) = (Handle::current(), stop.clone());
+    tokio::task::spawn_blocking(move || {
+        role.run(view, &runtime, &stop, |rows| {
+            for line in lines(rows)? {
+                pane.push(line);
+            }
+            Ok(())
+        })
+    })
+}

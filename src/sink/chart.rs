@@ -1,0 +1,218 @@
+//! Which picture fits a result, and which of its columns it shows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Schema};
+
+use super::cells::{is_number, is_text, is_time};
+
+/// A picture of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChartKind {
+    /// One big number
+    Number,
+    /// A horizontal bar for each row
+    Bar,
+    /// Measures over time, or over another number
+    Line,
+    /// A mark for each pair of numbers
+    Scatter,
+    /// A mark for each latitude and longitude
+    Map,
+    /// The rows themselves
+    Table,
+}
+
+impl ChartKind {
+    /// Every kind, in the order in which help names them.
+    pub const ALL: [Self; 6] = [Self::Number, Self::Bar, Self::Line, Self::Scatter, Self::Map, Self::Table];
+
+    /// The word for it in a file's front matter.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Bar => "bar",
+            Self::Line => "line",
+            Self::Scatter => "scatter",
+            Self::Map => "map",
+            Self::Table => "table",
+        }
+    }
+
+    /// The picture that fits when nobody named one: one number alone is a [`Number`](Self::Number), text and one number
+    /// are [`Bar`](Self::Bar)s, time and numbers a [`Line`](Self::Line), a latitude and a longitude a
+    /// [`Map`](Self::Map), and all else is a [`Table`](Self::Table).
+    ///
+    /// The shape of the columns decides; of the rows only whether there is more than one, and only for a lone number.
+    pub fn guess(schema: &Schema, rows: &[RecordBatch]) -> Self {
+        let count =
+            |fits: fn(&DataType) -> bool| schema.fields().iter().filter(|field| fits(field.data_type())).count();
+        let (columns, numbers, times, texts) =
+            (schema.fields().len(), count(is_number), count(is_time), count(is_text));
+        if latitude(schema).is_some() && longitude(schema).is_some() {
+            return Self::Map;
+        }
+        match (columns, numbers, times, texts) {
+            (1, 1, _, _) if rows.iter().map(RecordBatch::num_rows).sum::<usize>() <= 1 => Self::Number,
+            (2, 1, 0, 1) => Self::Bar,
+            // A text column beside them names the series.
+            (_, 1.., 1, 0 | 1) if columns == numbers + times + texts && (texts == 0 || numbers == 1) => Self::Line,
+            _ => Self::Table,
+        }
+    }
+}
+
+impl fmt::Display for ChartKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A word that names no chart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no chart: use number, bar, line, scatter, map or table")]
+pub struct UnknownChart(String);
+
+impl FromStr for ChartKind {
+    type Err = UnknownChart;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.name() == word).ok_or_else(|| UnknownChart(word.to_owned()))
+    }
+}
+
+/// Column indices of a chart; what is missing, the chart cannot show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Axes {
+    /// Where a mark stands: the label, the moment, the longitude
+    pub x: usize,
+    /// What it measures: one or several columns, the latitude of a map
+    pub y: Vec<usize>,
+    /// The text that tells series apart
+    pub series: Option<usize>,
+}
+
+impl Axes {
+    /// The columns that a chart of this kind shows: the named ones where given, else the first ones that fit. `None`
+    /// when they are not there, or (for numbers and tables) not needed.
+    pub fn of(kind: ChartKind, schema: &Schema, x: Option<&str>, y: Option<&str>) -> Option<Self> {
+        let named = |name: Option<&str>| match name {
+            None => Some(None),
+            // A name that is not there is an error to show, not a reason to guess.
+            Some(name) => schema.index_of(name).ok().map(Some),
+        };
+        let (x, y) = (named(x)?, named(y)?);
+        let first = |fits: &dyn Fn(usize, &DataType) -> bool| {
+            schema.fields().iter().enumerate().position(|(index, field)| fits(index, field.data_type()))
+        };
+        let measure = |x: usize| y.or_else(|| first(&|index, data_type| index != x && is_number(data_type)));
+        match kind {
+            ChartKind::Number => {
+                let y = y.or_else(|| first(&|_, data_type| is_number(data_type))).or_else(|| first(&|_, _| true))?;
+                Some(Self { x: y, y: vec![y], series: None })
+            }
+            ChartKind::Bar => {
+                let x = x
+                    .or_else(|| first(&|index, data_type| Some(index) != y && is_text(data_type)))
+                    .or_else(|| first(&|index, data_type| Some(index) != y && !is_number(data_type)))
+                    .or_else(|| first(&|index, _| Some(index) != y))?;
+                Some(Self { x, y: vec![measure(x)?], series: None })
+            }
+            ChartKind::Line | ChartKind::Scatter => {
+                let x = x
+                    .or_else(|| first(&|index, data_type| Some(index) != y && is_time(data_type)))
+                    .or_else(|| first(&|index, data_type| Some(index) != y && is_number(data_type)))?;
+                let series = first(&|index, data_type| index != x && Some(index) != y && is_text(data_type));
+                let measures = match (y, kind, series) {
+                    (None, ChartKind::Line, None) => (0..schema.fields().len())
+                        .filter(|index| *index != x && is_number(schema.field(*index).data_type()))
+                        .collect(),
+                    _ => vec![measure(x)?],
+                };
+                (!measures.is_empty()).then_some(Self { x, y: measures, series })
+            }
+            ChartKind::Map => Some(Self {
+                x: x.or_else(|| longitude(schema))?,
+                y: vec![y.or_else(|| latitude(schema))?],
+                series: None,
+            }),
+            ChartKind::Table => None,
+        }
+    }
+}
+
+fn latitude(schema: &Schema) -> Option<usize> {
+    number_called(schema, &["lat", "latitude"])
+}
+
+fn longitude(schema: &Schema) -> Option<usize> {
+    number_called(schema, &["lon", "lng", "long", "longitude"])
+}
+
+fn number_called(schema: &Schema, names: &[&str]) -> Option<usize> {
+    schema.fields().iter().position(|field| {
+        is_number(field.data_type()) && names.iter().any(|name| field.name().eq_ignore_ascii_case(name))
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{ArrayRef, Int64Array};
+    use datafusion::arrow::datatypes::{Field, TimeUnit};
+
+    use super::*;
+
+    const TIME: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
+
+    fn schema(columns: &[(&str, DataType)]) -> Schema {
+        Schema::new(columns.iter().map(|(name, of)| Field::new(*name, of.clone(), true)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_columns_choose_the_chart() {
+        use DataType::{Boolean, Float64, Int64, Utf8View};
+        let cases: [(&[(&str, DataType)], ChartKind); 11] = [
+            (&[("n", Int64)], ChartKind::Number),
+            (&[("type", Utf8View), ("n", Int64)], ChartKind::Bar),
+            (&[("n", Int64), ("type", Utf8View)], ChartKind::Bar),
+            (&[("minute", TIME), ("n", Int64)], ChartKind::Line),
+            (&[("minute", TIME), ("n", Int64), ("m", Float64)], ChartKind::Line),
+            (&[("minute", TIME), ("city", Utf8View), ("n", Int64)], ChartKind::Line),
+            (&[("name", Utf8View), ("lat", Float64), ("lon", Float64)], ChartKind::Map),
+            (&[("name", Utf8View)], ChartKind::Table),
+            (&[("type", Utf8View), ("n", Int64), ("m", Int64)], ChartKind::Table),
+            (&[("minute", TIME), ("n", Int64), ("flag", Boolean)], ChartKind::Table),
+            (&[], ChartKind::Table),
+        ];
+        for (columns, kind) in cases {
+            assert_eq!(ChartKind::guess(&schema(columns), &[]), kind, "{columns:?}");
+        }
+        let two = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap();
+        assert_eq!(ChartKind::guess(&two.schema(), std::slice::from_ref(&two)), ChartKind::Table);
+    }
+
+    #[test]
+    fn every_chart_is_found_by_its_name() {
+        for kind in ChartKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        assert!("pie".parse::<ChartKind>().is_err());
+    }
+
+    #[test]
+    fn named_columns_win_and_wrong_names_are_not_guessed_away() {
+        let schema =
+            schema(&[("a", DataType::Utf8), ("b", DataType::Utf8), ("n", DataType::Int64), ("m", DataType::Int64)]);
+        let bar = |x, y| Axes::of(ChartKind::Bar, &schema, x, y);
+        assert_eq!(bar(None, None), Some(Axes { x: 0, y: vec![2], series: None }));
+        assert_eq!(bar(Some("b"), Some("m")), Some(Axes { x: 1, y: vec![3], series: None }));
+        assert_eq!(bar(Some("c"), None), None);
+        let line = Axes::of(ChartKind::Line, &schema, Some("n"), None);
+        assert_eq!(line, Some(Axes { x: 2, y: vec![3], series: Some(0) }));
+    }
+}

@@ -1,0 +1,152 @@
+//! Results as files: one per view, each there complete or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+
+use super::text::write_view;
+use super::{Format, SinkError};
+
+/// A folder that holds `NAME.EXT` for each view.
+pub struct OutputDir {
+    path: PathBuf,
+}
+
+impl OutputDir {
+    /// The folder, made where it is missing.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self, SinkError> {
+        let path = path.into();
+        fs::create_dir_all(&path).map_err(|source| SinkError::File { path: path.clone(), source })?;
+        Ok(Self { path })
+    }
+
+    /// Writes one view and returns its file's path. A reader of the folder sees the old file or the new one.
+    pub fn write_view(
+        &self,
+        format: Format,
+        name: &str,
+        schema: &SchemaRef,
+        batches: &[RecordBatch],
+    ) -> Result<PathBuf, SinkError> {
+        let mut file = self.begin(format, name)?;
+        write_view(&mut file, format, name, schema, batches)?;
+        file.commit()
+    }
+
+    /// A file to be written by hand; it appears under its name at [`PendingFile::commit`].
+    pub fn begin(&self, format: Format, name: &str) -> Result<PendingFile, SinkError> {
+        PendingFile::create(&self.path, name, format.extension())
+    }
+}
+
+/// A file on its way: under a temporary name until it is complete, removed if it never is.
+pub struct PendingFile {
+    writer: BufWriter<File>,
+    temporary: PathBuf,
+    target: PathBuf,
+    committed: bool,
+}
+
+impl PendingFile {
+    fn create(dir: &Path, name: &str, extension: &str) -> Result<Self, SinkError> {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+            return Err(SinkError::FileName { name: name.to_owned() });
+        }
+        let target = dir.join(format!("{name}.{extension}"));
+        // In the same folder, because a rename is atomic within one file system only.
+        let temporary = dir.join(format!(".{name}.{extension}.{}.part", std::process::id()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temporary)
+            .map_err(|source| SinkError::File { path: temporary.clone(), source })?;
+        Ok(Self { writer: BufWriter::new(file), temporary, target, committed: false })
+    }
+
+    /// Gives the file its name, once every byte is on disk.
+    pub fn commit(mut self) -> Result<PathBuf, SinkError> {
+        let written = self
+            .writer
+            .flush()
+            .and_then(|()| self.writer.get_ref().sync_all())
+            .and_then(|()| fs::rename(&self.temporary, &self.target));
+        written.map_err(|source| SinkError::File { path: self.target.clone(), source })?;
+        self.committed = true;
+        Ok(self.target.clone())
+    }
+}
+
+impl Write for PendingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl Drop for PendingFile {
+    fn drop(&mut self) {
+        // The error that kept it from completing is the one to report, not this one.
+        if !self.committed && fs::remove_file(&self.temporary).is_err() {
+            tracing::debug!(file = %self.temporary.display(), "left a partial file behind");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn each_view_gets_its_file_and_the_folder_is_made() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        let batch = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![7])) as ArrayRef)]).unwrap();
+        let dir = OutputDir::create(&path).unwrap();
+        for format in [Format::Csv, Format::Json, Format::Markdown] {
+            dir.write_view(format, "view", &batch.schema(), std::slice::from_ref(&batch)).unwrap();
+            dir.write_view(format, "view", &batch.schema(), std::slice::from_ref(&batch)).unwrap();
+        }
+        assert_eq!(names(&path), ["view.csv", "view.json", "view.md"]);
+        assert_eq!(fs::read_to_string(path.join("view.csv")).unwrap(), "n\n7\n");
+    }
+
+    #[test]
+    fn an_unfinished_file_leaves_the_old_one_and_no_trace() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("view.csv"), "old").unwrap();
+        let dir = OutputDir::create(root.path()).unwrap();
+        let mut file = dir.begin(Format::Csv, "view").unwrap();
+        file.write_all(b"half of").unwrap();
+        drop(file);
+        assert_eq!(names(root.path()), ["view.csv"]);
+        assert_eq!(fs::read_to_string(root.path().join("view.csv")).unwrap(), "old");
+    }
+
+    #[test]
+    fn a_name_cannot_leave_the_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = OutputDir::create(root.path()).unwrap();
+        for name in ["", "..", "../x", "a/b", "/etc/x"] {
+            assert!(matches!(dir.begin(Format::Csv, name), Err(SinkError::FileName { .. })), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The live terminal: one model of what is on screen, two faces.
+//!
+//! ```text
+//!             ┌─▶ render ─▶ Screen: a terminal, redrawn in place
+//!   Frame ────┤
+//!             └─▶ draw_plain: a pipe or a file, one block after the other
+//! ```
+//!
+//! A [`Frame`] is everything that is to be seen at one moment, and rendering it is a pure function of the frame, the
+//! [`Look`] and the area. No boxes: a bold title, space, and a quiet foot line hold a tile together.
+//!
+//! # Contract
+//! A frame's tiles are of one moment; whoever builds the frame sees to that. Text from events (rows, log lines, titles)
+//! may hold anything: it is made safe here.
+
+mod big;
+mod charts;
+mod course;
+mod draw;
+mod grid;
+mod map;
+mod palette;
+mod plain;
+mod rows;
+mod screen;
+mod strip;
+mod tail;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+
+pub use self::course::Courses;
+pub use self::draw::{Drawn, render};
+pub use self::palette::Palette;
+pub use self::plain::draw_plain;
+pub use self::rows::show_moment;
+pub use self::screen::{Key, Screen};
+pub use self::tail::LogTail;
+pub use super::chart::ChartKind;
+
+/// All that is on screen at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Frame {
+    /// The line on top
+    pub strip: Strip,
+    /// The results, in reading order
+    pub tiles: Vec<Tile>,
+    /// What other parts of this process say, if anything
+    pub logs: Vec<LogPane>,
+}
+
+/// Is it alive, and is it right: the line on top of a dashboard.
+#[derive(Debug, Clone, Default)]
+pub struct Strip {
+    /// What this is, such as `tallgrass demo`
+    pub name: String,
+    /// Where it reads from
+    pub broker: String,
+    /// Events per second, just now
+    pub events_per_s: f64,
+    /// Events read since the start
+    pub events: u64,
+    /// Records at the broker that were not read yet
+    pub lag: u64,
+    /// Records that could not be decoded
+    pub bad_records: u64,
+    /// The moment of every tile, for people: a time of day, or offsets
+    pub as_of: String,
+    /// How long it has run
+    pub elapsed: Duration,
+    /// While history is read: how much of it was, 0 to 1
+    pub catching_up: Option<f64>,
+}
+
+/// One result and how to show it.
+#[derive(Debug, Clone)]
+pub struct Tile {
+    /// The view's name, for good: it tells tiles of two frames apart
+    pub name: String,
+    /// What people read above it
+    pub title: String,
+    /// The picture
+    pub chart: ChartKind,
+    /// The column along the picture, by name; guessed when left out
+    pub x: Option<String>,
+    /// The measured column, by name; guessed when left out
+    pub y: Option<String>,
+    /// Columns of twelve
+    pub width: u16,
+    /// The rows' columns
+    pub schema: SchemaRef,
+    /// The rows
+    pub rows: Vec<RecordBatch>,
+    /// An error, or what a reader must know to read the numbers right; may have several lines
+    pub note: Option<String>,
+    /// The quiet line below: age, cost
+    pub foot: String,
+}
+
+/// The last lines of something that talks.
+#[derive(Debug, Clone, Default)]
+pub struct LogPane {
+    /// Who talks
+    pub title: String,
+    /// Oldest first
+    pub lines: VecDeque<String>,
+}
+
+/// How a frame is looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// The colours
+    pub palette: Palette,
+    /// Rows of tiles scrolled past
+    pub scroll: usize,
+    /// What the big numbers were before
+    pub courses: Courses,
+}
+
+impl Tile {
+    /// What stands above it: the title, or the name where there is none.
+    pub fn heading(&self) -> &str {
+        if self.title.is_empty() { &self.name } else { &self.title }
+    }
+
+    /// How many rows the result has, shown or not.
+    pub fn total_rows(&self) -> usize {
+        self.rows.iter().map(RecordBatch::num_rows).sum()
+    }
+}
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
