@@ -18,6 +18,7 @@ mod ddl;
 mod json;
 mod names;
 mod shape;
+mod time;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -153,7 +154,7 @@ impl TopicSample {
             let _ = writeln!(sql, "-- No table of the newest record of each key is suggested: {obstacle}.");
             return sql + &stream(name);
         }
-        let events = names.unique(format!("{name}{}", if name.ends_with("events") { "_log" } else { "_events" }));
+        let events = names.unique(&format!("{name}{}", if name.ends_with("events") { "_log" } else { "_events" }));
         let _ =
             write!(sql, "-- {events} has every record as a row, a tombstone as a row of nulls.\n{}\n", stream(&events));
         sql + &self.keyed_table(name, &columns)
@@ -168,15 +169,14 @@ impl TopicSample {
             let _ = writeln!(sql, "-- {} without a key is no row of it.", plural(self.keys.absent, "record"));
         }
         let with_key;
-        let (columns, primary_key) = match self.key_field(columns) {
-            Some(field) => (columns, field),
-            None => {
-                let name = unused_name("record_key", columns);
-                let _ = writeln!(sql, "-- No field repeats the record key, so {name} stands for it.");
-                let key = Column { name, verdict: Verdict::Declared(SqlType::Varchar, Vec::new()) };
-                with_key = std::iter::once(key).chain(columns.iter().cloned()).collect::<Vec<_>>();
-                (with_key.as_slice(), with_key[0].name.as_str())
-            }
+        let (columns, primary_key) = if let Some(field) = self.key_field(columns) {
+            (columns, field)
+        } else {
+            let name = unused_name("record_key", columns);
+            let _ = writeln!(sql, "-- No field repeats the record key, so {name} stands for it.");
+            let key = Column { name, verdict: Verdict::Declared(SqlType::Varchar, Vec::new()) };
+            with_key = std::iter::once(key).chain(columns.iter().cloned()).collect::<Vec<_>>();
+            (with_key.as_slice(), with_key[0].name.as_str())
         };
         sql + &Table { name, topic: &self.topic, columns, primary_key: Some(primary_key), remarks: false }.to_sql()
     }
@@ -218,16 +218,16 @@ impl TopicSample {
         let _ = match self.records {
             0 => writeln!(sql, "no records."),
             records => {
-                writeln!(sql, "{} sampled, {} JSON.", plural(records, "record"), plural(self.objects_seen, "object"))
+                writeln!(sql, "{} sampled, {}.", plural(records, "record"), plural(self.objects_seen, "JSON object"))
             }
         };
         let Unreadable { empty, other_json, schema_registry, no_json } = self.unreadable;
         let others = [
             (self.tombstones, "tombstone", ""),
             (empty, "empty value", ""),
-            (other_json, "value", " of JSON but no object"),
+            (other_json, "value", " of JSON other than an object"),
             (schema_registry, "value", " framed for a schema registry (Avro, Protobuf or JSON Schema)"),
-            (no_json, "value", " of no JSON"),
+            (no_json, "value", " that is not JSON"),
         ];
         let others: Vec<_> = others
             .iter()
@@ -330,19 +330,19 @@ pub fn sources(samples: &[(TopicSample, bool)]) -> Sources {
          -- Put SELECTs into dashboard/*.sql next to this file: each becomes a tile of the dashboard.\n",
     );
     let mut names = Names::default();
-    let named: Vec<_> = samples.iter().map(|(sample, _)| names.of_topic(&sample.topic)).collect();
-    for ((sample, compacted), name) in samples.iter().zip(&named) {
+    let of_samples: Vec<_> = samples.iter().map(|(sample, _)| names.of_topic(&sample.topic)).collect();
+    for ((sample, compacted), name) in samples.iter().zip(&of_samples) {
         sql.push('\n');
         sql.push_str(&sample.declare(name, *compacted, &mut names));
     }
     let mut relations = Vec::new();
     let mut undeclared = Vec::new();
-    for ((sample, _), name) in samples.iter().zip(named) {
-        if !has_declared(&sample.columns()) {
-            undeclared.push(sample.topic.clone());
-        } else {
-            let count_view = names.unique(format!("{name}_count"));
+    for ((sample, _), name) in samples.iter().zip(of_samples) {
+        if has_declared(&sample.columns()) {
+            let count_view = names.unique(&format!("{name}_count"));
             relations.push(SuggestedRelation { topic: sample.topic.clone(), name, count_view });
+        } else {
+            undeclared.push(sample.topic.clone());
         }
     }
     Sources { sql, relations, undeclared }

@@ -1,5 +1,7 @@
 //! Columns as the text of a `CREATE EXTERNAL TABLE`: aligned, with the remarks as comments at the ends of the lines.
 
+use std::fmt::Write as _;
+
 use super::names::{identifier, literal};
 use super::shape::{Column, SqlType, Verdict};
 
@@ -70,7 +72,7 @@ impl Lines {
                 Verdict::Declared(sql_type, notes) => {
                     left -= 1;
                     let name = format!("{:width$}", identifier(&column.name));
-                    self.column(&name, sql_type, indent, left > 0 || comma_after_last, &notes.join(", "));
+                    self.column(&name, sql_type, indent, left > 0 || comma_after_last, &notes.join("; "));
                 }
                 Verdict::LeftOut(reason) if self.remarks => {
                     let comment = format!("{:indent$}-- {}: left out, {reason}", "", column.name.escape_debug());
@@ -103,7 +105,7 @@ impl Lines {
             text.push_str(code);
             if !comment.is_empty() {
                 let gap = column.saturating_sub(width(code)) + 1;
-                text.push_str(&format!("{:gap$}-- {comment}", ""));
+                let _ = write!(text, "{:gap$}-- {comment}", "");
             }
             text.push('\n');
         }

@@ -2,7 +2,7 @@
 //!
 //! `serde_json::Value` sorts keys, keeps the last of two and rounds `9007199254740993.0`, while the columns of a
 //! suggested table should stand in the producer's order and a type is only right for numbers digit by digit. So the
-//! frame is walked here, and serde_json does strings, the only difficult part.
+//! frame is walked here, and `serde_json` does strings, the only difficult part.
 
 /// Nesting of the deepest record that is looked at; deeper ones count as unreadable.
 const MAX_DEPTH: usize = 64;
@@ -178,6 +178,7 @@ pub(super) fn whole_number(text: &str) -> Option<i128> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
 

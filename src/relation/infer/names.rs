@@ -25,7 +25,7 @@ fn is_plain(name: &str) -> bool {
         && is_column_in_ddl(name)
         && matches!(DFParser::parse_sql_into_expr(name), Ok(named) if matches!(&named.expr, Expr::Identifier(found) if found.value == name))
         && DFParser::parse_sql(&format!(
-            "SELECT {name}, t.{name}, count({name}) AS {name} FROM {name} AS t, {name} WHERE {name} = 1 GROUP BY {name} ORDER BY {name}"
+            "SELECT {name} {name}, t.{name}, count({name}) AS {name} FROM {name} AS t, {name} WHERE {name} = 1 GROUP BY {name} ORDER BY {name}"
         ))
         .is_ok()
 }
@@ -53,16 +53,13 @@ impl Names {
         let words: Vec<_> =
             topic.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let name = words.join("_").to_ascii_lowercase();
-        if is_plain(&name) {
-            self.unique(name)
-        } else {
-            self.unique(format!("topic_{name}").trim_end_matches('_').to_owned())
-        }
+        let name = if is_plain(&name) { name } else { format!("topic_{name}") };
+        self.unique(name.trim_end_matches('_'))
     }
 
     /// `wanted`, or with a number after it where that is taken.
-    pub(super) fn unique(&mut self, wanted: String) -> String {
-        let mut name = wanted.clone();
+    pub(super) fn unique(&mut self, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
         let mut number = 2;
         while !self.taken.insert(name.clone()) {
             name = format!("{wanted}_{number}");
@@ -73,7 +70,6 @@ impl Names {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
 
