@@ -59,7 +59,7 @@ impl Reducer {
         let whole = Runner::plan(state, &slot.plan).await?;
         let (delta, state) = match slot.reduction {
             Reduction::Aggregate => {
-                let (delta, states) = PartialStates::split(whole.physical(), state.task_ctx())?;
+                let (delta, states) = PartialStates::split(whole, state.task_ctx())?;
                 (delta, State::Aggregate(states))
             }
             Reduction::TopK => {
@@ -170,6 +170,8 @@ struct PartialStates {
     runs: Vec<Run>,
     fold: Runner,
     finish: Runner,
+    /// The whole aggregate, for the result over no rows: without a GROUP BY, or with an empty grouping set, that is a row.
+    nothing: Runner,
 }
 
 #[derive(Debug)]
@@ -187,8 +189,9 @@ impl Run {
 
 impl PartialStates {
     /// Takes the planned aggregate apart: what runs on new rows, and what merges its states.
-    fn split(plan: &Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<(Runner, Self)> {
-        let whole = find_aggregate(plan)
+    fn split(nothing: Runner, context: Arc<TaskContext>) -> Result<(Runner, Self)> {
+        let plan = Arc::clone(nothing.physical());
+        let whole = find_aggregate(&plan)
             .ok_or_else(|| internal_datafusion_err!("an aggregate was planned as {}", plan.name()))?;
         let input_schema = whole.input_schema();
         let partial = Arc::new(AggregateExec::try_new(
@@ -212,7 +215,7 @@ impl PartialStates {
             Ok(Runner::new(Arc::new(merge), Arc::clone(&context)))
         };
         let (fold, finish) = (merge(AggregateMode::PartialReduce)?, merge(AggregateMode::Final)?);
-        Ok((Runner::new(partial, context), Self { runs: Vec::new(), fold, finish }))
+        Ok((Runner::new(partial, context), Self { runs: Vec::new(), fold, finish, nothing }))
     }
 
     async fn push(&mut self, partial: Vec<RecordBatch>) -> Result<()> {
@@ -226,6 +229,9 @@ impl PartialStates {
     }
 
     async fn finish(&mut self) -> Result<Vec<RecordBatch>> {
+        if self.runs.is_empty() {
+            return self.nothing.run().await;
+        }
         let batches = self.runs.iter().flat_map(|run| run.batches.iter().cloned()).collect();
         run_over(&mut self.finish, batches).await
     }
