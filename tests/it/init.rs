@@ -143,7 +143,11 @@ fn a_topic_with_nothing_to_declare_is_a_failure_that_writes_no_file() {
     assert_eq!(files(folder.path()), 0);
     let run = init(&broker, &[&text]);
     assert_eq!(run.code, Some(1));
-    assert!(run.stdout.contains("-- Also 1 value of JSON but no object, 1 value of no JSON."), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("-- Also 1 value of JSON other than an object, 1 value that is not JSON."),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]
