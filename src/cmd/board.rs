@@ -184,6 +184,11 @@ fn broken_tile(error: &SqlError) -> Tile {
 pub fn message(error: &DataFusionError) -> String {
     match error {
         DataFusionError::External(inner) => inner.to_string(),
+        DataFusionError::Plan(words) | DataFusionError::Execution(words) => {
+            words.split("\n\nbacktrace: ").next().unwrap_or_default().to_owned()
+        }
+        DataFusionError::Context(_, inner) => message(inner),
+        DataFusionError::Shared(inner) => message(inner),
         other => other.strip_backtrace(),
     }
 }

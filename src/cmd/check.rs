@@ -3,12 +3,15 @@
 use std::io::Write as _;
 
 use anyhow::Context as _;
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
 
 use super::Exit;
 use super::batch::stdout;
+use super::board::message;
 use crate::cli::Check;
 use crate::view::cut::Use;
-use crate::view::{LiveView, Maintenance, SqlError, SqlFile, Workspace, plan_unbound};
+use crate::view::{LiveView, Maintenance, SqlError, SqlFile, Workspace, plan_with};
 
 /// The files of roles: they hand on rows as they come.
 const ROLES: [&str; 2] = ["login_checker", "control_panel"];
@@ -48,7 +51,10 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
         }
         let checked = async {
             let file = workspace.role(role)?;
-            let plan = plan_unbound(&session, &file).await?;
+            // Any values will do: they change neither the types nor where the plan is cut.
+            let required = file.params().iter().filter(|param| param.default.is_none());
+            let values = required.filter_map(|param| Some((param.name.as_str(), ScalarValue::new_default(&param.data_type).ok()?)));
+            let plan = plan_with(&session, &file, &file.bind(values)?).await?;
             let view = LiveView::plan(&session.state(), plan, Use::NewRows, 0).await;
             view.map_err(|error| refuse(&file, &error))?;
             Ok(file)
@@ -72,8 +78,8 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
     Ok(Exit::SqlError)
 }
 
-fn refuse(file: &SqlFile, error: &datafusion::error::DataFusionError) -> SqlError {
-    SqlError::new(file.path(), file.text(), None, error.strip_backtrace())
+fn refuse(file: &SqlFile, error: &DataFusionError) -> SqlError {
+    SqlError::new(file.path(), file.text(), None, message(error))
 }
 
 fn warn<'a>(warnings: impl IntoIterator<Item = &'a crate::view::SqlWarning>) {

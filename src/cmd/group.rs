@@ -56,7 +56,7 @@ impl RoleView {
         let refused = |message: String| SqlError::new(file.path(), file.text(), None, message);
         let plan = workspace.plan_role(&session, file, bindings).await?;
         let view = LiveView::plan(&session.state(), plan, Use::NewRows, 0).await;
-        let view = view.map_err(|error| refused(error.strip_backtrace()))?;
+        let view = view.map_err(|error| refused(super::board::message(&error)))?;
         let mut inputs = view.inputs();
         inputs.dedup_by(|next, first| {
             let same = next.0 == first.0;

@@ -64,6 +64,11 @@ pub fn main(cli: Cli) -> ExitCode {
         Err(error) => match code(&error) {
             // Whoever read our output has enough of it.
             None => ExitCode::SUCCESS,
+            // It says itself that it is an error, behind the place in the file.
+            Some(SQL_ERROR) => {
+                eprintln!("{error:#}");
+                ExitCode::from(SQL_ERROR)
+            }
             Some(code) => {
                 eprintln!("error: {error:#}");
                 ExitCode::from(code)

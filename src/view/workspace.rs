@@ -20,7 +20,7 @@ use datafusion::prelude::SessionContext;
 
 use super::session;
 use super::source::{LiveRelation, RelationKind};
-use super::sql_error::SqlError;
+use super::sql_error::{Span, SqlError};
 use super::sql_file::{Bindings, SqlFile, load_folder, plan, plan_with};
 use crate::relation::{BadRecords, Catalog, CatalogError, KafkaRelation, KafkaTable, ReadBounds};
 
@@ -34,7 +34,7 @@ pub const DASHBOARD: &str = "dashboard";
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
     /// The declarations cannot be read.
-    #[error("cannot read {path}: {source}; `tallgrass init TOPIC… -o {path}` writes one for your topics", path = path.display())]
+    #[error("cannot read {path} (`tallgrass init TOPIC… -o {path}` writes one for your topics)", path = path.display())]
     Sources {
         /// The file.
         path: PathBuf,
@@ -75,7 +75,9 @@ impl Workspace {
             Ok(sql) => sql,
             Err(source) => return Err(WorkspaceError::Sources { path, source }),
         };
-        let catalog = Catalog::parse(&sql, dir, &path.display().to_string())?;
+        let catalog = Catalog::parse(&sql, dir, &path.display().to_string()).map_err(|error| {
+            SqlError::new(&path, &sql, Some(Span::at(error.line as usize, error.column as usize)), error.message)
+        })?;
         Ok(Self { dir: dir.to_owned(), catalog })
     }
 

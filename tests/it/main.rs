@@ -3,11 +3,15 @@
 // A test that cannot go on says so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cli;
 mod generators;
 mod init;
 mod kafka;
 mod kafka_cluster;
 mod kafka_group;
+mod live;
 mod oracle;
+mod program;
+mod roles;
 mod scan;
 mod support;

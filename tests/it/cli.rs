@@ -1,0 +1,145 @@
+//! What the program says when it is not used as it should be, and its exit codes.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use insta::assert_snapshot;
+use tempfile::TempDir;
+
+use crate::program::{Run, tallgrass};
+
+/// Nobody listens there.
+const NOBODY: &str = "127.0.0.1:9";
+
+fn seen(run: &Run) -> String {
+    format!("exit {:?}\n── stdout\n{}\n── stderr\n{}", run.code.unwrap_or(-1), run.stdout.trim_end(), run.stderr.trim_end())
+}
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("dashboard")).unwrap();
+    let sources = "CREATE EXTERNAL TABLE s (id BIGINT, name VARCHAR, x DOUBLE) STORED AS KAFKA LOCATION 's';\n\
+                   CREATE EXTERNAL TABLE t (id BIGINT, name VARCHAR, PRIMARY KEY (id)) STORED AS KAFKA LOCATION 't';";
+    fs::write(folder.path().join("sources.sql"), sources).unwrap();
+    for (name, sql) in files {
+        fs::write(folder.path().join(name), sql).unwrap();
+    }
+    folder
+}
+
+/// Runs `check` and takes the temporary folder's name out.
+fn check(folder: &TempDir) -> String {
+    let path = folder.path().display().to_string();
+    seen(&tallgrass(&["check", "--queries", &path])).replace(&path, "DIR")
+}
+
+#[test]
+fn check_says_how_each_shipped_file_is_maintained() {
+    assert_snapshot!(seen(&tallgrass(&["check"])));
+}
+
+#[test]
+fn check_points_at_the_place() {
+    let folder = folder(&[
+        ("dashboard/good.sql", "SELECT name, count(*) AS n FROM s GROUP BY name"),
+        ("dashboard/column.sql", "-- @title: A typo\nSELECT nam, count(*)\nFROM s GROUP BY nam"),
+        ("dashboard/syntax.sql", "SELECT count(* FROM s"),
+        ("dashboard/random.sql", "SELECT count(*) FROM s WHERE x < random()"),
+        ("dashboard/two.sql", "SELECT 1; SELECT 2"),
+        ("login_checker.sql", "SELECT name, count(*) FROM s GROUP BY name"),
+    ]);
+    assert_snapshot!(check(&folder));
+}
+
+#[test]
+fn check_explains_wrong_declarations() {
+    let folder = folder(&[]);
+    fs::write(folder.path().join("sources.sql"), "CREATE EXTERNAL TABLE s (\n  id BIGINT,\n  name VARCHARR\n) STORED AS KAFKA LOCATION 's'").unwrap();
+    assert_snapshot!(check(&folder));
+}
+
+#[test]
+fn a_folder_without_sources_says_how_to_get_one() {
+    let folder = TempDir::new().unwrap();
+    assert_snapshot!(check(&folder));
+}
+
+#[test]
+fn nothing_but_reading_is_allowed() {
+    for sql in ["INSERT INTO pokemons VALUES (1)", "CREATE TABLE x AS SELECT 1", "COPY pokedex TO '/tmp/x.csv'", "SET a = 1", "DROP TABLE pokedex"] {
+        let run = tallgrass(&["query", sql, "-b", NOBODY]);
+        assert_eq!(run.code, Some(3), "{sql}: {}", run.stderr);
+        assert!(run.stderr.contains("only SELECT, EXPLAIN"), "{sql}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn static_relations_need_no_broker() {
+    let run = tallgrass(&["query", "SELECT name FROM pokedex WHERE number IN (29, 669) ORDER BY number", "--format", "csv", "-b", NOBODY]);
+    assert_eq!(seen(&run), "exit 0\n── stdout\nname\nNidoran♀\nFlabe\u{301}be\u{301}\n── stderr\n");
+}
+
+#[test]
+fn an_absent_broker_is_told_soon_by_every_command() {
+    let commands: [&[&str]; 7] = [
+        &["dashboard"],
+        &["dashboard", "--once"],
+        &["replay"],
+        &["query", "SELECT count(*) FROM pokemons"],
+        &["login-checker"],
+        &["control-panel", "--lat", "1", "--lon", "1"],
+        &["pokemon-gen", "--count", "1"],
+    ];
+    std::thread::scope(|scope| {
+        for command in commands {
+            scope.spawn(move || {
+                let started = Instant::now();
+                let run = tallgrass(&[command, &["-b", NOBODY]].concat());
+                assert_eq!(run.code, Some(4), "{command:?}: {}", run.stderr);
+                assert!(run.stderr.contains("no broker answers at 127.0.0.1:9"), "{command:?}: {}", run.stderr);
+                assert!(started.elapsed() < Duration::from_secs(15), "{command:?} took {:?}", started.elapsed());
+            });
+        }
+    });
+}
+
+#[test]
+fn wrong_arguments_are_explained() {
+    let wrong: [&[&str]; 8] = [
+        &["pokemon-gen", "--rate", "0/s"],
+        &["pokemon-gen", "--near", "100,0"],
+        &["user-gen", "--users", "0"],
+        &["control-panel", "--lat", "40"],
+        &["replay", "--from", "yesterday"],
+        &["replay", "by_typ"],
+        &["replay", "--format", "ndjson"],
+        &["dashboard", "-X", "nonsense"],
+    ];
+    let told: Vec<String> = wrong
+        .iter()
+        .map(|args| {
+            let run = tallgrass(args);
+            format!("$ tallgrass {}\n{}", args.join(" "), seen(&run))
+        })
+        .collect();
+    assert_snapshot!(told.join("\n\n"));
+}
+
+#[test]
+fn help_shows_every_command_with_examples() {
+    assert_snapshot!(seen(&tallgrass(&["--help"])));
+    for command in ["demo", "pokemon-gen", "user-gen", "dashboard", "login-checker", "control-panel", "replay", "query", "check", "init"] {
+        let run = tallgrass(&[command, "--help"]);
+        assert_eq!(run.code, Some(0));
+        assert!(run.stdout.contains("Examples:"), "{command}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn the_demo_ends_by_itself_and_proves_its_numbers() {
+    let run = tallgrass(&["demo", "--duration", "5s", "--seed", "11"]);
+    assert_eq!(run.code, Some(0), "{}\n{}", run.stdout, run.stderr);
+    let shipped = fs::read_dir("queries/dashboard").unwrap().count();
+    assert_eq!(run.stdout.matches("live and replay agree").count(), shipped, "{}", run.stdout);
+    assert!(run.stdout.contains("Users online"), "{}", run.stdout);
+}
