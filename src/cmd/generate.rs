@@ -84,7 +84,7 @@ pub enum GenerateError {
     /// The broker is not there, or does not take the topic.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
-    /// The producer gave up on some events, or still had some when its time was over.
+    /// The producer refused an event, gave up on some, or still had some when its time was over.
     #[error("delivered {delivered} of {sent} events to {topic}; {reason}")]
     NotDelivered {
         /// The topic.
@@ -116,7 +116,7 @@ pub fn generate(
     });
     let started = Instant::now();
     let mut next_progress = Duration::ZERO;
-    let mut sent = 0;
+    let (mut sent, mut refused) = (0, None);
     while output.count.is_none_or(|count| sent < count) {
         let elapsed = started.elapsed();
         let wait = pacer.wait(elapsed);
@@ -136,16 +136,20 @@ pub fn generate(
                 continue;
             }
         }
-        send_next(&producer)?;
-        pacer.sent();
         sent += 1;
+        if let Err(error) = send_next(&producer) {
+            refused = Some(with_source(&error));
+            break;
+        }
+        pacer.sent();
     }
     let flushed = flush(&producer, stop);
     let (delivered, elapsed) = (producer.delivered(), started.elapsed());
     progress(Progress { sent, delivered: delivered.ok, elapsed });
-    let reason = match (delivered.first_error, flushed) {
+    // The first cause first: an event that the client refused ended the loop, a failed delivery may have come before.
+    let reason = match (delivered.first_error.or(refused), flushed) {
         (Some(reason), _) => reason,
-        (None, Err(error)) => error.to_string(),
+        (None, Err(error)) => with_source(&error),
         (None, Ok(())) if delivered.ok == sent => {
             let interrupted = output.count.is_none_or(|count| sent < count);
             return Ok(Generated { delivered: sent, elapsed, interrupted });
@@ -153,6 +157,13 @@ pub fn generate(
         (None, Ok(())) => "the others were never reported on".to_owned(),
     };
     Err(GenerateError::NotDelivered { topic: output.topic.clone(), sent, delivered: delivered.ok, reason })
+}
+
+fn with_source(error: &KafkaError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 /// Waits for all deliveries. The producer gives up on each in its own time (`message.timeout.ms`); after a stop that is

@@ -1,4 +1,4 @@
-//! The functions as DataFusion sees them: names, types, constants and nulls. The arithmetic is in `sphere`.
+//! The functions as `DataFusion` sees them: names, types, constants and nulls. The arithmetic is in `sphere`.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl ScalarUDFImpl for HaversineKm {
         else {
             return Ok(ColumnarValue::Scalar(ScalarValue::Float64(None)));
         };
-        let nulls = all_known([lat1.nulls, lon1.nulls, lat2.nulls, lon2.nulls]);
+        let nulls = all_known([&lat1, &lon1, &lat2, &lon2].map(|numbers| numbers.nulls.as_ref()));
         let values = [lat1.values, lon1.values, lat2.values, lon2.values];
         rows.give(Arc::new(distances(rows.count, EARTH_RADIUS_KM, values, nulls)))
     }
@@ -91,7 +91,7 @@ impl ScalarUDFImpl for StPoint {
         let (Some(x), Some(y)) = (Numbers::of(x)?, Numbers::of(y)?) else {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from(point_type())?));
         };
-        let nulls = all_known([x.nulls.clone(), y.nulls.clone()]);
+        let nulls = all_known([x.nulls.as_ref(), y.nulls.as_ref()]);
         // A null coordinate makes the whole point null, so the fields themselves carry no nulls.
         let columns = vec![x.column(rows.count), y.column(rows.count)];
         rows.give(Arc::new(StructArray::new(point_fields(), columns, nulls)))
@@ -286,7 +286,7 @@ impl<'a> Points<'a> {
         let field =
             |name: &str| points.column_by_name(name).ok_or_else(|| internal_datafusion_err!("a point without {name}"));
         let ((x, x_nulls), (y, y_nulls)) = (doubles(field("x")?)?, doubles(field("y")?)?);
-        let nulls = all_known([points.nulls().cloned(), x_nulls, y_nulls]);
+        let nulls = all_known([points.nulls(), x_nulls.as_ref(), y_nulls.as_ref()]);
         if !constant {
             return Ok(Some(Self { x, y, nulls }));
         }
@@ -300,16 +300,16 @@ impl<'a> Points<'a> {
 }
 
 fn doubles(array: &ArrayRef) -> Result<(Values<'_>, Option<NullBuffer>)> {
-    match array.as_primitive_opt::<Float64Type>() {
-        Some(doubles) => Ok((Values::Rows(doubles.values()), doubles.nulls().cloned())),
-        None => internal_err!("expected DOUBLE, got {}", array.data_type()),
-    }
+    let Some(doubles) = array.as_primitive_opt::<Float64Type>() else {
+        return internal_err!("expected DOUBLE, got {}", array.data_type());
+    };
+    Ok((Values::Rows(doubles.values()), doubles.nulls().cloned()))
 }
 
 /// The rows that are known in all of them; `None` when all rows are.
-fn all_known<const N: usize>(nulls: [Option<NullBuffer>; N]) -> Option<NullBuffer> {
+fn all_known<const N: usize>(nulls: [Option<&NullBuffer>; N]) -> Option<NullBuffer> {
     nulls
-        .iter()
-        .fold(None, |known, nulls| NullBuffer::union(known.as_ref(), nulls.as_ref()))
+        .into_iter()
+        .fold(None, |known, nulls| NullBuffer::union(known.as_ref(), nulls))
         .filter(|nulls| nulls.null_count() > 0)
 }

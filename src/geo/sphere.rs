@@ -112,7 +112,7 @@ pub(super) fn distances(
             distance
         })
         .collect();
-    let nulls = if nowhere { without(nulls, rows, |row| distances[row].is_nan()) } else { nulls };
+    let nulls = if nowhere { without(nulls.as_ref(), rows, |row| distances[row].is_nan()) } else { nulls };
     Float64Array::new(distances.into(), nulls)
 }
 
@@ -121,12 +121,12 @@ pub(super) fn within(distances: &Float64Array, limit: Values<'_>, limit_nulls: O
     let rows = distances.values();
     let inside = BooleanBuffer::collect_bool(rows.len(), |row| rows[row] <= limit.at(row));
     let nulls = NullBuffer::union(distances.nulls(), limit_nulls);
-    let nulls = without(nulls, rows.len(), |row| limit.at(row).is_nan());
+    let nulls = without(nulls.as_ref(), rows.len(), |row| limit.at(row).is_nan());
     BooleanArray::new(inside, nulls)
 }
 
 /// `nulls` and also every row for which `unknown` holds.
-fn without(nulls: Option<NullBuffer>, rows: usize, unknown: impl Fn(usize) -> bool) -> Option<NullBuffer> {
+fn without(nulls: Option<&NullBuffer>, rows: usize, unknown: impl Fn(usize) -> bool) -> Option<NullBuffer> {
     let known = NullBuffer::new(BooleanBuffer::collect_bool(rows, |row| !unknown(row)));
-    NullBuffer::union(nulls.as_ref(), Some(&known)).filter(|nulls| nulls.null_count() > 0)
+    NullBuffer::union(nulls, Some(&known)).filter(|nulls| nulls.null_count() > 0)
 }

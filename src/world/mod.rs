@@ -23,7 +23,7 @@ pub mod users;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// The generator of every random choice: ChaCha's output is the same on every platform and version, and eight rounds
+/// The generator of every random choice: `ChaCha`'s output is the same on every platform and version, and eight rounds
 /// are plenty where nobody attacks.
 type Dice = ChaCha8Rng;
 

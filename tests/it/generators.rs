@@ -10,7 +10,7 @@ use tallgrass::cli::Rate;
 use tallgrass::cmd::generate::{GenerateError, Generated};
 use tallgrass::cmd::{pokemon_gen, user_gen};
 use tallgrass::geo::distance_km;
-use tallgrass::kafka::{KafkaConfig, KafkaError};
+use tallgrass::kafka::{EmbeddedBroker, KafkaConfig, KafkaError};
 use tallgrass::world::pokedex::{Cell, Pokedex};
 use tallgrass::world::spawn::CITIES;
 use tallgrass::world::users::Logoff;
@@ -167,11 +167,11 @@ fn a_stop_ends_a_slow_generator_at_once_and_delivers_what_it_sent() {
     let topic = broker.topic("pokemons", 4);
     let config = pokemon_gen::GeneratorConfig { rate: Rate::PerSecond(0.01), count: None, ..pokemons(&topic, 1, 0) };
     let stop = CancellationToken::new();
-    let (kafka, stopper) = (broker.config(), stop.clone());
+    let (kafka, stop_button) = (broker.config(), stop.clone());
     let role = std::thread::spawn(move || pokemon_gen::generate(&config, &kafka, &stop, &mut |_| {}));
     std::thread::sleep(Duration::from_millis(800));
     let stopped = Instant::now();
-    stopper.cancel();
+    stop_button.cancel();
     let done = role.join().unwrap().unwrap();
     assert!(stopped.elapsed() < Duration::from_secs(2), "{:?}", stopped.elapsed());
     assert_eq!((done.delivered, done.interrupted), (1, true));
@@ -185,7 +185,7 @@ fn the_rate_is_kept_and_progress_never_falls() {
     let config = user_gen::GeneratorConfig { rate: Rate::PerSecond(200.0), ..users(&topic, 1, 301, Logoff::Tombstone) };
     let mut reports = Vec::new();
     let done = user_gen::generate(&config, &broker.config(), &CancellationToken::new(), &mut |progress| {
-        reports.push(progress)
+        reports.push(progress);
     })
     .unwrap();
     // Event 300 is due 1.5 s after event 0; a busy machine may be late, never early.
@@ -213,18 +213,37 @@ fn an_absent_broker_is_told_within_seconds() {
 }
 
 #[test]
-fn an_event_that_is_not_delivered_is_an_error_with_its_reason() {
+fn an_event_that_the_client_refuses_is_an_error_with_the_count_and_the_reason() {
     let broker = broker();
     let topic = broker.topic("pokemons", 1);
-    // Smaller than any Pokémon: the client refuses each record.
     let kafka = broker.config_with(&[("message.max.bytes", "1000")]);
-    let mut config = pokemons(&topic, 1, 10);
     let wide = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(wide.path(), format!("name,note\nMew,{}\n", "x".repeat(5000))).unwrap();
-    config.pokedex = wide.path().to_owned();
+    let config = pokemon_gen::GeneratorConfig { pokedex: wide.path().to_owned(), ..pokemons(&topic, 1, 10) };
     let error = pokemon_gen::generate(&config, &kafka, &CancellationToken::new(), &mut |_| {}).unwrap_err();
-    assert!(
-        matches!(error, GenerateError::Kafka(KafkaError::Produce { .. }) | GenerateError::NotDelivered { .. }),
-        "{error}"
-    );
+    let expected = format!("delivered 0 of 1 events to {topic}; cannot produce to '{topic}': ");
+    assert!(error.to_string().starts_with(&expected) && error.to_string().contains("too large"), "{error}");
+}
+
+/// On an embedded broker of its own, also where the other tests use a real one: it has to go away.
+#[test]
+fn a_broker_that_goes_away_ends_a_generator_with_the_count_and_the_reason() {
+    let broker = EmbeddedBroker::start().unwrap();
+    broker.create_topic("users", 4).unwrap();
+    let kafka = broker.config().with_properties([("message.timeout.ms".to_owned(), "1500".to_owned())]);
+    let config = user_gen::GeneratorConfig {
+        rate: Rate::PerSecond(100.0),
+        count: None,
+        ..users("users", 1, 0, Logoff::Tombstone)
+    };
+    let mut broker = Some(broker);
+    let outcome = user_gen::generate(&config, &kafka, &CancellationToken::new(), &mut |progress| {
+        if progress.delivered > 50 {
+            broker = None;
+        }
+    });
+    let Err(GenerateError::NotDelivered { topic, sent, delivered, reason }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(topic, "users");
+    assert!(delivered > 50 && delivered < sent, "{delivered} of {sent}");
+    assert!(!reason.is_empty());
 }
