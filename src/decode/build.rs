@@ -120,7 +120,7 @@ impl Bits {
 /// Text as views: up to twelve bytes stand in the view itself, longer text in blocks.
 #[derive(Debug, Default)]
 pub struct Views {
-    views: Vec<u128>,
+    texts: Vec<u128>,
     blocks: Vec<Vec<u8>>,
     nulls: Nulls,
 }
@@ -148,7 +148,7 @@ impl Views {
     pub fn push_range(&mut self, bytes: &[u8], start: usize, end: usize) {
         let len = end - start;
         if let Some(mask) = INLINE_MASKS.get(len) {
-            self.views.push((double_word(bytes, start) & mask) << 32 | len as u128);
+            self.texts.push((double_word(bytes, start) & mask) << 32 | len as u128);
         } else {
             self.push_long(&bytes[start..end]);
         }
@@ -174,17 +174,17 @@ impl Views {
             }
         };
         let prefix = double_word(text, 0) & 0xFFFF_FFFF;
-        self.views.push((start as u128) << 96 | (block as u128) << 64 | prefix << 32 | text.len() as u128);
+        self.texts.push((start as u128) << 96 | (block as u128) << 64 | prefix << 32 | text.len() as u128);
     }
 
     pub fn push_null(&mut self) {
-        self.nulls.push(self.views.len());
-        self.views.push(0);
+        self.nulls.push(self.texts.len());
+        self.texts.push(0);
     }
 
     pub fn truncate(&mut self, len: usize) {
         // The first long text that goes says where the blocks were before it.
-        let gone = self.views.get(len..).unwrap_or_default();
+        let gone = self.texts.get(len..).unwrap_or_default();
         if let Some(view) = gone.iter().find(|&&view| view as u32 as usize > INLINE_BYTES) {
             let (block, start) = ((view >> 64) as u32 as usize, (view >> 96) as usize);
             self.blocks.truncate(block + 1);
@@ -192,12 +192,12 @@ impl Views {
                 block.truncate(start);
             }
         }
-        self.views.truncate(len);
+        self.texts.truncate(len);
         self.nulls.truncate(len);
     }
 
     pub fn finish(&mut self) -> ArrayRef {
-        let views = take(&mut self.views);
+        let views = take(&mut self.texts);
         let nulls = self.nulls.finish(views.len());
         let blocks: Vec<Buffer> = mem::take(&mut self.blocks).into_iter().map(Buffer::from_vec).collect();
         // SAFETY: what `try_new` would check holds. A short view is its length and its bytes, the rest zero; a long one
@@ -282,6 +282,9 @@ mod tests {
         let array = array.as_string_view();
         assert!(array.iter().map(Option::unwrap_or_default).eq(kept.iter().map(String::as_str)));
         assert!(array.to_data().validate_full().is_ok());
+        let blocks: usize = array.data_buffers().iter().map(Buffer::len).sum();
+        let long: usize = kept.iter().map(String::len).filter(|&len| len > INLINE_BYTES).sum();
+        assert_eq!(blocks, long, "nothing of what was cut is left");
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, ListArray, StructArray};
+use datafusion::arrow::array::{ArrayRef, ListArray, OffsetSizeTrait, StructArray, new_empty_array};
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field as ArrowField, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowNativeType, DataType, Date32Type, Decimal128Type, Field as ArrowField, Float32Type, Float64Type, Int8Type,
+    Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
 use super::MAX_DEPTH;
@@ -66,8 +66,8 @@ struct Lists {
     nulls: Nulls,
 }
 
-/// Runs one expression for whichever column it is, with its optional values as `$out`.
-macro_rules! for_leaf {
+/// Runs one expression for every column with values of its own (as `$out`), one for structs and one for lists.
+macro_rules! for_each_kind {
     ($column:expr, $out:ident => $leaf:expr, $object:ident, $rows:ident => $struct:expr, $item:ident, $lists:ident => $list:expr) => {
         match $column {
             Column::Boolean($out) => $leaf,
@@ -121,7 +121,7 @@ impl Field {
 
     /// Appends a null.
     pub fn push_null(&mut self) {
-        for_leaf!(
+        for_each_kind!(
             &mut self.column,
             out => if let Some(out) = out { out.push_null() },
             object, rows => if let Some(rows) = rows {
@@ -138,7 +138,7 @@ impl Field {
 
     /// Cuts the column to an earlier length.
     pub fn truncate(&mut self, len: usize) {
-        for_leaf!(
+        for_each_kind!(
             &mut self.column,
             out => if let Some(out) = out { out.truncate(len) },
             object, rows => if let Some(rows) = rows {
@@ -156,7 +156,7 @@ impl Field {
 
     /// Hands over the column and starts anew; `data_type` is the one that it was made with.
     pub fn finish(&mut self, data_type: &DataType) -> ArrayRef {
-        self.column.finish(data_type).unwrap_or_else(|| datafusion::arrow::array::new_empty_array(data_type))
+        self.column.finish(data_type).unwrap_or_else(|| new_empty_array(data_type))
     }
 }
 
@@ -215,22 +215,14 @@ impl Column {
             Self::UInt16(out) => integer(bytes, at, "SMALLINT UNSIGNED", out),
             Self::UInt32(out) => integer(bytes, at, "INT UNSIGNED", out),
             Self::UInt64(out) => integer(bytes, at, "BIGINT UNSIGNED", out),
-            Self::Float32(out) => keep(number::float(bytes, at)?, out),
-            Self::Float64(out) => keep(number::float(bytes, at)?, out),
+            Self::Float32(out) => float(bytes, at, out),
+            Self::Float64(out) => float(bytes, at, out),
             Self::Decimal(precision, scale, out) => decimal(bytes, at, (*precision, *scale), out, scratch),
             Self::Date(out) => date(bytes, at, out, scratch),
             Self::Timestamp(clock, out) => timestamp(bytes, at, clock, out, scratch),
             Self::View(out) => view(bytes, at, out, scratch),
-            Self::Text(out) => {
-                let (text, end) = text::string(bytes, at, "VARCHAR", scratch)?;
-                let fits = out.as_mut().is_none_or(|out| out.push(text).is_some());
-                if fits { Ok(end) } else { Err(BadReason::OutOfRange { expected: "VARCHAR".into() }.at(at)) }
-            }
-            Self::LargeText(out) => {
-                let (text, end) = text::string(bytes, at, "VARCHAR", scratch)?;
-                let fits = out.as_mut().is_none_or(|out| out.push(text).is_some());
-                if fits { Ok(end) } else { Err(BadReason::OutOfRange { expected: "VARCHAR".into() }.at(at)) }
-            }
+            Self::Text(out) => text(bytes, at, out, scratch),
+            Self::LargeText(out) => text(bytes, at, out, scratch),
             Self::Struct(object, rows) => {
                 let end = object.read(bytes, at, depth, scratch)?;
                 if let Some(rows) = rows {
@@ -298,10 +290,8 @@ impl Column {
 }
 
 #[inline]
-fn keep<T: datafusion::arrow::datatypes::ArrowNativeType>(
-    (value, end): (T, usize),
-    out: &mut Option<Values<T>>,
-) -> Parsed {
+fn keep<T: ArrowNativeType>(parsed: Parsed<(T, usize)>, out: &mut Option<Values<T>>) -> Parsed {
+    let (value, end) = parsed?;
     if let Some(out) = out {
         out.push(value);
     }
@@ -324,9 +314,20 @@ fn boolean(bytes: &[u8], at: usize, out: &mut Option<Bits>) -> Parsed {
 #[inline]
 fn integer<T>(bytes: &[u8], at: usize, expected: &'static str, out: &mut Option<Values<T>>) -> Parsed
 where
-    T: datafusion::arrow::datatypes::ArrowNativeType + TryFrom<i64> + TryFrom<i128>,
+    T: ArrowNativeType + TryFrom<i64> + TryFrom<i128>,
 {
-    keep(number::integer(bytes, at, expected)?, out)
+    keep(number::integer(bytes, at, expected), out)
+}
+
+#[inline]
+fn float<T>(bytes: &[u8], at: usize, out: &mut Option<Values<T>>) -> Parsed
+where
+    T: ArrowNativeType + number::Float,
+{
+    match out {
+        Some(_) => keep(number::float(bytes, at), out),
+        None => number::check_float::<T>(bytes, at),
+    }
 }
 
 /// The one type that also takes a string: producers write decimals as text lest a reader makes doubles of them.
@@ -338,13 +339,13 @@ fn decimal(
     scratch: &mut Vec<u8>,
 ) -> Parsed {
     if bytes.get(at) != Some(&b'"') {
-        return keep(number::decimal(bytes, at, precision, scale)?, out);
+        return keep(number::decimal(bytes, at, precision, scale), out);
     }
     let expected = || Cow::from(format!("DECIMAL({precision},{scale})"));
     let (text, end) = text::string(bytes, at, "", scratch)?;
     let not_a_number = || BadReason::WrongType { expected: expected(), found: "another text" }.at(at);
     match number::decimal(text, 0, precision, scale) {
-        Ok((value, used)) if used == text.len() => keep((value, end), out),
+        Ok((value, used)) if used == text.len() => keep(Ok((value, end)), out),
         Err(bad) if matches!(bad.reason, BadReason::OutOfRange { .. }) => Err(bad.reason.at(at)),
         _ => Err(not_a_number()),
     }
@@ -356,7 +357,7 @@ fn date(bytes: &[u8], at: usize, out: &mut Option<Values<i32>>, scratch: &mut Ve
         return integer(bytes, at, "DATE", out);
     }
     let (text, end) = text::string(bytes, at, "DATE", scratch)?;
-    keep((time::date(text).map_err(|reason| reason.at(at))?, end), out)
+    keep(time::date(text).map(|days| (days, end)).map_err(|reason| reason.at(at)), out)
 }
 
 /// A number counts in the column's unit since 1970-01-01 00:00:00 UTC.
@@ -365,7 +366,7 @@ fn timestamp(bytes: &[u8], at: usize, clock: &Clock, out: &mut Option<Values<i64
         return integer(bytes, at, "TIMESTAMP", out);
     }
     let (text, end) = text::string(bytes, at, "TIMESTAMP", scratch)?;
-    keep((clock.read(text).map_err(|reason| reason.at(at))?, end), out)
+    keep(clock.read(text).map(|value| (value, end)).map_err(|reason| reason.at(at)), out)
 }
 
 #[inline]
@@ -383,6 +384,15 @@ fn view(bytes: &[u8], at: usize, out: &mut Option<Views>, scratch: &mut Vec<u8>)
         out.push(scratch);
     }
     Ok(after)
+}
+
+fn text<O: OffsetSizeTrait>(bytes: &[u8], at: usize, out: &mut Option<Texts<O>>, scratch: &mut Vec<u8>) -> Parsed {
+    let (text, end) = text::string(bytes, at, "VARCHAR", scratch)?;
+    if out.as_mut().is_none_or(|out| out.push(text).is_some()) {
+        Ok(end)
+    } else {
+        Err(BadReason::OutOfRange { expected: "VARCHAR".into() }.at(at))
+    }
 }
 
 fn list(

@@ -97,7 +97,8 @@ impl Decoder {
 
     fn read(&mut self, record: &[u8]) -> Parsed<()> {
         if simdutf8::basic::from_utf8(record).is_err() {
-            return Err(not_utf8(record));
+            let (reason, at) = not_utf8(record);
+            return Err(reason.at(at));
         }
         let start = if record.first() == Some(&b'{') { 0 } else { object_start(record)? };
         let end = self.record.read(record, start, 0, &mut self.scratch)?;
@@ -158,10 +159,10 @@ fn object_start(record: &[u8]) -> Parsed {
 
 /// Tells a record that was cut inside a character from one that is not UTF-8.
 #[cold]
-fn not_utf8(record: &[u8]) -> Box<BadRecord> {
+fn not_utf8(record: &[u8]) -> (BadReason, usize) {
     match std::str::from_utf8(record) {
-        Err(error) if error.error_len().is_none() => BadReason::Truncated.at(record.len()),
-        Err(error) => BadReason::InvalidUtf8.at(error.valid_up_to()),
-        Ok(_) => BadReason::InvalidUtf8.at(0),
+        Err(error) if error.error_len().is_none() => (BadReason::Truncated, record.len()),
+        Err(error) => (BadReason::InvalidUtf8, error.valid_up_to()),
+        Ok(_) => (BadReason::InvalidUtf8, 0),
     }
 }

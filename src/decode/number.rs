@@ -114,7 +114,7 @@ pub fn integer<T: TryFrom<i64> + TryFrom<i128>>(bytes: &[u8], at: usize, expecte
     let count = leading_digits(lanes);
     if (1..8).contains(&count) {
         let after = (word >> (8 * count)) as u8;
-        let leading_zero = count > 1 && lanes & 0xFF == 0;
+        let leading_zero = count > 1 && lanes as u8 == 0;
         if !leading_zero && !matches!(after, b'.' | b'e' | b'E') {
             let size = few_digits(lanes, count) as i64;
             return match T::try_from(if negative { -size } else { size }) {
@@ -129,17 +129,14 @@ pub fn integer<T: TryFrom<i64> + TryFrom<i128>>(bytes: &[u8], at: usize, expecte
 #[inline(never)]
 fn long_integer<T: TryFrom<i128>>(bytes: &[u8], at: usize, expected: &'static str) -> Parsed<(T, usize)> {
     let out_of_range = || BadReason::OutOfRange { expected: expected.into() }.at(at);
-    let (value, end) = match plain(bytes, at) {
-        Some(Plain { negative, mantissa, fraction: 0, end }) => {
-            (if negative { -i128::from(mantissa) } else { i128::from(mantissa) }, end)
+    let (value, end) = if let Some(Plain { negative, mantissa, fraction: 0, end }) = plain(bytes, at) {
+        (if negative { -i128::from(mantissa) } else { i128::from(mantissa) }, end)
+    } else {
+        let (exact, end) = exact(bytes, at, expected)?;
+        if exact.exponent < 0 && exact.mantissa != 0 {
+            return Err(BadReason::WrongType { expected: expected.into(), found: "a fraction" }.at(at));
         }
-        _ => {
-            let (exact, end) = exact(bytes, at, expected)?;
-            if exact.exponent < 0 && exact.mantissa != 0 {
-                return Err(BadReason::WrongType { expected: expected.into(), found: "a fraction" }.at(at));
-            }
-            (exact.scaled(0).ok_or_else(out_of_range)?, end)
-        }
+        (exact.scaled(0).ok_or_else(out_of_range)?, end)
     };
     T::try_from(value).map(|value| (value, end)).map_err(|_| out_of_range())
 }
@@ -201,6 +198,20 @@ pub fn float<T: Float>(bytes: &[u8], at: usize) -> Parsed<(T, usize)> {
         return Ok((if plain.negative { value.negated() } else { value }, plain.end));
     }
     long_float(bytes, at)
+}
+
+/// Checks what [`float`] would take, without the value: only digits enough for an exponent of their own, or an exponent,
+/// can lead beyond the range.
+pub fn check_float<T: Float>(bytes: &[u8], at: usize) -> Parsed {
+    if !matches!(bytes.get(at), Some(b'-' | b'0'..=b'9')) {
+        return Err(mismatch(bytes, at, T::SQL));
+    }
+    let end = end(bytes, at)?;
+    let text = &bytes[at..end];
+    if text.len() > MAX_DIGITS_U128 as usize || text.iter().any(|byte| matches!(byte, b'e' | b'E')) {
+        return long_float::<T>(bytes, at).map(|(_, end)| end);
+    }
+    Ok(end)
 }
 
 #[inline(never)]

@@ -78,6 +78,7 @@ fn fields(data_type: impl Strategy<Value = DataType>, count: std::ops::Range<usi
     })
 }
 
+#[allow(clippy::needless_pass_by_value)] // it is a mapping function
 fn raw(text: impl ToString) -> Json {
     Json::Raw(text.to_string())
 }
