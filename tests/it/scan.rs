@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
@@ -53,12 +53,12 @@ impl Lab {
         assert_eq!(self.producer.delivered().failed, 0);
     }
 
-    /// `count` records a partition: n counts from 0 in each, the time is n seconds after 1970-01-02.
+    /// `count` records a partition: n counts from 0 in each, the time is n hundredths of a second after `epoch_ms`.
     fn fill(&self, topic: &str, partitions: i32, count: i64) {
         for partition in 0..partitions {
             for n in 0..count {
                 let value = format!(r#"{{"n":{n},"name":"number {n}","x":{n}.5}}"#);
-                self.send(topic, partition, Some(&n.to_string()), Some(value.as_bytes()), Some(DAY_MS + n * 1_000));
+                self.send(topic, partition, Some(&n.to_string()), Some(value.as_bytes()), Some(epoch_ms() + n * 10));
             }
         }
         self.flush();
@@ -79,7 +79,14 @@ impl Lab {
     }
 }
 
-const DAY_MS: i64 = 86_400_000;
+/// When the records' clock starts: an hour ago. Kafka deletes what is a week old, and refuses what is an hour ahead.
+fn epoch_ms() -> i64 {
+    static EPOCH: OnceLock<i64> = OnceLock::new();
+    *EPOCH.get_or_init(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(now.as_millis()).unwrap() - 3_600_000
+    })
+}
 
 impl Session {
     async fn batches(&self, sql: &str) -> Result<Vec<RecordBatch>, DataFusionError> {
@@ -148,8 +155,8 @@ async fn times_become_seeks_where_the_broker_can_look_them_up() {
     let topic = lab.topic(2);
     lab.fill(&topic, 2, 100);
     let session = lab.session(&stream(&topic)).await;
-    let late = "SELECT count(*) FROM t WHERE _timestamp >= TIMESTAMP '1970-01-02 00:01:30'";
-    assert_eq!(session.number(late).await, 20);
+    let late = format!("SELECT count(*) FROM t WHERE _timestamp >= to_timestamp_millis({})", epoch_ms() + 900);
+    assert_eq!(session.number(&late).await, 20);
     let read = session.bounds.progress().records();
     if lab.broker.is_real() {
         assert_eq!(read, 20);
@@ -157,11 +164,11 @@ async fn times_become_seeks_where_the_broker_can_look_them_up() {
         support::skip(&format!("the embedded broker looks no times up, so all {read} records were read"));
     }
     // No seek at the upper end: a producer's clock may run behind.
-    lab.send(&topic, 0, None, Some(br#"{"n":-1}"#), Some(DAY_MS));
+    lab.send(&topic, 0, None, Some(br#"{"n":-1}"#), Some(epoch_ms()));
     lab.flush();
     let session = lab.session(&stream(&topic)).await;
-    let early = "SELECT count(*) FROM t WHERE _timestamp < TIMESTAMP '1970-01-02 00:00:01'";
-    assert_eq!(session.number(early).await, 3);
+    let early = format!("SELECT count(*) FROM t WHERE _timestamp < to_timestamp_millis({})", epoch_ms() + 10);
+    assert_eq!(session.number(&early).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -448,9 +455,9 @@ async fn a_start_time_moves_streams_and_not_tables() {
     let topic = lab.topic(2);
     lab.fill(&topic, 2, 100);
     // After the start, and yet of an earlier time: it belongs to what came since.
-    lab.send(&topic, 0, Some("7"), Some(br#"{"n":7,"name":"late"}"#), Some(DAY_MS));
+    lab.send(&topic, 0, Some("7"), Some(br#"{"n":7,"name":"late"}"#), Some(epoch_ms()));
     lab.flush();
-    let from = |bounds: ReadBounds| bounds.from_timestamp_ms(Some(DAY_MS + 90_000));
+    let from = |bounds: ReadBounds| bounds.from_timestamp_ms(Some(epoch_ms() + 900));
     let session = lab.bounded(&stream(&topic), from(ReadBounds::new(lab.config.clone()))).await;
     assert_eq!(session.number("SELECT count(*) FROM t").await, 21);
     assert_eq!(session.rows("SELECT min(n) FROM t WHERE _partition = 1").await, ["90"]);
