@@ -60,7 +60,7 @@ pub struct Connection {
         help_heading = "Kafka"
     )]
     pub brokers: String,
-    /// A librdkafka property, such as security.protocol=SASL_SSL (repeatable)
+    /// A librdkafka property, such as `security.protocol=SASL_SSL` (repeatable)
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = parse_property, help_heading = "Kafka")]
     pub properties: Vec<(String, String)>,
 }
@@ -75,7 +75,7 @@ impl Connection {
 /// Where the SQL lives.
 #[derive(Debug, Clone, Args)]
 pub struct Queries {
-    /// Folder of sources.sql, dashboard/*.sql, login_checker.sql and control_panel.sql
+    /// Folder of sources.sql, dashboard/*.sql, `login_checker.sql` and `control_panel.sql`
     #[arg(long, default_value = "queries", value_name = "DIR")]
     pub queries: PathBuf,
 }

@@ -64,26 +64,23 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         planned.push((name, Planned::new(&session, plan).await?));
     }
     let progress = show_progress(&bounds);
-    match &args.output {
-        Some(dir) => {
-            let dir = OutputDir::create(dir)?;
-            for (name, view) in planned {
-                let mut file = dir.begin(args.format, &name)?;
-                let mut writer = ViewsWriter::new(&mut file, args.format);
-                write_view(&mut writer, &name, view).await?;
-                writer.finish()?;
-                file.commit()?;
-            }
-        }
-        None => {
-            let (mut out, terminal) = stdout();
-            let mut writer = ViewsWriter::new(&mut out, args.format).with_headings(planned.len() != 1).with_terminal(terminal);
-            for (name, view) in planned {
-                write_view(&mut writer, &name, view).await?;
-            }
+    if let Some(dir) = &args.output {
+        let dir = OutputDir::create(dir)?;
+        for (name, view) in planned {
+            let mut file = dir.begin(args.format, &name)?;
+            let mut writer = ViewsWriter::new(&mut file, args.format);
+            write_view(&mut writer, &name, view).await?;
             writer.finish()?;
-            flush(out)?;
+            file.commit()?;
         }
+    } else {
+        let (mut out, terminal) = stdout();
+        let mut writer = ViewsWriter::new(&mut out, args.format).with_headings(planned.len() != 1).with_terminal(terminal);
+        for (name, view) in planned {
+            write_view(&mut writer, &name, view).await?;
+        }
+        writer.finish()?;
+        flush(out)?;
     }
     drop(progress);
     let records = bounds.progress().records();

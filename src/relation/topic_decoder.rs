@@ -341,7 +341,7 @@ impl Metadata {
     }
 }
 
-/// Bytes that are no text, as `\x` and hexadecimal digits (as PostgreSQL prints bytea).
+/// Bytes that are no text, as `\x` and hexadecimal digits (as `PostgreSQL` prints bytea).
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 + 2 * bytes.len());
     text.push_str("\\x");

@@ -99,7 +99,7 @@ fn both_encodings_of_a_logoff_give_the_same_users_online() {
 fn a_panel_sees_exactly_what_is_near_and_goes_on_where_it_stopped() {
     let world = World::new(4);
     world.pokemon_gen("2000", "3");
-    let near = |_: ()| -> BTreeSet<String> {
+    let near = |(): ()| -> BTreeSet<String> {
         // A plain computation over the raw records: the haversine formula on the mean sphere.
         let topic = world.pokemons.as_str().into();
         let messages = world.broker.read_all(&topic);
