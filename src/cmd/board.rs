@@ -125,16 +125,17 @@ impl Board {
             let topics: Vec<&str> = self.status.missing.iter().map(AsRef::as_ref).collect();
             format!("waiting for topic {}", topics.join(", "))
         });
-        let history = self.status.history.first().filter(|_| error.is_none()).map(|first| match self.status.history.len() {
-            1 => format!("counts from offset {} of {}[{}]", first.first_offset, first.topic, first.partition),
-            more => format!(
-                "counts from offset {} of {}[{}] (and {} more partitions): older records are gone",
-                first.first_offset,
-                first.topic,
-                first.partition,
-                more - 1
-            ),
-        });
+        let history =
+            self.status.history.first().filter(|_| error.is_none()).map(|first| match self.status.history.len() {
+                1 => format!("counts from offset {} of {}[{}]", first.first_offset, first.topic, first.partition),
+                more => format!(
+                    "counts from offset {} of {}[{}] (and {} more partitions): older records are gone",
+                    first.first_offset,
+                    first.topic,
+                    first.partition,
+                    more - 1
+                ),
+            });
         Tile {
             name: look.name.clone(),
             title: look.title.clone(),

@@ -33,12 +33,15 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
     let width = files.iter().map(|file| file.path().display().to_string().len()).max().unwrap_or_default();
     for (file, plan) in files.iter().zip(workspace.plan_dashboard(&session, &files).await) {
         let view = match plan {
-            Ok(plan) => LiveView::plan(&session.state(), plan, Use::Result, usize::MAX).await.map_err(|error| refuse(file, &error)),
+            Ok(plan) => LiveView::plan(&session.state(), plan, Use::Result, usize::MAX)
+                .await
+                .map_err(|error| refuse(file, &error)),
             Err(error) => Err(error),
         };
         match view {
             Ok(view) => {
-                writeln!(out, "{:<width$}  {}", file.path().display(), describe(view.maintenance())).context("stdout")?;
+                writeln!(out, "{:<width$}  {}", file.path().display(), describe(view.maintenance()))
+                    .context("stdout")?;
                 let unknown = file.check_columns(view.schema());
                 warn(file.warnings().iter().chain(&unknown));
             }
@@ -53,7 +56,8 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
             let file = workspace.role(role)?;
             // Any values will do: they change neither the types nor where the plan is cut.
             let required = file.params().iter().filter(|param| param.default.is_none());
-            let values = required.filter_map(|param| Some((param.name.as_str(), ScalarValue::new_default(&param.data_type).ok()?)));
+            let values = required
+                .filter_map(|param| Some((param.name.as_str(), ScalarValue::new_default(&param.data_type).ok()?)));
             let plan = plan_with(&session, &file, &file.bind(values)?).await?;
             let view = LiveView::plan(&session.state(), plan, Use::NewRows, 0).await;
             view.map_err(|error| refuse(&file, &error))?;
@@ -61,7 +65,8 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
         };
         match checked.await {
             Ok(file) => {
-                writeln!(out, "{:<width$}  {}", file.path().display(), describe(Maintenance::Append)).context("stdout")?;
+                writeln!(out, "{:<width$}  {}", file.path().display(), describe(Maintenance::Append))
+                    .context("stdout")?;
                 warn(file.warnings());
             }
             Err(error) => errors.push(error),
@@ -92,9 +97,13 @@ fn warn<'a>(warnings: impl IntoIterator<Item = &'a crate::view::SqlWarning>) {
 pub fn describe(maintenance: Maintenance) -> &'static str {
     match maintenance {
         Maintenance::Append => "append: new rows are handed on as they come, no state",
-        Maintenance::Incremental => "incremental: new rows are reduced at once, a refresh costs as much as there are groups",
+        Maintenance::Incremental => {
+            "incremental: new rows are reduced at once, a refresh costs as much as there are groups"
+        }
         Maintenance::FromTables => "from the table's rows: each refresh evaluates the current rows, one per key",
-        Maintenance::Recomputed => "recomputed: keeps the rows it needs, up to --max-retained-rows, and evaluates them at each refresh",
+        Maintenance::Recomputed => {
+            "recomputed: keeps the rows it needs, up to --max-retained-rows, and evaluates them at each refresh"
+        }
         Maintenance::Static => "static: reads no topic",
     }
 }

@@ -31,7 +31,10 @@ pub async fn run(args: ControlPanel, stop: CancellationToken) -> anyhow::Result<
         start: if args.from_beginning { GroupStart::Earliest } else { GroupStart::Latest },
         limits: args.batching.limits(),
     };
-    eprintln!("panel {id}: Pokémon within {} km of {}, {} (--id {id} goes on where it stopped)", args.radius_km, args.lat, args.lon);
+    eprintln!(
+        "panel {id}: Pokémon within {} km of {}, {} (--id {id} goes on where it stopped)",
+        args.radius_km, args.lat, args.lon
+    );
     let runtime = Handle::current();
     let stopped = stop.clone();
     let (mut out, _) = stdout();

@@ -77,7 +77,8 @@ async fn once(live: &mut Live, format: Format, stop: &CancellationToken) -> anyh
             Ok(rows) => writer.view(&result.name, &result.schema, rows)?,
             Err(error) => {
                 eprintln!("{}: {}\n", result.name, message(error));
-                let sql = matches!(&**error, datafusion::error::DataFusionError::External(inner) if inner.is::<SqlError>());
+                let sql =
+                    matches!(&**error, datafusion::error::DataFusionError::External(inner) if inner.is::<SqlError>());
                 exit = if sql { Exit::SqlError } else { Exit::Failed };
             }
         }
@@ -97,11 +98,7 @@ pub enum Watched {
 }
 
 /// Shows the board until `stop`: redrawn in place on a terminal, in blocks elsewhere. Blocking.
-pub fn watch(
-    board: &Mutex<Board>,
-    stop: &CancellationToken,
-    panes: &dyn Fn() -> Vec<LogPane>,
-) -> io::Result<Watched> {
+pub fn watch(board: &Mutex<Board>, stop: &CancellationToken, panes: &dyn Fn() -> Vec<LogPane>) -> io::Result<Watched> {
     if io::stdout().is_terminal() { watch_screen(board, stop, panes) } else { watch_plain(board, stop, panes) }
 }
 

@@ -118,7 +118,10 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         // What the generators delivered must be in the last result.
         let ends = ends(&kafka).await?;
         let caught_up = async {
-            while !ends.iter().all(|(topic, partition, end)| lock(&board).as_of().next_offset(topic, partition) >= Some(end)) {
+            while !ends
+                .iter()
+                .all(|(topic, partition, end)| lock(&board).as_of().next_offset(topic, partition) >= Some(end))
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

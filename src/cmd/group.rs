@@ -148,7 +148,8 @@ impl GroupRole {
                         } else if !lost {
                             commit(reader, &member.printed);
                         }
-                        let leaving: Vec<String> = partitions.iter().map(|(_, partition)| partition.to_string()).collect();
+                        let leaving: Vec<String> =
+                            partitions.iter().map(|(_, partition)| partition.to_string()).collect();
                         tracing::info!("{}: hands over {} {}", self.group, member.topic, leaving.join(" "));
                     }
                     GroupEvent::Error(error) => tracing::warn!("{error}"),

@@ -15,7 +15,8 @@ impl Line {
     pub fn all(batches: &[RecordBatch]) -> anyhow::Result<Vec<Self>> {
         let mut lines = Vec::new();
         for batch in batches {
-            let columns = batch.columns().iter().map(|column| Cells::new(column.as_ref())).collect::<Result<Vec<_>, _>>()?;
+            let columns =
+                batch.columns().iter().map(|column| Cells::new(column.as_ref())).collect::<Result<Vec<_>, _>>()?;
             let schema = batch.schema();
             for row in 0..batch.num_rows() {
                 let values = columns.iter().zip(schema.fields()).filter_map(|(cells, field)| {
@@ -37,7 +38,8 @@ impl Line {
 
     /// What has not been taken: `id 7, _timestamp 2026-01-31 09:00:00`.
     pub fn rest(&self) -> String {
-        let rest: Vec<String> = self.values.iter().map(|(name, value)| format!("{} {value}", name.trim_start_matches('_'))).collect();
+        let rest: Vec<String> =
+            self.values.iter().map(|(name, value)| format!("{} {value}", name.trim_start_matches('_'))).collect();
         rest.join(", ")
     }
 }

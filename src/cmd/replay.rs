@@ -75,7 +75,8 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         }
     } else {
         let (mut out, terminal) = stdout();
-        let mut writer = ViewsWriter::new(&mut out, args.format).with_headings(planned.len() != 1).with_terminal(terminal);
+        let mut writer =
+            ViewsWriter::new(&mut out, args.format).with_headings(planned.len() != 1).with_terminal(terminal);
         for (name, view) in planned {
             write_view(&mut writer, &name, view).await?;
         }
@@ -108,7 +109,10 @@ fn parse(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<(Vec<SqlFil
         }
         let near = names.iter().map(|other| (strsim::damerau_levenshtein(other, name), *other)).min();
         let hint = near.filter(|(distance, _)| *distance <= 3).map(|(_, near)| format!(": did you mean '{near}'?"));
-        bail!("no dashboard file is called '{name}'{}", hint.unwrap_or_else(|| format!("; there are {}", names.join(", "))));
+        bail!(
+            "no dashboard file is called '{name}'{}",
+            hint.unwrap_or_else(|| format!("; there are {}", names.join(", ")))
+        );
     }
     if !wanted.is_empty() {
         broken.clear();

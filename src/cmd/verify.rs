@@ -110,5 +110,9 @@ pub fn compare(live: &[RecordBatch], replay: &[RecordBatch]) -> anyhow::Result<V
     let only_live = counts.values().filter(|count| **count > 0).sum::<i64>().unsigned_abs() as usize;
     let only_replay = counts.values().filter(|count| **count < 0).sum::<i64>().unsigned_abs() as usize;
     let rows = live.iter().map(RecordBatch::num_rows).sum();
-    Ok(if only_live + only_replay == 0 { Verdict::Agrees { rows } } else { Verdict::Differs { only_live, only_replay } })
+    Ok(if only_live + only_replay == 0 {
+        Verdict::Agrees { rows }
+    } else {
+        Verdict::Differs { only_live, only_replay }
+    })
 }

@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-#![allow(clippy::float_cmp)] // these are exact on purpose
+#![allow(clippy::float_cmp)] // what is compared is exact
 
 use std::sync::Arc;
 

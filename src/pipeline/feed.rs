@@ -399,7 +399,9 @@ impl<'a> Reading<'a> {
         let mut finished = Vec::new();
         for (topic, partition) in &self.known {
             let index = self.reader.topics().iter().position(|name| name == topic);
-            let Some(next_offset) = index.and_then(|index| self.reader.next_offset(index, *partition)) else { continue };
+            let Some(next_offset) = index.and_then(|index| self.reader.next_offset(index, *partition)) else {
+                continue;
+            };
             let end = self.ends.as_ref().and_then(|ends| ends.get(&(Arc::clone(topic), *partition)).copied());
             batch.next_offsets.set(topic, *partition, end.map_or(next_offset, |end| next_offset.min(end)));
             if end.is_some_and(|end| next_offset >= end) {

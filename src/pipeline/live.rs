@@ -85,7 +85,8 @@ pub struct Status {
 impl Status {
     /// Share of what was there at the start that has been read, 0 to 1.
     pub fn progress(&self) -> f64 {
-        let (done, total) = self.topics.values().fold((0, 0), |(done, total), topic| (done + topic.done, total + topic.total));
+        let (done, total) =
+            self.topics.values().fold((0, 0), |(done, total), topic| (done + topic.done, total + topic.total));
         if total == 0 { 1.0 } else { done as f64 / total as f64 }
     }
 

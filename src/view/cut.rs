@@ -126,7 +126,7 @@ impl Cutter {
             return Ok((nature, plan));
         }
 
-        let subqueries = self.subqueries_change(&plan)?;
+        let subqueries = subqueries_change(&plan)?;
         let mut natures = Vec::new();
         let mut children = Vec::new();
         for input in plan.inputs() {
@@ -171,16 +171,6 @@ impl Cutter {
         Ok((Nature::Changing, plan.with_new_exprs(plan.expressions(), children)?))
     }
 
-    /// Whether a subquery in the node's own expressions reads anything live.
-    fn subqueries_change(&self, plan: &LogicalPlan) -> Result<bool> {
-        let mut live = false;
-        plan.apply_subqueries(|subquery| {
-            live |= reads_live(subquery)?;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(live)
-    }
-
     fn cut_subqueries(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
         plan.map_subqueries(|subquery| {
             let LogicalPlan::Subquery(Subquery { subquery, outer_ref_columns, spans }) = subquery else {
@@ -201,6 +191,16 @@ impl Cutter {
         self.slots.push(Slot { name, plan, reduction });
         Ok(read)
     }
+}
+
+/// Whether a subquery in the node's own expressions reads anything live.
+fn subqueries_change(plan: &LogicalPlan) -> Result<bool> {
+    let mut live = false;
+    plan.apply_subqueries(|subquery| {
+        live |= reads_live(subquery)?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(live)
 }
 
 /// The columns of a slot have no names of their own: two of a plan may share one.
@@ -246,9 +246,10 @@ fn membership_side(plan: &LogicalPlan) -> Option<usize> {
 
 fn is_linear(plan: &LogicalPlan, natures: &[Nature]) -> bool {
     match plan {
-        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
-            natures == [Nature::Linear]
-        }
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Unnest(_) => natures == [Nature::Linear],
         // A static branch would come again with every delta, so all must be linear.
         LogicalPlan::Union(_) => natures.iter().all(|nature| *nature == Nature::Linear),
         LogicalPlan::Join(join) => is_linear_join(join, natures),

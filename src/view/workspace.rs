@@ -153,7 +153,8 @@ impl Workspace {
             let planned = match file {
                 Err(error) => Err(error),
                 Ok(file) if self.catalog.get(file.name()).is_some() => {
-                    let message = format!("'{}' is already a relation of {SOURCES}: name the file otherwise", file.name());
+                    let message =
+                        format!("'{}' is already a relation of {SOURCES}: name the file otherwise", file.name());
                     Err((file, SqlError::new(file.path(), file.text(), None, message)))
                 }
                 Ok(file) => match plan(context, file).await {
@@ -161,9 +162,7 @@ impl Workspace {
                         let view = Arc::new(ViewTable::new(plan.clone(), None));
                         match context.register_table(datafusion::common::TableReference::bare(file.name()), view) {
                             Ok(_) => Ok((file, plan)),
-                            Err(error) => {
-                                Err((file, SqlError::new(file.path(), file.text(), None, error.to_string())))
-                            }
+                            Err(error) => Err((file, SqlError::new(file.path(), file.text(), None, error.to_string()))),
                         }
                     }
                     Err(error) => Err((file, error)),

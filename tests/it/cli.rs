@@ -12,7 +12,12 @@ use crate::program::{Run, tallgrass};
 const NOBODY: &str = "127.0.0.1:9";
 
 fn seen(run: &Run) -> String {
-    format!("exit {:?}\n── stdout\n{}\n── stderr\n{}", run.code.unwrap_or(-1), run.stdout.trim_end(), run.stderr.trim_end())
+    format!(
+        "exit {:?}\n── stdout\n{}\n── stderr\n{}",
+        run.code.unwrap_or(-1),
+        run.stdout.trim_end(),
+        run.stderr.trim_end()
+    )
 }
 
 fn folder(files: &[(&str, &str)]) -> TempDir {
@@ -54,7 +59,11 @@ fn check_points_at_the_place() {
 #[test]
 fn check_explains_wrong_declarations() {
     let folder = folder(&[]);
-    fs::write(folder.path().join("sources.sql"), "CREATE EXTERNAL TABLE s (\n  id BIGINT,\n  name VARCHARR\n) STORED AS KAFKA LOCATION 's'").unwrap();
+    fs::write(
+        folder.path().join("sources.sql"),
+        "CREATE EXTERNAL TABLE s (\n  id BIGINT,\n  name VARCHARR\n) STORED AS KAFKA LOCATION 's'",
+    )
+    .unwrap();
     assert_snapshot!(check(&folder));
 }
 
@@ -66,7 +75,13 @@ fn a_folder_without_sources_says_how_to_get_one() {
 
 #[test]
 fn nothing_but_reading_is_allowed() {
-    for sql in ["INSERT INTO pokemons VALUES (1)", "CREATE TABLE x AS SELECT 1", "COPY pokedex TO '/tmp/x.csv'", "SET a = 1", "DROP TABLE pokedex"] {
+    for sql in [
+        "INSERT INTO pokemons VALUES (1)",
+        "CREATE TABLE x AS SELECT 1",
+        "COPY pokedex TO '/tmp/x.csv'",
+        "SET a = 1",
+        "DROP TABLE pokedex",
+    ] {
         let run = tallgrass(&["query", sql, "-b", NOBODY]);
         assert_eq!(run.code, Some(3), "{sql}: {}", run.stderr);
         assert!(run.stderr.contains("only SELECT, EXPLAIN"), "{sql}: {}", run.stderr);
@@ -75,7 +90,14 @@ fn nothing_but_reading_is_allowed() {
 
 #[test]
 fn static_relations_need_no_broker() {
-    let run = tallgrass(&["query", "SELECT name FROM pokedex WHERE number IN (29, 669) ORDER BY number", "--format", "csv", "-b", NOBODY]);
+    let run = tallgrass(&[
+        "query",
+        "SELECT name FROM pokedex WHERE number IN (29, 669) ORDER BY number",
+        "--format",
+        "csv",
+        "-b",
+        NOBODY,
+    ]);
     assert_eq!(seen(&run), "exit 0\n── stdout\nname\nNidoran♀\nFlabe\u{301}be\u{301}\n── stderr\n");
 }
 
@@ -128,7 +150,18 @@ fn wrong_arguments_are_explained() {
 #[test]
 fn help_shows_every_command_with_examples() {
     assert_snapshot!(seen(&tallgrass(&["--help"])));
-    for command in ["demo", "pokemon-gen", "user-gen", "dashboard", "login-checker", "control-panel", "replay", "query", "check", "init"] {
+    for command in [
+        "demo",
+        "pokemon-gen",
+        "user-gen",
+        "dashboard",
+        "login-checker",
+        "control-panel",
+        "replay",
+        "query",
+        "check",
+        "init",
+    ] {
         let run = tallgrass(&[command, "--help"]);
         assert_eq!(run.code, Some(0));
         assert!(run.stdout.contains("Examples:"), "{command}: {}", run.stdout);

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Broker, broker, real_broker, unique, wait_for};
 
-const FILES: [(&str, &str); 2] = [("a", "SELECT count(*) AS n FROM s"), ("b", "SELECT count(*) + 0 AS n FROM s WHERE id >= 0")];
+const FILES: [(&str, &str); 2] =
+    [("a", "SELECT count(*) AS n FROM s"), ("b", "SELECT count(*) + 0 AS n FROM s WHERE id >= 0")];
 
 fn config(broker: &Broker, topic: &str) -> (LiveConfig, tempfile::TempDir) {
     let folder = tempfile::TempDir::new().unwrap();

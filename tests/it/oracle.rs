@@ -28,8 +28,9 @@ fn rows(random: &mut ChaCha8Rng, count: usize, first: i64) -> RecordBatch {
     let k: Vec<Option<String>> =
         (0..count).map(|_| maybe(random).then(|| format!("k{}", random.random_range(0..7)))).collect();
     let n: Vec<Option<i64>> = (0..count).map(|_| maybe(random).then(|| random.random_range(-50..50))).collect();
-    let x: Vec<Option<f64>> =
-        (0..count).map(|_| maybe(random).then(|| random.random_range(-1.0..1.0) * 10f64.powi(random.random_range(-9..9)))).collect();
+    let x: Vec<Option<f64>> = (0..count)
+        .map(|_| maybe(random).then(|| random.random_range(-1.0..1.0) * 10f64.powi(random.random_range(-9..9))))
+        .collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringViewArray::from_iter(k)),
         Arc::new(Int64Array::from(n)),
@@ -92,12 +93,16 @@ async fn live_equals_batch(sql: &str, seed: u64) -> Maintenance {
         next += count as i64;
         match random.random_range(0..3) {
             0 => {
-                view.apply(Rows { relation: "r", columns: &columns, batches: &[batch.clone()] }).await.unwrap();
+                view.apply(Rows { relation: "r", columns: &columns, batches: std::slice::from_ref(&batch) })
+                    .await
+                    .unwrap();
                 r.push(batch);
             }
             1 => t = vec![batch],
             _ => {
-                view.apply(Rows { relation: "s", columns: &columns, batches: &[batch.clone()] }).await.unwrap();
+                view.apply(Rows { relation: "s", columns: &columns, batches: std::slice::from_ref(&batch) })
+                    .await
+                    .unwrap();
                 s.push(batch);
             }
         }
@@ -171,9 +176,11 @@ const FROM_TABLES: &[&str] =
 
 #[tokio::test]
 async fn live_equals_batch_and_is_maintained_as_said() {
-    for (queries, maintenance) in
-        [(INCREMENTAL, Maintenance::Incremental), (RECOMPUTED, Maintenance::Recomputed), (FROM_TABLES, Maintenance::FromTables)]
-    {
+    for (queries, maintenance) in [
+        (INCREMENTAL, Maintenance::Incremental),
+        (RECOMPUTED, Maintenance::Recomputed),
+        (FROM_TABLES, Maintenance::FromTables),
+    ] {
         for sql in queries {
             for seed in 0..6 {
                 assert_eq!(live_equals_batch(sql, seed).await, maintenance, "{sql}");

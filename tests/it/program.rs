@@ -72,8 +72,12 @@ pub fn start(broker: &Broker, args: &[&str]) -> Running {
     let err = BufReader::new(child.stderr.take().expect("piped"));
     let (out_lines, err_lines) = (Arc::clone(&lines), Arc::clone(&errors));
     let readers = vec![
-        std::thread::spawn(move || out.lines().map_while(Result::ok).for_each(|line| out_lines.lock().unwrap().push(line))),
-        std::thread::spawn(move || err.lines().map_while(Result::ok).for_each(|line| err_lines.lock().unwrap().push(line))),
+        std::thread::spawn(move || {
+            out.lines().map_while(Result::ok).for_each(|line| out_lines.lock().unwrap().push(line));
+        }),
+        std::thread::spawn(move || {
+            err.lines().map_while(Result::ok).for_each(|line| err_lines.lock().unwrap().push(line));
+        }),
     ];
     Running { child, lines, readers, errors }
 }

@@ -35,7 +35,8 @@ impl World {
     }
 
     fn user_gen(&self, count: &str, logoff: &str) -> Run {
-        let args = ["user-gen", "--topic", &self.users, "--users", "200", "--rate", "max", "--seed", "7", "--count", count];
+        let args =
+            ["user-gen", "--topic", &self.users, "--users", "200", "--rate", "max", "--seed", "7", "--count", count];
         on(&self.broker, &[&args[..], &["--logoff", logoff]].concat()).good()
     }
 
@@ -117,7 +118,18 @@ fn a_panel_sees_exactly_what_is_near_and_goes_on_where_it_stopped() {
     let sql = fs::read_to_string(&file).unwrap();
     fs::write(&file, sql.replacen("  name,\n", "  concat(_partition, '@', _offset) AS place,\n  name,\n", 1)).unwrap();
     let id = unique("panel");
-    let args = ["control-panel", "--lat", "40.4168", "--lon=-3.7038", "--radius-km", "2", "--id", &id, "--queries", world.dir()];
+    let args = [
+        "control-panel",
+        "--lat",
+        "40.4168",
+        "--lon=-3.7038",
+        "--radius-km",
+        "2",
+        "--id",
+        &id,
+        "--queries",
+        world.dir(),
+    ];
     let places = |lines: &[String]| -> Vec<String> {
         lines.iter().map(|line| line.split("place ").nth(1).unwrap().split(',').next().unwrap().to_owned()).collect()
     };
@@ -164,7 +176,8 @@ fn no_login_is_missed_while_checkers_join_and_leave() {
 
     let first = start(&world.broker, &args);
     let users = world.users.clone();
-    let generator = start(&world.broker, &["user-gen", "--topic", &users, "--users", "500", "--rate", "150/s", "--seed", "5"]);
+    let generator =
+        start(&world.broker, &["user-gen", "--topic", &users, "--users", "500", "--rate", "150/s", "--seed", "5"]);
     wait_for("logins", || (first.lines().len() > 100).then_some(()));
     let second = start(&world.broker, &args);
     second.wait_for_log("reads");
