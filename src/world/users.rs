@@ -67,7 +67,9 @@ pub fn people() -> impl Iterator<Item = User> {
 }
 
 fn name<L: Data + Copy>(locale: L, dice: &mut Dice) -> (&'static str, &'static str) {
-    (FirstName(locale).fake_with_rng(dice), LastName(locale).fake_with_rng(dice))
+    let (first, last): (&str, &str) = (FirstName(locale).fake_with_rng(dice), LastName(locale).fake_with_rng(dice));
+    // One of the Dutch first names comes with a comma behind it.
+    (first.trim_end_matches(','), last)
 }
 
 /// Lower-case ASCII letters and hyphens: accents go, ligatures are spelled out, all else is left out.

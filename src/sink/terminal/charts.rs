@@ -110,6 +110,8 @@ struct Series {
     marks: Vec<(f64, f64)>,
 }
 
+const MINUTE_MS: f64 = 60_000.0;
+
 /// Marks or lines over time or another number, one colour a series.
 pub fn course(tile: &Tile, look: &Look, area: Rect, buf: &mut Buffer) -> Option<String> {
     let axes = Axes::of(tile.chart, &tile.schema, tile.x.as_deref(), tile.y.as_deref())?;
@@ -118,11 +120,14 @@ pub fn course(tile: &Tile, look: &Look, area: Rect, buf: &mut Buffer) -> Option<
     let dropped = series.len().saturating_sub(Palette::max_series());
     series.truncate(Palette::max_series());
     let marks = || series.iter().flat_map(|series| &series.marks);
+    let timed = is_time(tile.schema.field(axes.x).data_type());
     let xs = bounds(marks().map(|mark| mark.0))?;
+    // A lone moment stands in the middle of two minutes, not of half of all time.
+    let lone = marks().map(|mark| mark.0).min_by(f64::total_cmp) == marks().map(|mark| mark.0).max_by(f64::total_cmp);
+    let xs = if timed && lone { (xs.0.midpoint(xs.1) - MINUTE_MS, xs.0.midpoint(xs.1) + MINUTE_MS) } else { xs };
     let ys = bounds(marks().map(|mark| mark.1))?;
     let area = if series.len() > 1 { legend(&series, dropped, look.palette, area, buf) } else { area };
     let (ys, step) = scale(ys, tile.chart == ChartKind::Line);
-    let timed = is_time(tile.schema.field(axes.x).data_type());
     let plot = draw_axes(xs, (ys, step), timed, look.palette, area, buf);
     if plot.is_empty() {
         return Some(String::new());
@@ -314,11 +319,10 @@ fn trim_zeros(number: &str) -> String {
 
 /// Milliseconds since 1970 as a moment, as exact as the span of the axis calls for; UTC.
 fn show_instant(ms: f64, span_ms: f64) -> String {
-    const MINUTE: f64 = 60_000.0;
     let format = match span_ms {
-        span if span < 10.0 * MINUTE => "%H:%M:%S",
-        span if span < 2.0 * 24.0 * 60.0 * MINUTE => "%H:%M",
-        span if span < 400.0 * 24.0 * 60.0 * MINUTE => "%d %b",
+        span if span < 10.0 * MINUTE_MS => "%H:%M:%S",
+        span if span < 2.0 * 24.0 * 60.0 * MINUTE_MS => "%H:%M",
+        span if span < 400.0 * 24.0 * 60.0 * MINUTE_MS => "%d %b",
         _ => "%Y-%m",
     };
     jiff::Timestamp::from_millisecond(ms as i64)
