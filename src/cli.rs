@@ -82,16 +82,15 @@ pub struct Queries {
 
 /// When a micro-batch closes: whichever limit is reached first.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Micro-batches")]
 pub struct Batching {
     /// Rows per micro-batch at most
-    #[arg(long, default_value = "8192", value_name = "ROWS")]
+    #[arg(long, default_value = "8192", value_name = "ROWS", help_heading = "Micro-batches")]
     pub batch_rows: NonZeroUsize,
     /// Bytes of messages per micro-batch at most
-    #[arg(long, default_value = "4194304", value_name = "BYTES")]
+    #[arg(long, default_value = "4194304", value_name = "BYTES", help_heading = "Micro-batches")]
     pub batch_bytes: NonZeroUsize,
     /// How long a micro-batch waits for more rows
-    #[arg(long, default_value = "50ms", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "50ms", value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "Micro-batches")]
     pub linger: Duration,
 }
 

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::error::DataFusionError;
 
 use crate::kafka::AsOf;
 use crate::pipeline::{Live, Snapshot, Status};
 use crate::sink::terminal::{ChartKind, Frame, LogPane, Strip, Tile};
-use crate::view::{SqlError, SqlFile};
+use crate::view::{SqlError, SqlFile, words};
 
 /// Columns of the grid that a tile takes if its file does not say.
 const TILE_WIDTH: u16 = 6;
@@ -118,7 +117,7 @@ impl Board {
             None => (Arc::new(Schema::empty()), Vec::new(), None),
             Some(result) => match &result.rows {
                 Ok(rows) => (Arc::clone(&result.schema), rows.clone(), None),
-                Err(error) => (Arc::clone(&result.schema), Vec::new(), Some(message(error))),
+                Err(error) => (Arc::clone(&result.schema), Vec::new(), Some(words(error))),
             },
         };
         let waits = (!self.status.missing.is_empty() && error.is_none()).then(|| {
@@ -178,19 +177,6 @@ fn broken_tile(error: &SqlError) -> Tile {
         rows: Vec::new(),
         note: Some(error.to_string()),
         foot: String::new(),
-    }
-}
-
-/// An error of a view in words for a tile.
-pub fn message(error: &DataFusionError) -> String {
-    match error {
-        DataFusionError::External(inner) => inner.to_string(),
-        DataFusionError::Plan(words) | DataFusionError::Execution(words) => {
-            words.split("\n\nbacktrace: ").next().unwrap_or_default().to_owned()
-        }
-        DataFusionError::Context(_, inner) => message(inner),
-        DataFusionError::Shared(inner) => message(inner),
-        other => other.strip_backtrace(),
     }
 }
 

@@ -4,14 +4,12 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use datafusion::common::ScalarValue;
-use datafusion::error::DataFusionError;
 
 use super::Exit;
 use super::batch::stdout;
-use super::board::message;
 use crate::cli::Check;
 use crate::view::cut::Use;
-use crate::view::{LiveView, Maintenance, SqlError, SqlFile, Workspace, plan_with};
+use crate::view::{Maintenance, Workspace, live_view, plan_with};
 
 /// The files of roles: they hand on rows as they come.
 const ROLES: [&str; 2] = ["login_checker", "control_panel"];
@@ -33,9 +31,7 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
     let width = files.iter().map(|file| file.path().display().to_string().len()).max().unwrap_or_default();
     for (file, plan) in files.iter().zip(workspace.plan_dashboard(&session, &files).await) {
         let view = match plan {
-            Ok(plan) => LiveView::plan(&session.state(), plan, Use::Result, usize::MAX)
-                .await
-                .map_err(|error| refuse(file, &error)),
+            Ok(plan) => live_view(&session, file, plan, Use::Result, usize::MAX).await,
             Err(error) => Err(error),
         };
         match view {
@@ -59,8 +55,7 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
             let values = required
                 .filter_map(|param| Some((param.name.as_str(), ScalarValue::new_default(&param.data_type).ok()?)));
             let plan = plan_with(&session, &file, &file.bind(values)?).await?;
-            let view = LiveView::plan(&session.state(), plan, Use::NewRows, 0).await;
-            view.map_err(|error| refuse(&file, &error))?;
+            live_view(&session, &file, plan, Use::NewRows, 0).await?;
             Ok(file)
         };
         match checked.await {
@@ -81,10 +76,6 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
     }
     eprintln!("{} of the SQL files cannot be used", errors.len());
     Ok(Exit::SqlError)
-}
-
-fn refuse(file: &SqlFile, error: &DataFusionError) -> SqlError {
-    SqlError::new(file.path(), file.text(), None, message(error))
 }
 
 fn warn<'a>(warnings: impl IntoIterator<Item = &'a crate::view::SqlWarning>) {

@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::batch::{flush, stdout};
-use super::board::{Board, message};
+use super::board::Board;
 use super::log;
 use crate::cli::Dashboard;
 use crate::pipeline::{Live, LiveConfig, Snapshot};
 use crate::sink::Format;
 use crate::sink::terminal::{Key, LogPane, Screen, draw_plain};
 use crate::sink::text::ViewsWriter;
-use crate::view::SqlError;
+use crate::view::{SqlError, words};
 
 /// Time between two looks at the keyboard and the board.
 const FRAME_INTERVAL: Duration = Duration::from_millis(50);
@@ -76,10 +76,10 @@ async fn once(live: &mut Live, format: Format, stop: &CancellationToken) -> anyh
         match &result.rows {
             Ok(rows) => writer.view(&result.name, &result.schema, rows)?,
             Err(error) => {
-                eprintln!("{}: {}\n", result.name, message(error));
+                eprintln!("{}: {}\n", result.name, words(error));
                 let sql =
                     matches!(&**error, datafusion::error::DataFusionError::External(inner) if inner.is::<SqlError>());
-                exit = if sql { Exit::SqlError } else { Exit::Failed };
+                exit = if sql || exit == Exit::SqlError { Exit::SqlError } else { Exit::Failed };
             }
         }
     }

@@ -22,13 +22,16 @@ use crate::kafka::{AsOf, Cluster, GroupEvent, GroupReader, GroupStart, KafkaConf
 use crate::pipeline::BatchLimits;
 use crate::relation::{BadRecords, KafkaRelation, TopicDecoder, Wanted};
 use crate::view::cut::Use;
-use crate::view::{Bindings, LiveView, Rows, SqlError, SqlFile, Workspace};
+use crate::view::{Bindings, LiveView, Rows, SqlError, SqlFile, Workspace, live_view};
 
 /// How often offsets are committed while all goes well.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a read waits when nothing comes: a stop is noticed that soon.
 const IDLE: Duration = Duration::from_millis(100);
+
+/// How long the end waits for a rebalance that is under way, so that the last offsets are committed.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A role of one view over one topic.
 pub struct GroupRole {
@@ -55,8 +58,7 @@ impl RoleView {
         let session = workspace.live_session().await?;
         let refused = |message: String| SqlError::new(file.path(), file.text(), None, message);
         let plan = workspace.plan_role(&session, file, bindings).await?;
-        let view = LiveView::plan(&session.state(), plan, Use::NewRows, 0).await;
-        let view = view.map_err(|error| refused(super::board::message(&error)))?;
+        let view = live_view(&session, file, plan, Use::NewRows, 0).await?;
         let mut inputs = view.inputs();
         inputs.dedup_by(|next, first| {
             let same = next.0 == first.0;
@@ -110,7 +112,10 @@ impl GroupRole {
                 committed = Instant::now();
             }
         }
-        commit(&reader, &member.borrow().printed);
+        let printed = member.borrow().printed.clone();
+        if let Err(error) = reader.leave(&printed, LEAVE_TIMEOUT) {
+            tracing::warn!("{error:#}");
+        }
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::cli::{Cli, Command};
 use crate::kafka::KafkaError;
 use crate::pipeline::{FeedError, LiveError};
 use crate::relation::CatalogError;
-use crate::view::{SqlError, WorkspaceError};
+use crate::view::{SqlError, WorkspaceError, words};
 
 use self::generate::GenerateError;
 
@@ -66,11 +66,11 @@ pub fn main(cli: Cli) -> ExitCode {
             None => ExitCode::SUCCESS,
             // It says itself that it is an error, behind the place in the file.
             Some(SQL_ERROR) => {
-                eprintln!("{error:#}");
+                eprintln!("{}", explain(&error));
                 ExitCode::from(SQL_ERROR)
             }
             Some(code) => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", explain(&error));
                 ExitCode::from(code)
             }
         },
@@ -137,6 +137,25 @@ fn code(error: &anyhow::Error) -> Option<u8> {
         }
     }
     Some(FAILED)
+}
+
+/// The causes one after the other, each said once: DataFusion repeats what it carries.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let words = match cause.downcast_ref::<DataFusionError>() {
+            Some(error) => carried(error).map_or_else(|| words(error), ToString::to_string),
+            None => cause.to_string(),
+        };
+        if text.ends_with(&words) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&words);
+    }
+    text
 }
 
 /// An error that prints as its source hides it from the chain, so those are opened by hand.

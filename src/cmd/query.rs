@@ -1,13 +1,19 @@
 //! `tallgrass query "SELECT …"`: one statement over the declared relations, bounded.
 
+use std::io::Write;
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::batch::{CONNECT_TIMEOUT, Planned, flush, show_progress, stdout};
 use crate::cli::Query;
 use crate::relation::{BadRecords, ReadBounds};
+use crate::sink::Format;
+use crate::sink::cells::Cells;
+use crate::sink::sanitize::sanitize_lines;
 use crate::sink::text::ViewsWriter;
 use crate::view::{Workspace, plan_statement};
 
@@ -30,6 +36,10 @@ async fn query(args: Query) -> anyhow::Result<Exit> {
     let planned = Planned::new(&session, plan).await?;
     let progress = show_progress(&bounds);
     let (mut out, terminal) = stdout();
+    if args.format == Format::Table && is_explanation(&planned.schema()) {
+        planned.run(|batch| write_explanation(&mut out, batch)).await?;
+        return flush(out).map(|()| Exit::Done);
+    }
     let mut writer = ViewsWriter::new(&mut out, args.format).with_terminal(terminal);
     writer.begin(NAME, &planned.schema())?;
     planned.run(|batch| Ok(writer.write(batch)?)).await?;
@@ -37,4 +47,18 @@ async fn query(args: Query) -> anyhow::Result<Exit> {
     flush(out)?;
     drop(progress);
     Ok(Exit::Done)
+}
+
+/// EXPLAIN gives a plan of many lines in one cell, which is to be read as lines.
+fn is_explanation(schema: &Schema) -> bool {
+    schema.fields().iter().map(|field| field.name().as_str()).eq(["plan_type", "plan"])
+}
+
+fn write_explanation(out: &mut impl Write, batch: &RecordBatch) -> anyhow::Result<()> {
+    let (kinds, plans) = (Cells::new(batch.column(0))?, Cells::new(batch.column(1))?);
+    for row in 0..batch.num_rows() {
+        let (kind, plan) = (kinds.get(row).unwrap_or_default(), plans.raw(row).unwrap_or_default());
+        writeln!(out, "{kind}\n{}", sanitize_lines(&plan))?;
+    }
+    Ok(())
 }

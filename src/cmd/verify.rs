@@ -12,7 +12,7 @@ use super::batch::Planned;
 use crate::kafka::KafkaConfig;
 use crate::pipeline::Snapshot;
 use crate::relation::{BadRecords, ReadBounds};
-use crate::view::{SqlFile, Workspace};
+use crate::view::{SqlFile, Workspace, words};
 
 /// Views that are replayed at the same time: mostly they wait for the broker.
 const VIEWS_AT_ONCE: usize = 4;
@@ -85,7 +85,7 @@ pub async fn verify(
                     Some(start) => Verdict::HistoryGone { since: start.to_string() },
                     None => compare(live, &replayed)?,
                 },
-                (Err(error), _) => Verdict::Failed { reason: super::board::message(error) },
+                (Err(error), _) => Verdict::Failed { reason: words(error) },
                 (_, Err(error)) => Verdict::Failed { reason: format!("{error:#}") },
             };
             anyhow::Ok((Arc::clone(&result.name), verdict))

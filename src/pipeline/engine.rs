@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use super::feed::{FeedTopic, MicroBatch};
 use crate::kafka::AsOf;
 use crate::relation::{Catalog, KafkaRelation, KeyedTable, RelationError, RelationRows, Wanted};
-use crate::view::{LiveView, Rows};
+use crate::view::{LiveView, Rows, words};
 
 /// A view under its name.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl Engine {
             if let Ok(view) = &mut named.view
                 && let Err(error) = view.apply(rows).await
             {
-                tracing::error!(view = %named.name, "{error}");
+                tracing::debug!("{}: {}", named.name, words(&error));
                 named.view = Err(Arc::new(error));
             }
         }

@@ -13,7 +13,7 @@ use super::feed::{BatchLimits, Feed, FeedError, FeedEvent};
 use crate::kafka::{HistoryGuard, HistoryStart, KafkaConfig, KafkaError, Watermarks};
 use crate::relation::{BadRecords, RelationError};
 use crate::view::cut::Use;
-use crate::view::{LiveView, LoadedFile, SqlFile, Workspace, WorkspaceError};
+use crate::view::{LoadedFile, SqlFile, Workspace, WorkspaceError, live_view};
 
 /// What a dashboard is made of.
 #[derive(Debug, Clone)]
@@ -272,10 +272,11 @@ async fn plan(workspace: &Workspace, files: &[LoadedFile], max_rows: usize) -> R
     let mut views = Vec::with_capacity(parsed.len());
     for (file, planned) in parsed.iter().zip(plans) {
         let view = match planned {
-            Ok(plan) => LiveView::plan(&context.state(), plan, Use::Result, max_rows).await,
-            Err(error) => Err(DataFusionError::External(Box::new(error))),
+            Ok(plan) => live_view(&context, file, plan, Use::Result, max_rows).await,
+            Err(error) => Err(error),
         };
-        views.push(NamedView { name: file.name().into(), view: view.map_err(Arc::new) });
+        let view = view.map_err(|error| Arc::new(DataFusionError::External(Box::new(error))));
+        views.push(NamedView { name: file.name().into(), view });
     }
     Ok(Engine::new(workspace.catalog(), views)?)
 }

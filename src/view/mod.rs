@@ -24,4 +24,18 @@ pub use run::Rows;
 pub use sql_error::{Span, SqlError, SqlReport, SqlWarning};
 pub use sql_file::{Bindings, SqlFile, load_folder, plan, plan_statement, plan_unbound, plan_with};
 pub use statement::allow_statement;
-pub use workspace::{LoadedFile, Workspace, WorkspaceError};
+pub use workspace::{LoadedFile, Workspace, WorkspaceError, live_view};
+
+/// What DataFusion says about a view, without its own headings.
+pub fn words(error: &datafusion::error::DataFusionError) -> String {
+    use datafusion::error::DataFusionError as Error;
+    match error {
+        Error::External(inner) => inner.to_string(),
+        Error::Plan(words) | Error::Execution(words) => {
+            words.split("\n\nbacktrace: ").next().unwrap_or_default().to_owned()
+        }
+        Error::Context(_, inner) => words(inner),
+        Error::Shared(inner) => words(inner),
+        other => other.strip_backtrace(),
+    }
+}

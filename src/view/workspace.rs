@@ -17,11 +17,15 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::cut::Use;
+use super::live_view::LiveView;
 use super::session;
 use super::source::{LiveRelation, RelationKind};
-use super::sql_error::{Span, SqlError};
+use super::sql_error::{Span, SqlError, SqlSource};
 use super::sql_file::{Bindings, SqlFile, load_folder, plan, plan_with};
+use super::words;
 use crate::relation::{BadRecords, Catalog, CatalogError, KafkaRelation, KafkaTable, ReadBounds};
 
 /// Name of the file that declares the relations.
@@ -185,6 +189,28 @@ impl Workspace {
     ) -> Result<LogicalPlan, SqlError> {
         plan_with(context, file, bindings).await
     }
+}
+
+/// Makes a live view of a planned file, or says in its own terms why there can be none.
+pub async fn live_view(
+    context: &SessionContext,
+    file: &SqlFile,
+    plan: LogicalPlan,
+    usage: Use,
+    max_rows: usize,
+) -> Result<LiveView, SqlError> {
+    LiveView::plan(&context.state(), plan, usage, max_rows).await.map_err(|error| {
+        let message = words(&error);
+        let span = message.split_once("()").and_then(|(name, _)| find_word(file, name));
+        SqlError::new(file.path(), file.text(), span, message)
+    })
+}
+
+fn find_word(file: &SqlFile, name: &str) -> Option<Span> {
+    let tokens = SqlSource { file: file.path(), text: file.text() }.tokens();
+    let found =
+        tokens.iter().find(|token| matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case(name)));
+    found.and_then(|token| Span::of(token.span))
 }
 
 /// Every file after those that it reads; files in a circle are errors that name all of it.

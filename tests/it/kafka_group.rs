@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tallgrass::kafka::{AsOf, GroupEvent, GroupReader, GroupStart, KafkaConfig, KafkaError, Producer, Record, Start};
+use tallgrass::kafka::{
+    AsOf, GroupEvent, GroupReader, GroupStart, KafkaConfig, KafkaError, Message, Producer, Record, Start,
+};
 
 use crate::support::{Broker, POLL, TIME_LIMIT, broker, unique, wait_for};
 
@@ -148,24 +150,37 @@ fn join(broker: &Broker, group: &str, topic: &Arc<str>, start: GroupStart) -> Gr
     GroupReader::join(&broker.config(), group, &[Arc::clone(topic)], start).unwrap()
 }
 
-/// Reads until partitions come; returns where they start, and the errors told on the way.
-fn await_assignment(reader: &GroupReader) -> (Vec<Start>, Vec<String>) {
+/// What came until there were partitions.
+struct Assignment {
+    starts: Vec<Start>,
+    errors: Vec<String>,
+    /// The offset of a first message that came with them.
+    first: Option<i64>,
+}
+
+/// Reads until partitions come.
+fn await_assignment(reader: &GroupReader) -> Assignment {
     let (starts, errors) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+    let mut first = None;
     wait_for("assignment", || {
-        // No message yet: those of the first batch are for the caller.
         let on_event = |event: GroupEvent<'_>| match event {
             GroupEvent::Assigned(assigned) => starts.borrow_mut().extend_from_slice(assigned),
             GroupEvent::Error(KafkaError::Broker { .. }) | GroupEvent::Revoking { .. } => {}
             GroupEvent::Error(error) => errors.borrow_mut().push(error.to_string()),
         };
-        reader.read(1, Duration::ZERO, |_| panic!("a message before its partition"), on_event).ok()?;
+        let on_message = |message: Message<'_>| {
+            assert!(!starts.borrow().is_empty(), "a message before its partition");
+            first = Some(message.offset);
+        };
+        reader.read(1, Duration::ZERO, on_message, on_event).ok()?;
         (!starts.borrow().is_empty()).then_some(())
     });
-    (starts.into_inner(), errors.into_inner())
+    Assignment { starts: starts.into_inner(), errors: errors.into_inner(), first }
 }
 
-fn read_some(reader: &GroupReader, count: usize) -> Vec<i64> {
-    let mut offsets = Vec::new();
+/// The offsets of so many messages, beginning with the one that came with the partitions.
+fn read_some(reader: &GroupReader, first: Option<i64>, count: usize) -> Vec<i64> {
+    let mut offsets: Vec<i64> = first.into_iter().collect();
     wait_for("messages", || {
         let missing = count - offsets.len();
         reader.read(missing, POLL, |message| offsets.push(message.offset), |_| {}).unwrap();
@@ -187,8 +202,9 @@ fn what_was_committed_does_not_come_again_and_the_rest_does() {
     fill(&broker, &topic, 100);
     let group = unique("group");
     let reader = join(&broker, &group, &topic, GroupStart::Earliest);
-    assert_eq!(await_assignment(&reader).0, [Start { topic: Arc::clone(&topic), partition: 0, next_offset: 0 }]);
-    assert_eq!(read_some(&reader, 30), (0..30).collect::<Vec<i64>>());
+    let assigned = await_assignment(&reader);
+    assert_eq!(assigned.starts, [Start { topic: Arc::clone(&topic), partition: 0, next_offset: 0 }]);
+    assert_eq!(read_some(&reader, assigned.first, 30), (0..30).collect::<Vec<i64>>());
     reader.commit(&as_of(&topic, 20)).unwrap();
     // Of somebody else: left out, not committed.
     let mut foreign = AsOf::default();
@@ -197,9 +213,10 @@ fn what_was_committed_does_not_come_again_and_the_rest_does() {
     let left = Instant::now();
     drop(reader);
     let reader = join(&broker, &group, &topic, GroupStart::Earliest);
-    assert_eq!(await_assignment(&reader).0[0].next_offset, 20);
+    let assigned = await_assignment(&reader);
+    assert_eq!(assigned.starts[0].next_offset, 20);
     assert!(left.elapsed() < Duration::from_secs(20), "leaving took {:?}", left.elapsed());
-    assert_eq!(read_some(&reader, 80), (20..100).collect::<Vec<i64>>());
+    assert_eq!(read_some(&reader, assigned.first, 80), (20..100).collect::<Vec<i64>>());
 }
 
 #[test]
@@ -209,15 +226,16 @@ fn a_group_that_starts_at_the_end_goes_on_there_when_it_comes_again() {
     fill(&broker, &topic, 10);
     let group = unique("group");
     let reader = join(&broker, &group, &topic, GroupStart::Latest);
-    let (starts, _) = await_assignment(&reader);
+    let Assignment { starts, .. } = await_assignment(&reader);
     assert_eq!(starts[0].next_offset, 10);
     // It has seen nothing, and says that it wants to go on here.
     reader.commit(&as_of(&topic, starts[0].next_offset)).unwrap();
     drop(reader);
     fill(&broker, &topic, 5);
     let reader = join(&broker, &group, &topic, GroupStart::Latest);
-    assert_eq!(await_assignment(&reader).0[0].next_offset, 10);
-    assert_eq!(read_some(&reader, 5), (10..15).collect::<Vec<i64>>());
+    let assigned = await_assignment(&reader);
+    assert_eq!(assigned.starts[0].next_offset, 10);
+    assert_eq!(read_some(&reader, assigned.first, 5), (10..15).collect::<Vec<i64>>());
 }
 
 #[test]
@@ -231,8 +249,8 @@ fn a_committed_offset_that_is_gone_is_told_and_reading_goes_on() {
     reader.commit(&as_of(&topic, 999)).unwrap();
     drop(reader);
     let reader = join(&broker, &group, &topic, GroupStart::Latest);
-    let (starts, errors) = await_assignment(&reader);
+    let Assignment { starts, errors, first } = await_assignment(&reader);
     assert_eq!(starts[0].next_offset, 0);
     assert_eq!(errors, [format!("{topic}[0] has no offset 999 any more: the broker has 0 to 10")]);
-    assert_eq!(read_some(&reader, 10), (0..10).collect::<Vec<i64>>());
+    assert_eq!(read_some(&reader, first, 10), (0..10).collect::<Vec<i64>>());
 }
