@@ -7,6 +7,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rdkafka::mocking::MockCluster;
 
@@ -36,6 +37,9 @@ pub struct EmbeddedBroker {
     commands: Option<Sender<Command>>,
     keeper: Option<JoinHandle<()>>,
 }
+
+/// How long the broker may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl EmbeddedBroker {
     /// Starts on a free port of 127.0.0.1, in about a millisecond.
@@ -75,7 +79,16 @@ impl Drop for EmbeddedBroker {
     fn drop(&mut self) {
         // Hanging up ends the keeper, and with it the cluster.
         self.commands = None;
-        if let Some(Err(_)) = self.keeper.take().map(JoinHandle::join) {
+        let Some(keeper) = self.keeper.take() else { return };
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while !keeper.is_finished() {
+            if Instant::now() >= deadline {
+                tracing::warn!("the embedded broker does not end: left behind");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if keeper.join().is_err() {
             tracing::warn!("the embedded broker ended with a panic");
         }
     }

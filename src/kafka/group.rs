@@ -35,6 +35,9 @@ use super::offsets::AsOf;
 /// How long one look at a rebalance takes while leaving.
 const LEAVE_POLL: Duration = Duration::from_millis(100);
 
+/// How long leaving a group may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Where a partition starts for which the group has committed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupStart {
@@ -65,7 +68,7 @@ pub enum GroupEvent<'a> {
 /// Lives on one thread, may move to another. Dropping it leaves the group at once, without a commit; see
 /// [`leave`](Self::leave).
 pub struct GroupReader {
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     group: String,
     start: GroupStart,
     names: Vec<Arc<str>>,
@@ -88,7 +91,13 @@ impl GroupReader {
             .map_err(|source| KafkaError::client("create a consumer", source))?;
         let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&names).map_err(|source| KafkaError::client(format!("join group '{group}'"), source))?;
-        Ok(Self { consumer, group: group.to_owned(), start, names: topics.to_vec(), owned: Mutex::default() })
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            group: group.to_owned(),
+            start,
+            names: topics.to_vec(),
+            owned: Mutex::default(),
+        })
     }
 
     /// The topics by index, as given to `join`.
@@ -306,7 +315,19 @@ impl Drop for GroupReader {
         while let Some(Pending { assign, .. }) = context.next_rebalance() {
             self.apply(assign, &[], &[]);
         }
-        // Dropping the consumer revokes what is left (see `Context::rebalance`) and leaves the group.
+        // Closing revokes what is left (see `Context::rebalance`) and leaves the group.
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        let mut closing = self.consumer.close_queue().is_ok();
+        while closing && !self.consumer.closed() {
+            if Instant::now() >= deadline {
+                // The client's own drop has no limit. It stays behind, and the group takes this member for dead in time.
+                tracing::warn!(group = %self.group, "the group does not let go: left without a word");
+                std::mem::forget(Arc::clone(&self.consumer));
+                closing = false;
+            } else {
+                self.consumer.poll(LEAVE_POLL);
+            }
+        }
     }
 }
 
