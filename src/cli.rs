@@ -267,7 +267,7 @@ pub struct UserGen {
     #[arg(long, default_value = "users")]
     pub topic: String,
     /// How many users there are
-    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub users: u32,
     /// Events per second (10/s, 90/min), or max
     #[arg(long, default_value = "10/s")]
