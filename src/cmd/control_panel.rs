@@ -1,15 +1,10 @@
 //! `tallgrass control-panel`: the Pokémon that appear near a place. Each panel is a consumer group of its own.
 
-use std::io::Write as _;
-
-use anyhow::Context as _;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::batch::stdout;
 use super::group::{GroupRole, RoleView};
 use super::lines::Line;
 use crate::cli::ControlPanel;
@@ -35,19 +30,7 @@ pub async fn run(args: ControlPanel, stop: CancellationToken) -> anyhow::Result<
         "panel {id}: Pokémon within {} km of {}, {} (--id {id} goes on where it stopped)",
         args.radius_km, args.lat, args.lon
     );
-    let runtime = Handle::current();
-    let stopped = stop.clone();
-    let (mut out, _) = stdout();
-    tokio::task::spawn_blocking(move || {
-        role.run(view, &runtime, &stopped, |rows| {
-            for line in lines(rows)? {
-                writeln!(out, "{line}").context("stdout")?;
-            }
-            out.flush().context("stdout")
-        })
-    })
-    .await??;
-    Ok(if stop.is_cancelled() { Exit::Interrupted } else { Exit::Done })
+    role.print(view, &stop, lines).await
 }
 
 /// The panel's place as the file's parameters; one that the file does not have is an error that says so.

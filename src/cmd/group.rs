@@ -9,6 +9,7 @@
 //! synchronously before partitions leave, and at the end. So a member that dies prints some rows again, and none is lost.
 
 use std::cell::RefCell;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,8 @@ use datafusion::arrow::array::RecordBatch;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::CONNECT_TIMEOUT;
+use super::Exit;
+use super::batch::{CONNECT_TIMEOUT, stdout};
 use crate::kafka::{AsOf, Cluster, GroupEvent, GroupReader, GroupStart, KafkaConfig, KafkaError, Message};
 use crate::pipeline::BatchLimits;
 use crate::relation::{BadRecords, KafkaRelation, TopicDecoder, Wanted};
@@ -80,6 +82,27 @@ impl RoleView {
 }
 
 impl GroupRole {
+    /// Prints a line for each row to stdout until `stop`.
+    pub async fn print(
+        self,
+        view: RoleView,
+        stop: &CancellationToken,
+        lines: fn(&[RecordBatch]) -> anyhow::Result<Vec<String>>,
+    ) -> anyhow::Result<Exit> {
+        let (runtime, stopped) = (Handle::current(), stop.clone());
+        let (mut out, _) = stdout();
+        let printing = tokio::task::spawn_blocking(move || {
+            self.run(view, &runtime, &stopped, |rows| {
+                for line in lines(rows)? {
+                    writeln!(out, "{line}").context("stdout")?;
+                }
+                out.flush().context("stdout")
+            })
+        });
+        printing.await??;
+        Ok(if stop.is_cancelled() { Exit::Interrupted } else { Exit::Done })
+    }
+
     /// Reads until `stop`; blocking, on a thread of its own. `print` writes and flushes the rows of a micro-batch.
     pub fn run(
         &self,

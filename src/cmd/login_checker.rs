@@ -1,14 +1,9 @@
 //! `tallgrass login-checker`: which email each login gets. Instances of one group share the partitions.
 
-use std::io::Write as _;
-
-use anyhow::Context as _;
 use datafusion::arrow::array::RecordBatch;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::batch::stdout;
 use super::group::{GroupRole, RoleView};
 use super::lines::Line;
 use crate::cli::LoginChecker;
@@ -29,19 +24,7 @@ pub async fn run(args: LoginChecker, stop: CancellationToken) -> anyhow::Result<
         start: GroupStart::Earliest,
         limits: args.batching.limits(),
     };
-    let runtime = Handle::current();
-    let stopped = stop.clone();
-    let (mut out, _) = stdout();
-    tokio::task::spawn_blocking(move || {
-        role.run(view, &runtime, &stopped, |rows| {
-            for line in lines(rows)? {
-                writeln!(out, "{line}").context("stdout")?;
-            }
-            out.flush().context("stdout")
-        })
-    })
-    .await??;
-    Ok(if stop.is_cancelled() { Exit::Interrupted } else { Exit::Done })
+    role.print(view, &stop, lines).await
 }
 
 /// What is printed for the rows of the view.
