@@ -29,6 +29,9 @@ use crate::view::{Bindings, LiveView, Rows, SqlError, SqlFile, Workspace, live_v
 /// How often offsets are committed while all goes well.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often trouble that goes on is told.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long a read waits when nothing comes: a stop is noticed that soon.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -125,6 +128,7 @@ impl GroupRole {
             messages: 0,
             bytes: 0,
             failure: None,
+            told: None,
             print,
         });
         let mut committed = Instant::now();
@@ -180,7 +184,7 @@ impl GroupRole {
                             partitions.iter().map(|(_, partition)| partition.to_string()).collect();
                         tracing::info!("{}: hands over {} {}", self.group, member.topic, leaving.join(" "));
                     }
-                    GroupEvent::Error(error) => tracing::warn!("{error}"),
+                    GroupEvent::Error(error) => member.borrow_mut().tell(&error),
                 },
             );
             let mut member = member.borrow_mut();
@@ -225,6 +229,8 @@ struct Member<P> {
     messages: usize,
     bytes: usize,
     failure: Option<anyhow::Error>,
+    /// When trouble was told for the last time: it comes anew with each attempt to connect.
+    told: Option<Instant>,
     print: P,
 }
 
@@ -234,6 +240,13 @@ impl<P: FnMut(&[RecordBatch]) -> anyhow::Result<()>> Member<P> {
         self.read.set(&self.topic, message.partition, message.offset + 1);
         self.messages += 1;
         self.bytes += message.value.map_or(0, <[u8]>::len) + message.key.map_or(0, <[u8]>::len);
+    }
+
+    fn tell(&mut self, error: &KafkaError) {
+        if self.told.is_none_or(|told| told.elapsed() >= TROUBLE_INTERVAL) {
+            tracing::warn!("{error}; trying again");
+            self.told = Some(Instant::now());
+        }
     }
 
     fn print(&mut self, runtime: &Handle) -> anyhow::Result<()> {

@@ -28,6 +28,14 @@ pub enum KafkaError {
         /// Its name.
         topic: String,
     },
+    /// The topic has no such partition (any more): it was deleted, or made anew with fewer.
+    #[error("{topic}[{partition}] does not exist")]
+    PartitionMissing {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
     /// The broker no longer has, or never had, the offset that was asked for: retention took it, or the topic was made anew.
     #[error("{topic}[{partition}] has no offset {next_offset} any more: the broker has {low} to {high}")]
     HistoryGone {

@@ -64,7 +64,7 @@ impl ClientContext for Context {
         use RDKafkaErrorCode as Code;
         let kind = match error.rdkafka_error_code() {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Some(Kind::Missing),
-            Some(Code::UnknownPartition) => Some(Kind::Failed),
+            Some(Code::UnknownPartition) => Some(Kind::PartitionMissing),
             _ => None,
         };
         let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
@@ -248,6 +248,8 @@ pub(super) enum Kind {
     OffsetGone,
     /// The topic does not exist (any more).
     Missing,
+    /// The topic has no such partition (any more): it was deleted, or made anew with fewer.
+    PartitionMissing,
     /// This partition, or this client, will not go on.
     Failed,
 }
@@ -277,6 +279,7 @@ impl<'a> Record<'a> {
                 | RDKafkaErrorCode::LogTruncation,
             ) => Kind::OffsetGone,
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition) => Kind::Missing,
+            Some(RDKafkaErrorCode::UnknownPartition) => Kind::PartitionMissing,
             Some(code) if is_transient(code) => Kind::Transient,
             // Reading assigned partitions needs no right to the group that librdkafka looks up in passing.
             Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Kind::Transient,

@@ -137,7 +137,7 @@ impl BatchReader {
     /// at 65,536.
     ///
     /// # Errors
-    /// [`KafkaError::HistoryGone`], [`KafkaError::TopicMissing`] or [`KafkaError::Read`] when a partition cannot be read on:
+    /// [`KafkaError::HistoryGone`], [`KafkaError::TopicMissing`], [`KafkaError::PartitionMissing`] or [`KafkaError::Read`] when a partition cannot be read on:
     /// it is then no longer read, the others are, and everything before the error has been handed over. The reader itself
     /// stays usable. [`KafkaError::Broker`] when the whole client has given up.
     pub fn read(
@@ -245,6 +245,7 @@ impl BatchReader {
         }
         match kind {
             Kind::Missing => KafkaError::TopicMissing { topic },
+            Kind::PartitionMissing => KafkaError::PartitionMissing { topic, partition },
             Kind::OffsetGone => match self.native.client().fetch_watermarks(&topic, partition, REQUEST_TIMEOUT) {
                 Ok((low, high)) => KafkaError::HistoryGone { topic, partition, next_offset: offset, low, high },
                 Err(error) => {

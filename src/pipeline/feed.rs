@@ -380,7 +380,9 @@ impl<'a> Reading<'a> {
 
     fn read_failed(&mut self, error: KafkaError) -> Result<(), Stop> {
         match error {
-            KafkaError::HistoryGone { .. } | KafkaError::TopicMissing { .. } if self.ends.is_none() => {
+            KafkaError::HistoryGone { .. } | KafkaError::TopicMissing { .. } | KafkaError::PartitionMissing { .. }
+                if self.ends.is_none() =>
+            {
                 self.history_changed(error)
             }
             error => Err(error.into()),

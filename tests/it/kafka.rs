@@ -322,7 +322,7 @@ fn a_partition_that_is_not_there_fails_alone() {
     produce_numbers(&broker, &topic, 0..3, 1);
     let mut reader = BatchReader::open(&broker.config(), &[start(&topic, 0, 0), start(&topic, 5, 0)]).unwrap();
     match read_to_failure(&mut reader) {
-        KafkaError::Read { topic: failed, partition: 5, .. } => assert_eq!(*failed, *topic),
+        KafkaError::PartitionMissing { topic: failed, partition: 5 } => assert_eq!(*failed, *topic),
         other => panic!("{other:?}"),
     }
     assert_eq!(reader.next_offset(0, 5), None);
