@@ -166,7 +166,9 @@ impl GroupRole {
                         let mut member = member.borrow_mut();
                         let offsets = starts.iter().map(|start| format!("{}:{}", start.partition, start.next_offset));
                         let offsets = offsets.collect::<Vec<_>>().join(" ");
-                        tracing::info!("{}: reads {} {offsets}", self.group, member.topic);
+                        if !starts.is_empty() {
+                            tracing::info!("{}: reads {} {offsets}", self.group, member.topic);
+                        }
                         for start in starts {
                             member.printed.set(&start.topic, start.partition, start.next_offset);
                             member.read.set(&start.topic, start.partition, start.next_offset);

@@ -15,7 +15,10 @@ static PANE: Mutex<Option<LogTail>> = Mutex::new(None);
 
 /// Starts logging; `TALLGRASS_LOG` filters as `RUST_LOG` does elsewhere (default: `info` of our own lines).
 pub fn init() {
-    let filter = EnvFilter::try_from_env("TALLGRASS_LOG").unwrap_or_else(|_| EnvFilter::new("warn,tallgrass=info"));
+    // The client's wrapper complains when it finds a consumer closed already, which is how we leave a group; what matters
+    // of the client comes under `librdkafka`.
+    let ours = || EnvFilter::new("warn,tallgrass=info,rdkafka=off");
+    let filter = EnvFilter::try_from_env("TALLGRASS_LOG").unwrap_or_else(|_| ours());
     let started = fmt()
         .with_env_filter(filter)
         .with_target(false)
