@@ -80,7 +80,13 @@ pub fn main(cli: Cli) -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     let runtime = Runtime::new()?;
     let stop = CancellationToken::new();
-    runtime.spawn(stop_on_signal(stop.clone()));
+    // On a thread of its own: a query that computes may keep every worker of the runtime busy.
+    let stopping = stop.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            runtime.block_on(stop_on_signal(stopping));
+        }
+    })?;
     let exit = match cli.command {
         Command::PokemonGen(args) => pokemon_gen::run(args, stop),
         Command::UserGen(args) => user_gen::run(args, stop),

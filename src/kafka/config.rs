@@ -80,6 +80,8 @@ const GROUP: &[(&str, &str)] = &[
     // Soon enough for a killed instance's partitions to find a new owner, long enough for a pause of the machine.
     ("session.timeout.ms", "10000"),
     ("heartbeat.interval.ms", "1000"),
+    // Partitions and topics that come later are noticed that soon.
+    ("topic.metadata.refresh.interval.ms", "5000"),
 ];
 
 const GROUP_FIXED: &[Fixed] = &[

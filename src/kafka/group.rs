@@ -23,7 +23,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Reb
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::Offset;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::cluster::{REQUEST_TIMEOUT, Watermarks};
 use super::config::KafkaConfig;
@@ -150,7 +150,13 @@ impl GroupReader {
                     });
                 }
                 Some(Err(source)) => {
-                    let error = broker_error(&source);
+                    let error = match (source.rdkafka_error_code(), self.names.first()) {
+                        (
+                            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition),
+                            Some(topic),
+                        ) => KafkaError::TopicMissing { topic: topic.to_string() },
+                        _ => broker_error(&source),
+                    };
                     if error.is_transient() {
                         on_event(GroupEvent::Error(error));
                     } else {

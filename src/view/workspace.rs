@@ -153,7 +153,7 @@ impl Workspace {
         files: &[SqlFile],
     ) -> Vec<Result<LogicalPlan, SqlError>> {
         let mut plans: BTreeMap<&str, Result<LogicalPlan, SqlError>> = BTreeMap::new();
-        for file in in_order_of_reading(files) {
+        for file in in_order_of_reading(files, &|name| self.catalog.get(name).is_some()) {
             let planned = match file {
                 Err(error) => Err(error),
                 Ok(file) if self.catalog.get(file.name()).is_some() => {
@@ -214,13 +214,24 @@ fn find_word(file: &SqlFile, name: &str) -> Option<Span> {
 }
 
 /// Every file after those that it reads; files in a circle are errors that name all of it.
-fn in_order_of_reading(files: &[SqlFile]) -> Vec<Result<&SqlFile, (&SqlFile, SqlError)>> {
+/// A file named like a relation is refused later, and nobody reads it: the name means the relation.
+fn in_order_of_reading<'a>(
+    files: &'a [SqlFile],
+    is_relation: &dyn Fn(&str) -> bool,
+) -> Vec<Result<&'a SqlFile, (&'a SqlFile, SqlError)>> {
     let by_name: BTreeMap<&str, &SqlFile> = files.iter().map(|file| (file.name(), file)).collect();
     let reads: BTreeMap<&str, Vec<&str>> = files
         .iter()
         .map(|file| {
             let references = file.references();
-            (file.name(), by_name.keys().copied().filter(|name| references.iter().any(|read| read == name)).collect())
+            (
+                file.name(),
+                by_name
+                    .keys()
+                    .copied()
+                    .filter(|name| !is_relation(name) && references.iter().any(|read| read == name))
+                    .collect(),
+            )
         })
         .collect();
     let mut ordered = Vec::with_capacity(files.len());
