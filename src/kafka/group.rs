@@ -35,6 +35,9 @@ use super::offsets::AsOf;
 /// How long one look at a rebalance takes while leaving.
 const LEAVE_POLL: Duration = Duration::from_millis(100);
 
+/// How long a commit waits for its answer.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long leaving a group may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -187,12 +190,25 @@ impl GroupReader {
         if committed.is_empty() {
             return Ok(());
         }
-        self.consumer.commit(&list, CommitMode::Sync).map_err(failed)?;
+        self.commit_in_time(list).map_err(failed)?;
         let mut owned = self.owned();
         for (key, next_offset) in committed {
             owned.insert(key, Some(next_offset));
         }
         Ok(())
+    }
+
+    /// The client waits for the answer without a limit, which a broker that is gone never gives: so a thread waits, and
+    /// this one for [`COMMIT_TIMEOUT`] at most.
+    fn commit_in_time(&self, list: TopicPartitionList) -> Result<(), ClientError> {
+        let timed_out = || ClientError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
+        let (consumer, (answer, answered)) = (Arc::clone(&self.consumer), std::sync::mpsc::channel());
+        let waiting = std::thread::Builder::new().name("commit".to_owned()).spawn(move || {
+            // Nobody listens any more once the time is over.
+            answer.send(consumer.commit(&list, CommitMode::Sync)).ok();
+        });
+        waiting.map_err(|_| timed_out())?;
+        answered.recv_timeout(COMMIT_TIMEOUT).unwrap_or_else(|_| Err(timed_out()))
     }
 
     /// Commits for the last time and leaves the group, so that the others take over at once. Sees a rebalance through that is
