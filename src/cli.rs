@@ -57,6 +57,7 @@ pub struct Connection {
         env = "TALLGRASS_BROKERS",
         default_value = "127.0.0.1:9092",
         value_name = "HOSTS",
+        value_parser = parse_brokers,
         help_heading = "Kafka"
     )]
     pub brokers: String,
@@ -331,7 +332,7 @@ pub struct LoginChecker {
     #[allow(missing_docs)]
     pub batching: Batching,
     /// Consumer group; its instances share the partitions
-    #[arg(long, default_value = "login-checker")]
+    #[arg(long, default_value = "login-checker", value_parser = parse_group)]
     pub group: String,
 }
 
@@ -361,7 +362,7 @@ pub struct ControlPanel {
     #[arg(long, default_value = "3", value_name = "KM", value_parser = parse_positive)]
     pub radius_km: f64,
     /// Name of this panel; its consumer group is control-panel-ID [default: generated]
-    #[arg(long)]
+    #[arg(long, value_parser = parse_name)]
     pub id: Option<String>,
     /// Show history first (a panel started again with the same --id goes on where it stopped)
     #[arg(long)]
@@ -386,7 +387,8 @@ pub struct Replay {
     /// Names of dashboard files, without .sql [default: all]
     #[arg(value_name = "VIEW")]
     pub views: Vec<String>,
-    /// earliest, or @TIME (RFC 3339 or milliseconds since 1970)
+    /// earliest, or @TIME (RFC 3339 or milliseconds since 1970); keyed tables always start at the
+    /// earliest record, since their rows are what all updates left
     #[arg(long, default_value = "earliest")]
     pub from: From,
     /// How the rows are written
@@ -413,6 +415,7 @@ pub struct Query {
     #[allow(missing_docs)]
     pub queries: Queries,
     /// One SELECT, EXPLAIN or SHOW statement
+    #[arg(allow_hyphen_values = true)]
     pub sql: String,
     /// How the rows are written
     #[arg(long, value_enum, default_value = "table")]
@@ -458,6 +461,47 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .ok_or_else(|| format!("'{text}': use KEY=VALUE"))
 }
+
+/// `HOST:PORT[,HOST:PORT…]`; without a port it is 9092.
+fn parse_brokers(text: &str) -> Result<String, String> {
+    for broker in text.split(',').map(str::trim) {
+        let address = broker.split_once("://").map_or(broker, |(_, address)| address);
+        let (host, port) = match address.rsplit_once(':') {
+            // An IPv6 address without a port.
+            Some((host, _)) if host.contains(':') && !host.ends_with(']') => (address, None),
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        };
+        if host.is_empty() {
+            return Err(format!("'{broker}' is no broker: use HOST:PORT as in 127.0.0.1:9092"));
+        }
+        if let Some(port) = port
+            && port.parse::<u16>().ok().is_none_or(|port| port == 0)
+        {
+            return Err(format!("'{port}' is no port: use 1 to 65535"));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_group(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err("a consumer group needs a name".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A name that becomes a part of a consumer group's.
+fn parse_name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.is_empty() || text.len() > MAX_NAME || !text.chars().all(allowed) {
+        return Err(format!("'{}' is no name: use letters, digits, '.', '_' and '-'", text.escape_debug()));
+    }
+    Ok(text.to_owned())
+}
+
+/// Characters of a name at most; Kafka itself takes groups of up to 32,767.
+const MAX_NAME: usize = 200;
 
 fn parse_bounded(text: &str, what: &str, limit: f64) -> Result<f64, String> {
     let degrees: f64 = text.trim().parse().map_err(|_| format!("'{text}' is no {what}"))?;

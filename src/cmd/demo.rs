@@ -97,7 +97,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         }
         generators.stop.cancel();
     };
-    let interrupted = {
+    let outcome = async {
         let show = |live: &Live, snapshot: Snapshot| {
             last = snapshot.clone();
             lock(&board).update(live, snapshot);
@@ -132,14 +132,20 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         }
         reading.cancel();
         watching.cancel();
-        let watched = watcher.await??;
+        let watched = watcher.await?;
         for line in generated? {
             eprintln!("{line}");
         }
-        interrupted || (watched == Watched::Interrupted && args.duration.is_none())
-    };
+        anyhow::Ok((watched, interrupted))
+    }
+    .await;
+    // However it ended, every role ends as it would on Ctrl-C.
+    roles.generators.stop.cancel();
+    watching.cancel();
     roles.finish().await?;
+    let (watched, interrupted) = outcome?;
     drop(live);
+    let interrupted = interrupted || (watched? == Watched::Interrupted && args.duration.is_none());
 
     print_tallies(&board)?;
     let verdicts = verify(&workspace, &kafka, &last).await?;

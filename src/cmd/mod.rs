@@ -90,7 +90,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let exit = match cli.command {
         Command::PokemonGen(args) => pokemon_gen::run(args, stop),
         Command::UserGen(args) => user_gen::run(args, stop),
-        Command::Init(args) => init::run(args),
+        Command::Init(args) => init::run(args, &stop),
         Command::Demo(args) => runtime.block_on(demo::run(args, stop)),
         Command::Dashboard(args) => runtime.block_on(dashboard::run(args, stop)),
         Command::LoginChecker(args) => runtime.block_on(login_checker::run(args, stop)),

@@ -145,6 +145,14 @@ impl KafkaError {
         }
     }
 
+    /// The error with the client library's own words, for a log line.
+    pub fn with_cause(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Wraps an error of the client library; a bad `-X` property becomes an error that names it.
     pub(super) fn client(action: impl Into<String>, source: ClientError) -> Self {
         match source {

@@ -26,9 +26,6 @@ const MISSING_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the reader sleeps at most when nothing comes: it must notice that it shall stop.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// How long an answer about the topics may take.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// When a micro-batch closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -174,6 +171,8 @@ struct Reading<'a> {
     ends: Option<BTreeMap<(Arc<str>, i32), i64>>,
     /// Partitions that are read.
     known: BTreeSet<(Arc<str>, i32)>,
+    /// Topics that were told to be missing.
+    missing: BTreeSet<Arc<str>>,
     /// Where the partitions stood in the last micro-batch: one that changes nothing is not worth sending.
     handed_on: AsOf,
     looked: Instant,
@@ -192,7 +191,8 @@ impl<'a> Reading<'a> {
         sender: &'a mpsc::Sender<FeedEvent>,
         stop: CancellationToken,
     ) -> Result<Self, Stop> {
-        let cluster = Cluster::connect(kafka, METADATA_TIMEOUT.min(crate::relation::CONNECT_TIMEOUT))?;
+        let cluster = Cluster::connect_unless(kafka, crate::relation::CONNECT_TIMEOUT, || stop.is_cancelled())?;
+        let cluster = cluster.ok_or(Stop::Done)?;
         let decoders = topics
             .iter()
             .map(|topic| TopicDecoder::new(&topic.topic, &topic.wanted, bad.clone()))
@@ -205,6 +205,7 @@ impl<'a> Reading<'a> {
             limits,
             ends: bounded.then(BTreeMap::new),
             known: BTreeSet::new(),
+            missing: BTreeSet::new(),
             handed_on: AsOf::default(),
             looked: Instant::now(),
             troubled: false,
@@ -227,7 +228,12 @@ impl<'a> Reading<'a> {
         for topic in &self.topics {
             let partitions = match self.cluster.watermarks(&topic.topic) {
                 Ok(partitions) => partitions,
-                Err(KafkaError::TopicMissing { .. }) if !must_exist => continue,
+                Err(KafkaError::TopicMissing { .. }) if !must_exist => {
+                    if self.missing.insert(Arc::clone(&topic.topic)) {
+                        tracing::warn!("topic '{}' does not exist yet: waiting for it", topic.topic);
+                    }
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             for (partition, watermarks) in partitions {
