@@ -12,10 +12,12 @@ pub mod run;
 pub mod session;
 #[cfg(test)]
 mod shipped_tests;
+pub mod signed;
 pub mod source;
 pub mod sql_error;
 pub mod sql_file;
 pub mod statement;
+pub mod weights;
 pub mod workspace;
 
 pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
