@@ -173,6 +173,12 @@ impl LiveView {
         residual.run().await
     }
 
+    /// How many columns each slot has.
+    #[cfg(test)]
+    pub(super) fn slot_widths(&self) -> Vec<usize> {
+        self.reducers.iter().map(Reducer::width).collect()
+    }
+
     /// What its reducers hold.
     pub fn state_size(&self) -> StateSize {
         self.reducers.iter().map(Reducer::size).fold(StateSize::default(), |sum, size| StateSize {

@@ -18,6 +18,8 @@ pub mod sql_error;
 pub mod sql_file;
 pub mod statement;
 pub mod weights;
+#[cfg(test)]
+mod weights_tests;
 pub mod workspace;
 
 pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
