@@ -9,7 +9,7 @@ use datafusion::error::DataFusionError;
 
 use super::feed::{FeedTopic, MicroBatch};
 use crate::kafka::AsOf;
-use crate::relation::{Catalog, KafkaRelation, KeyedTable, RelationError, RelationRows, Wanted};
+use crate::relation::{Catalog, KeyedTable, RelationError, Wanted};
 use crate::view::{LiveView, Rows, words};
 
 /// A view under its name.
@@ -48,6 +48,13 @@ pub struct Engine {
     tables: BTreeMap<Arc<str>, Table>,
     views: Vec<NamedView>,
     as_of: AsOf,
+}
+
+/// What became of rows.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Gone,
+    Came,
 }
 
 /// A keyed relation's current rows, and which of its columns they have.
@@ -108,12 +115,17 @@ impl Engine {
         for (topic, rows) in batch.rows {
             let Some(topic) = self.topics.get(topic) else { continue };
             for (wanted, rows) in topic.wanted.iter().zip(rows) {
-                if wanted.relation.is_keyed() {
-                    if let Some(table) = self.tables.get_mut(wanted.relation.name()) {
-                        table.rows.absorb(rows)?;
+                let relation = wanted.relation.name();
+                let mut views = self.views.iter().filter_map(|view| view.view.as_ref().ok());
+                let told = views.any(|view| view.reads_changes_of(relation));
+                match self.tables.get_mut(relation) {
+                    Some(table) if told => {
+                        let (gone, came) = table.rows.apply(rows)?.gone_and_came();
+                        Self::feed(&mut self.views, wanted, &gone, Change::Gone).await;
+                        Self::feed(&mut self.views, wanted, &came, Change::Came).await;
                     }
-                } else {
-                    Self::feed(&mut self.views, &wanted.relation, &wanted.columns, &rows).await;
+                    Some(table) => table.rows.absorb(rows)?,
+                    None => Self::feed(&mut self.views, wanted, &rows.batch, Change::Came).await,
                 }
             }
         }
@@ -123,15 +135,19 @@ impl Engine {
         Ok(())
     }
 
-    async fn feed(views: &mut [NamedView], relation: &KafkaRelation, columns: &[usize], rows: &RelationRows) {
-        if rows.batch.num_rows() == 0 {
+    async fn feed(views: &mut [NamedView], wanted: &Wanted, rows: &RecordBatch, change: Change) {
+        if rows.num_rows() == 0 {
             return;
         }
-        let rows = Rows { relation: relation.name(), columns, batches: std::slice::from_ref(&rows.batch) };
+        let (relation, columns) = (wanted.relation.name(), wanted.columns.as_slice());
+        let rows = Rows { relation, columns, batches: std::slice::from_ref(rows) };
         for named in views {
-            if let Ok(view) = &mut named.view
-                && let Err(error) = view.apply(rows).await
-            {
+            let Ok(view) = &mut named.view else { continue };
+            let fed = match change {
+                Change::Gone => view.retract(rows).await,
+                Change::Came => view.apply(rows).await.map(|_| ()),
+            };
+            if let Err(error) = fed {
                 tracing::debug!("{}: {}", named.name, words(&error));
                 named.view = Err(Arc::new(error));
             }
@@ -142,6 +158,10 @@ impl Engine {
     pub async fn refresh(&mut self) -> Result<Snapshot, RelationError> {
         let mut current = Vec::with_capacity(self.tables.len());
         for (name, table) in &self.tables {
+            let mut views = self.views.iter().filter_map(|view| view.view.as_ref().ok());
+            if !views.any(|view| view.reads_rows_of(name)) {
+                continue;
+            }
             current.push((Arc::clone(name), &table.columns, table.rows.current()?));
         }
         let tables: Vec<Rows<'_>> =

@@ -20,9 +20,9 @@ use super::run::{Rows, Runner};
 pub enum Maintenance {
     /// New rows are appended to the result; no state.
     Append,
-    /// Reducers take in what is new; a refresh costs as much as their state is large.
+    /// Reducers take in what is new, and take away what went; a refresh costs as much as their state is large.
     Incremental,
-    /// Evaluated over the current rows of keyed tables at each refresh.
+    /// Evaluated over the current rows of keyed tables at each refresh, perhaps beside reducers.
     FromTables,
     /// Keeps rows of a stream and evaluates over them at each refresh.
     Recomputed,
@@ -74,14 +74,15 @@ impl LiveView {
                 let asks = clock::asks_for_now(&residual)?;
                 let bound = if asks { clock::bind(residual.clone(), 0)? } else { residual.clone() };
                 let runner = Runner::plan(state, &bound).await?;
+                let is_slot = |name| reducers.iter().any(|reducer| reducer.name() == name);
                 let maintenance = if reducers.iter().any(|reducer| reducer.reduction() == Reduction::Rows) {
                     Maintenance::Recomputed
-                } else if !reducers.is_empty() {
-                    Maintenance::Incremental
-                } else if runner.sources().is_empty() {
+                } else if runner.sources().iter().any(|source| !is_slot(&source.relation)) {
+                    Maintenance::FromTables
+                } else if reducers.is_empty() {
                     Maintenance::Static
                 } else {
-                    Maintenance::FromTables
+                    Maintenance::Incremental
                 };
                 let logical = asks.then_some(residual);
                 let root = Root::Evaluate { residual: runner, logical, state: Box::new(state.clone()) };
@@ -107,9 +108,7 @@ impl LiveView {
 
     /// Every relation that it reads, with the columns (indices into the relation's schema) it needs.
     pub fn inputs(&self) -> Vec<(Arc<str>, Vec<usize>)> {
-        let root = match &self.root {
-            Root::Append(runner) | Root::Evaluate { residual: runner, .. } => runner,
-        };
+        let (Root::Append(root) | Root::Evaluate { residual: root, .. }) = &self.root;
         let runners = self.reducers.iter().map(Reducer::delta).chain([root]);
         runners
             .flat_map(Runner::sources)
@@ -118,7 +117,27 @@ impl LiveView {
             .collect()
     }
 
-    /// Takes in new rows of a stream; gives back the rows that an appending view adds to its result.
+    /// Whether it must be told what changes in a relation, with [`Self::apply`] and [`Self::retract`].
+    pub fn reads_changes_of(&self, relation: &str) -> bool {
+        self.reducers.iter().any(|reducer| reducer.delta().reads(relation))
+            || matches!(&self.root, Root::Append(delta) if delta.reads(relation))
+    }
+
+    /// Whether it must be given the current rows of a table, in [`Self::evaluate`].
+    pub fn reads_rows_of(&self, table: &str) -> bool {
+        matches!(&self.root, Root::Evaluate { residual, .. } if residual.reads(table))
+    }
+
+    /// Takes in rows of a table that went: updated or deleted, and there before. What came in their place is for
+    /// [`Self::apply`]. Until both have been told, the state is of no moment.
+    pub async fn retract(&mut self, gone: Rows<'_>) -> Result<()> {
+        for reducer in &mut self.reducers {
+            reducer.retract(gone).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes in new rows of a relation; gives back the rows that an appending view adds to its result.
     pub async fn apply(&mut self, new: Rows<'_>) -> Result<Vec<RecordBatch>> {
         for reducer in &mut self.reducers {
             reducer.apply(new).await?;
@@ -132,7 +151,8 @@ impl LiveView {
         }
     }
 
-    /// The result over all rows so far, given the current rows of every keyed table; nothing for an appending view.
+    /// The result over all rows so far, given the current rows of every table that it [reads](Self::reads_rows_of);
+    /// nothing for an appending view.
     pub async fn evaluate(&mut self, tables: &[Rows<'_>]) -> Result<Vec<RecordBatch>> {
         let Root::Evaluate { residual, logical, state } = &mut self.root else {
             return Ok(Vec::new());
@@ -151,6 +171,12 @@ impl LiveView {
             residual.fill(*rows)?;
         }
         residual.run().await
+    }
+
+    /// How many columns each slot has.
+    #[cfg(test)]
+    pub(super) fn slot_widths(&self) -> Vec<usize> {
+        self.reducers.iter().map(Reducer::width).collect()
     }
 
     /// What its reducers hold.

@@ -12,10 +12,14 @@ pub mod run;
 pub mod session;
 #[cfg(test)]
 mod shipped_tests;
+pub mod signed;
 pub mod source;
 pub mod sql_error;
 pub mod sql_file;
 pub mod statement;
+pub mod weights;
+#[cfg(test)]
+mod weights_tests;
 pub mod workspace;
 
 pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
