@@ -32,6 +32,7 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
         refresh: args.refresh,
         max_retained_rows: args.max_retained_rows,
         bounded: args.once,
+        watch: !args.once,
     };
     let broker = args.connection.brokers.clone();
     let mut live = Live::start(config).await?;

@@ -69,6 +69,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         refresh: Duration::from_millis(250),
         max_retained_rows: 5_000_000,
         bounded: false,
+        watch: true,
     })
     .await?;
 

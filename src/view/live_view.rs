@@ -1,5 +1,6 @@
 //! A view while it lives: fed with new rows, asked for its result.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,6 +29,19 @@ pub enum Maintenance {
     Recomputed,
     /// Reads nothing that changes.
     Static,
+}
+
+/// In a word.
+impl fmt::Display for Maintenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Append => "append",
+            Self::Incremental => "incremental",
+            Self::FromTables => "from the table's rows",
+            Self::Recomputed => "recomputed",
+            Self::Static => "static",
+        })
+    }
 }
 
 /// One view, planned once.

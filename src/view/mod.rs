@@ -3,7 +3,9 @@
 pub mod clock;
 pub mod cut;
 mod diagnose;
+pub mod difference;
 pub mod exact_sum;
+pub mod fingerprint;
 pub mod front_matter;
 pub mod live_view;
 mod param;
@@ -22,6 +24,8 @@ pub mod weights;
 mod weights_tests;
 pub mod workspace;
 
+pub use difference::Difference;
+pub use fingerprint::{Fingerprint, fingerprints};
 pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
 pub use live_view::{LiveView, Maintenance};
 pub use run::Rows;

@@ -62,7 +62,7 @@ pub enum WorkspaceError {
 }
 
 /// The declared relations of a folder, ready to plan its views.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Workspace {
     dir: PathBuf,
     catalog: Catalog,
