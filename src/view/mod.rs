@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod cut;
 mod diagnose;
+pub mod digest;
 pub mod exact_sum;
 pub mod front_matter;
 pub mod live_view;
