@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use super::feed::{FeedTopic, MicroBatch};
 use crate::kafka::AsOf;
 use crate::relation::{Catalog, KafkaRelation, KeyedTable, RelationError, RelationRows, Wanted};
-use crate::view::{LiveView, Rows, words};
+use crate::view::{LiveView, Rows, clock, words};
 
 /// A view under its name.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct ViewResult {
 pub struct Snapshot {
     /// Everything below these offsets is in every result, nothing at or above.
     pub as_of: AsOf,
+    /// What `now()` says in every result, in nanoseconds since 1970 UTC.
+    pub now_ns: i64,
     /// One for each view, in the order in which they were given.
     pub results: Vec<ViewResult>,
 }
@@ -140,6 +142,7 @@ impl Engine {
 
     /// Every view's result, all as of the same offsets.
     pub async fn refresh(&mut self) -> Result<Snapshot, RelationError> {
+        let now_ns = clock::now_ns();
         let mut current = Vec::with_capacity(self.tables.len());
         for (name, table) in &self.tables {
             current.push((Arc::clone(name), &table.columns, table.rows.current()?));
@@ -149,11 +152,11 @@ impl Engine {
         let mut results = Vec::with_capacity(self.views.len());
         for named in &mut self.views {
             let (schema, rows) = match &mut named.view {
-                Ok(view) => (Arc::clone(view.schema()), view.evaluate(&tables).await.map_err(Arc::new)),
+                Ok(view) => (Arc::clone(view.schema()), view.evaluate(&tables, now_ns).await.map_err(Arc::new)),
                 Err(error) => (SchemaRef::new(datafusion::arrow::datatypes::Schema::empty()), Err(Arc::clone(error))),
             };
             results.push(ViewResult { name: Arc::clone(&named.name), schema, rows });
         }
-        Ok(Snapshot { as_of: self.as_of.clone(), results })
+        Ok(Snapshot { as_of: self.as_of.clone(), now_ns, results })
     }
 }
