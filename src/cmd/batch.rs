@@ -1,10 +1,11 @@
-//! What `replay` and `query` share: a bounded run with progress, written as it comes.
+//! What `replay`, `query` and `verify` share: the files that were asked for, and a bounded run with progress, written as
+//! it comes.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::TaskContext;
@@ -15,6 +16,7 @@ use futures::StreamExt as _;
 
 use crate::relation::ReadBounds;
 use crate::sink::progress::{Progress, progress};
+use crate::view::{SqlError, SqlFile, Workspace};
 
 /// A planned query: its offsets are frozen, nothing has been read yet.
 pub struct Planned {
@@ -57,6 +59,37 @@ impl Planned {
         .await?;
         Ok(rows)
     }
+}
+
+/// The dashboard's files, and the errors of those that matter: of all files, or of the ones asked for.
+pub fn choose_files(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<(Vec<SqlFile>, Vec<SqlError>)> {
+    let (mut files, mut broken) = (Vec::new(), Vec::new());
+    for file in workspace.dashboard() {
+        match file {
+            Ok(file) => files.push(file),
+            Err(error) => broken.push(error),
+        }
+    }
+    let names: Vec<&str> = files.iter().map(SqlFile::name).collect();
+    for name in wanted {
+        if names.contains(&name.as_str()) {
+            continue;
+        }
+        let file = format!("{name}.sql");
+        if let Some(error) = broken.iter().find(|error| error.file.file_name().is_some_and(|name| *name == *file)) {
+            return Ok((Vec::new(), vec![error.clone()]));
+        }
+        let near = names.iter().map(|other| (strsim::damerau_levenshtein(other, name), *other)).min();
+        let hint = near.filter(|(distance, _)| *distance <= 3).map(|(_, near)| format!(": did you mean '{near}'?"));
+        bail!(
+            "no dashboard file is called '{name}'{}",
+            hint.unwrap_or_else(|| format!("; there are {}", names.join(", ")))
+        );
+    }
+    if !wanted.is_empty() {
+        broken.clear();
+    }
+    Ok((files, broken))
 }
 
 /// Shows on stderr how much of the planned reads is done, and first what their history lacks.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
+use super::verifier::Proofs;
 use crate::kafka::AsOf;
 use crate::pipeline::{Cost, FileState, Live, Snapshot, Status, ViewResult};
 use crate::sink::cells::group_digits;
@@ -28,6 +29,7 @@ pub struct Board {
     status: Status,
     refreshed: SystemTime,
     rate: Rate,
+    proofs: Option<Arc<Proofs>>,
 }
 
 /// What a file says about its tile.
@@ -61,7 +63,15 @@ impl Board {
             status: live.status().clone(),
             refreshed: SystemTime::now(),
             rate: Rate { since: Instant::now(), messages: 0, per_second: 0.0 },
+            proofs: None,
         }
+    }
+
+    /// Shows what proofs beside the live run find.
+    #[must_use]
+    pub fn with_proofs(mut self, proofs: Option<Arc<Proofs>>) -> Self {
+        self.proofs = proofs;
+        self
     }
 
     /// Takes in a refresh.
@@ -108,6 +118,7 @@ impl Board {
             bad_records: self.status.bad_records,
             as_of: time_of_day(self.refreshed),
             elapsed: self.status.started.elapsed(),
+            proof: self.proofs.as_ref().and_then(|proofs| proofs.note()),
             catching_up: (!self.status.caught_up()).then(|| self.status.progress()),
         }
     }

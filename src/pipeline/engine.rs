@@ -12,7 +12,7 @@ use super::feed::{FeedInput, FeedTopic, InputId, MicroBatch};
 use crate::kafka::AsOf;
 use crate::relation::{Catalog, KafkaRelation, KeyedTable, RelationError, Wanted};
 use crate::view::reducer::StateSize;
-use crate::view::{Fingerprint, LiveView, Maintenance, Rows, words};
+use crate::view::{Fingerprint, LiveView, Maintenance, Rows, clock, words};
 
 /// A view under its name.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl NamedView {
         }
     }
 
-    async fn evaluate(&mut self, inputs: &[Input]) -> Result<ViewResult, RelationError> {
+    async fn evaluate(&mut self, inputs: &[Input], now_ns: i64) -> Result<ViewResult, RelationError> {
         let Ok(view) = &mut self.view else { return Ok(self.failed()) };
         let mut current = Vec::new();
         for input in inputs.iter().filter(|input| self.inputs.contains(&input.id)) {
@@ -64,7 +64,7 @@ impl NamedView {
             .map(|(relation, columns, batches)| rows((*relation, *columns, batches.as_slice())))
             .collect();
         let started = Instant::now();
-        let rows = view.evaluate(&tables).await.map_err(Arc::new);
+        let rows = view.evaluate(&tables, now_ns).await.map_err(Arc::new);
         self.cost.refresh = started.elapsed();
         self.cost.state = view.state_size();
         Ok(ViewResult {
@@ -119,6 +119,8 @@ pub struct ViewResult {
 pub struct Snapshot {
     /// Everything below these offsets is in every result, nothing at or above.
     pub as_of: AsOf,
+    /// What `now()` says in every result, in nanoseconds since 1970 UTC.
+    pub now_ns: i64,
     /// One for each view, in the order in which they were given.
     pub results: Vec<ViewResult>,
 }
@@ -283,11 +285,12 @@ impl Engine {
 
     /// The same for some of the views, by name.
     pub async fn refresh_some(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Snapshot, RelationError> {
+        let now_ns = clock::now_ns();
         let mut results = Vec::with_capacity(self.views.len());
         for view in self.views.iter_mut().filter(|view| wanted(&view.name)) {
-            results.push(view.evaluate(&self.inputs).await?);
+            results.push(view.evaluate(&self.inputs, now_ns).await?);
         }
-        Ok(Snapshot { as_of: self.as_of.clone(), results })
+        Ok(Snapshot { as_of: self.as_of.clone(), now_ns, results })
     }
 
     /// Lets the views of another engine take the places of those with the same names.

@@ -13,7 +13,7 @@ use super::engine::{Engine, NamedView, Snapshot};
 use super::feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedUntil, GoOn};
 use super::planning::{Fate, Plan, PlannedFile, Running, plan, plan_folder, static_files};
 use super::rebuild::{Beside, Next, Rebuild, Shadow};
-use super::status::{FileState, Status, Swap};
+use super::status::{FileState, Sources, Status, Swap};
 use super::watch::Watch;
 use crate::kafka::{AsOf, HistoryGuard, KafkaConfig, KafkaError, Watermarks};
 use crate::relation::{BadRecords, RelationError};
@@ -71,6 +71,7 @@ pub struct Live {
     config: LiveConfig,
     workspace: Workspace,
     files: Vec<FileState>,
+    sources: Option<Arc<Sources>>,
     engine: Engine,
     feed: Feed,
     bad: BadRecords,
@@ -105,6 +106,7 @@ impl Live {
         let mut live = Self {
             workspace,
             files,
+            sources: None,
             engine,
             feed,
             bad,
@@ -122,6 +124,7 @@ impl Live {
             config,
         };
         live.note_missing();
+        live.note_sources();
         if live.config.watch {
             match Watch::start(&live.config.queries) {
                 Ok(watch) => live.watch = Some(watch),
@@ -152,9 +155,15 @@ impl Live {
         &self.engine
     }
 
-    /// The folder as it last could be read.
-    pub fn workspace(&self) -> &Workspace {
-        &self.workspace
+    /// What the running views were planned from; none while some are on their way to another meaning.
+    pub fn sources(&self) -> Option<&Arc<Sources>> {
+        let settled = self.planning.is_none() && self.rebuild.is_none() && self.again.is_none();
+        self.sources.as_ref().filter(|_| settled)
+    }
+
+    fn note_sources(&mut self) {
+        let files = self.files.iter().filter_map(|file| file.running.clone()).collect();
+        self.sources = Some(Arc::new(Sources { workspace: self.workspace.clone(), files }));
     }
 
     /// Runs until `stop`, or to the ends of a bounded feed; every refresh goes to `show`.
@@ -281,14 +290,13 @@ impl Live {
     async fn start_over(&mut self) -> Result<(), LiveError> {
         self.stop_rebuild();
         let workspace = Workspace::load(&self.config.queries).unwrap_or_else(|_| self.workspace.clone());
-        let files = self.files.iter().filter_map(|file| file.file.clone().map(Ok)).collect();
+        let files = self.files.iter().filter_map(|file| file.running.clone().map(Ok)).collect();
         let Plan { workspace, files } = plan(workspace, files, &Running::new(), self.config.max_retained_rows).await?;
         let (files, views) = split(files);
         self.workspace = workspace;
         for file in &mut self.files {
-            if let Some(planned) = files.iter().find(|planned| planned.name == file.name) {
-                file.error = planned.error.clone();
-            }
+            let planned = files.iter().find(|planned| planned.name == file.name);
+            file.running = planned.and_then(|planned| planned.running.clone());
         }
         self.engine = Engine::new(self.workspace.catalog(), views)?;
         self.marks.clear();
@@ -296,6 +304,7 @@ impl Live {
         self.status.topics.clear();
         self.status.history.clear();
         self.note_missing();
+        self.note_sources();
         self.news = true;
         let feed = start_feed(&self.config, &self.engine, &self.bad)?;
         drop_aside(std::mem::replace(&mut self.feed, feed));
@@ -345,18 +354,20 @@ impl Live {
         let mut build = Vec::new();
         let mut states = Vec::with_capacity(files.len());
         for PlannedFile { name, file, fate } in files {
-            let mut state = FileState { name: Arc::clone(&name), file, error: None, swap: None };
+            let mut state = FileState { name: Arc::clone(&name), file, running: None, error: None, swap: None };
             let former = match &fate {
                 Fate::Rename(from) => from,
                 _ => &name,
             };
             if let Some(known) = self.files.iter().find(|known| known.name == *former) {
                 state.swap.clone_from(&known.swap);
+                state.running.clone_from(&known.running);
                 state.file = state.file.or_else(|| known.file.clone());
             }
             match fate {
-                Fate::Keep => {}
+                Fate::Keep => state.running.clone_from(&state.file),
                 Fate::Rename(from) => {
+                    state.running.clone_from(&state.file);
                     tracing::info!("{from} is called {name} now");
                     self.engine.rename(&from, &name);
                 }
@@ -380,6 +391,7 @@ impl Live {
         let names: Vec<Arc<str>> = self.files.iter().map(|file| Arc::clone(&file.name)).collect();
         self.engine.arrange(&names);
         self.note_missing();
+        self.note_sources();
         self.start_rebuild(build);
     }
 
@@ -448,6 +460,7 @@ impl Live {
                 None => tracing::info!("{}: there as of {}", new.name, self.engine.as_of()),
             }
             if let Some(file) = self.files.iter_mut().find(|file| file.name == new.name) {
+                file.running.clone_from(&file.file);
                 file.swap = Some(Swap { as_of: self.engine.as_of().clone(), difference });
             }
         }
@@ -460,6 +473,7 @@ impl Live {
         self.bad_before = self.status.bad_records.wrapping_sub(bad.total());
         self.bad = bad;
         self.stop_rebuild();
+        self.note_sources();
         self.news = true;
         Ok(())
     }
@@ -485,15 +499,16 @@ fn start_feed(config: &LiveConfig, engine: &Engine, bad: &BadRecords) -> Result<
 fn split(planned: Vec<PlannedFile>) -> (Vec<FileState>, Vec<NamedView>) {
     let (mut files, mut views) = (Vec::with_capacity(planned.len()), Vec::new());
     for PlannedFile { name, file, fate } in planned {
-        let error = match fate {
+        let mut state = FileState { name, file, running: None, error: None, swap: None };
+        match fate {
             Fate::Build(view) => {
                 views.push(*view);
-                None
+                state.running.clone_from(&state.file);
             }
-            Fate::Broken(error) => Some(error),
-            Fate::Keep | Fate::Rename(_) => None,
-        };
-        files.push(FileState { name, file, error, swap: None });
+            Fate::Broken(error) => state.error = Some(error),
+            Fate::Keep | Fate::Rename(_) => {}
+        }
+        files.push(state);
     }
     (files, views)
 }

@@ -23,4 +23,4 @@ pub use engine::{Cost, Engine, NamedView, Snapshot, ViewResult};
 pub use feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedInput, FeedTopic, FeedUntil, GoOn, InputId, MicroBatch};
 pub use live::{Live, LiveConfig, LiveError};
 pub use rebuild::RebuildStatus;
-pub use status::{FileState, Status, Swap, TopicStatus};
+pub use status::{FileState, Sources, Status, Swap, TopicStatus};

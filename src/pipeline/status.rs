@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::rebuild::RebuildStatus;
 use crate::kafka::{AsOf, HistoryStart, Watermarks};
-use crate::view::{Difference, SqlError, SqlFile};
+use crate::view::{Difference, SqlError, SqlFile, Workspace};
 
 /// How far one topic has been read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,10 +90,21 @@ pub struct FileState {
     pub name: Arc<str>,
     /// The file as it is on disk, or as it last could be parsed; none that never could.
     pub file: Option<SqlFile>,
+    /// The file whose view runs: an older one while the new one is broken or being built, none before the first.
+    pub running: Option<SqlFile>,
     /// Why it cannot be a view as it is. What it was before goes on.
     pub error: Option<SqlError>,
     /// Its last change of meaning.
     pub swap: Option<Swap>,
+}
+
+/// What the running views were planned from: a replay of these gives their rows.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The relations.
+    pub workspace: Workspace,
+    /// The files, in their order.
+    pub files: Vec<SqlFile>,
 }
 
 /// A view's new meaning took the place of the old one.

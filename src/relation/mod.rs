@@ -39,7 +39,7 @@ pub use deleted_when::DeletedWhen;
 pub use delta::Delta;
 pub use error::{CatalogError, RelationError};
 pub use keyed::KeyedTable;
-pub use read_bounds::{CONNECT_TIMEOUT, PartitionRange, ReadBounds, ReadProgress};
+pub use read_bounds::{CONNECT_TIMEOUT, PartitionRange, ReadBounds, ReadProgress, Until};
 pub use scan::{KafkaScan, KafkaTable, ScanContext};
 pub use shared_read::share_reads;
 pub use topic_decoder::{RelationRows, TopicDecoder, Wanted};

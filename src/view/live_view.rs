@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -166,14 +165,13 @@ impl LiveView {
     }
 
     /// The result over all rows so far, given the current rows of every table that it [reads](Self::reads_rows_of);
-    /// nothing for an appending view.
-    pub async fn evaluate(&mut self, tables: &[Rows<'_>]) -> Result<Vec<RecordBatch>> {
+    /// nothing for an appending view. `now_ns`, in nanoseconds since 1970 UTC, is what `now()` says.
+    pub async fn evaluate(&mut self, tables: &[Rows<'_>], now_ns: i64) -> Result<Vec<RecordBatch>> {
         let Root::Evaluate { residual, logical, state } = &mut self.root else {
             return Ok(Vec::new());
         };
         if let Some(logical) = logical {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-            let plan = clock::bind(logical.clone(), i64::try_from(now).unwrap_or(i64::MAX))?;
+            let plan = clock::bind(logical.clone(), now_ns)?;
             *residual = Runner::plan(state, &plan).await?;
         }
         for reducer in &mut self.reducers {

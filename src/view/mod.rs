@@ -4,6 +4,7 @@ pub mod clock;
 pub mod cut;
 mod diagnose;
 pub mod difference;
+pub mod digest;
 pub mod exact_sum;
 pub mod fingerprint;
 pub mod front_matter;

@@ -123,7 +123,7 @@ async fn live_equals_batch(sql: &str, seed: u64) -> Maintenance {
             continue;
         }
         let t = table.current().unwrap();
-        let live = view.evaluate(&[Rows { relation: "t", columns: &columns, batches: &t }]).await;
+        let live = view.evaluate(&[Rows { relation: "t", columns: &columns, batches: &t }], 0).await;
         let live = live.unwrap_or_else(|error| panic!("{sql}: {error}"));
         let batch = session::batch();
         register(&batch);
