@@ -37,7 +37,7 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-fn batch(rows: impl Iterator<Item = Option<Row>> + Clone) -> RecordBatch {
+fn batch(rows: &(impl Iterator<Item = Option<Row>> + Clone)) -> RecordBatch {
     let n = || rows.clone().map(|row| row.and_then(|row| row.n));
     let d: Decimal128Array = n().map(|n| n.map(i128::from)).collect();
     let columns: [Arc<dyn Array>; 4] = [
@@ -77,7 +77,7 @@ impl Fed {
             }
         }
         let rows = RelationRows {
-            batch: batch(records.iter().map(|(_, row)| *row)),
+            batch: batch(&records.iter().map(|(_, row)| *row)),
             keys: Some(BinaryArray::from_iter_values(records.iter().map(|(key, _)| key.to_be_bytes()))),
             deletes: Some(records.iter().map(|(_, row)| row.is_none()).collect()),
         };
@@ -100,7 +100,7 @@ impl Fed {
     /// What plain DataFusion gives over the rows that should be there.
     async fn expected(&self) -> Vec<RecordBatch> {
         let context = session::batch();
-        let rows = batch(self.model.values().map(|row| Some(*row)));
+        let rows = batch(&self.model.values().map(|row| Some(*row)));
         context.register_table("t", Arc::new(MemTable::try_new(schema(), vec![vec![rows]]).unwrap())).unwrap();
         context.sql(self.sql).await.unwrap().collect().await.unwrap()
     }
