@@ -4,8 +4,10 @@ pub mod clock;
 pub mod cut;
 mod diagnose;
 pub mod exact_sum;
+pub mod explain;
 pub mod front_matter;
 pub mod live_view;
+pub mod needs;
 mod param;
 pub mod reducer;
 pub mod run;
@@ -22,6 +24,7 @@ pub mod weights;
 mod weights_tests;
 pub mod workspace;
 
+pub use explain::Description;
 pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
 pub use live_view::{LiveView, Maintenance};
 pub use run::Rows;
