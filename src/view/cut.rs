@@ -39,6 +39,7 @@ use datafusion::logical_expr::{
 };
 
 use super::clock;
+use super::needs::Needs;
 use super::source::{LiveRelation, RelationKind};
 use super::weights::{self, Weighted};
 
@@ -64,6 +65,17 @@ pub struct Slot {
     pub plan: LogicalPlan,
     /// How it is kept.
     pub reduction: Reduction,
+    /// For [`Reduction::Rows`], what needs them all.
+    pub needs: Option<Needs>,
+}
+
+/// A table whose current rows the residual plan reads.
+#[derive(Debug, Clone)]
+pub struct TableRead {
+    /// Its name.
+    pub relation: Arc<str>,
+    /// What needs them all.
+    pub needs: Needs,
 }
 
 /// A plan after the cut.
@@ -75,8 +87,10 @@ pub enum Cut {
     Evaluate {
         /// What stands above the cut.
         residual: LogicalPlan,
-        /// What it reads.
+        /// What it reads of what is maintained.
         slots: Vec<Slot>,
+        /// What it reads of tables.
+        tables: Vec<TableRead>,
     },
 }
 
@@ -91,18 +105,18 @@ pub enum Use {
 
 /// Cuts an optimized plan.
 pub fn cut(plan: LogicalPlan, usage: Use) -> Result<Cut> {
-    let mut cutter = Cutter { slots: Vec::new() };
+    let mut cutter = Cutter { slots: Vec::new(), tables: Vec::new() };
     let (nature, plan) = cutter.visit(plan)?;
     if nature == Nature::GROWING && usage == Use::NewRows {
         return Ok(Cut::Append(plan));
     }
-    let residual = cutter.keep(nature, plan)?;
-    Ok(Cut::Evaluate { residual, slots: cutter.slots })
+    let residual = cutter.keep(nature, plan, &Needs::Result)?;
+    Ok(Cut::Evaluate { residual, slots: cutter.slots, tables: cutter.tables })
 }
 
 /// What new rows do to a subplan's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nature {
+pub(super) enum Nature {
     /// Nothing.
     Static,
     /// They add their own result; and rows that go take theirs away, if any go.
@@ -112,12 +126,13 @@ enum Nature {
 }
 
 impl Nature {
-    const GROWING: Self = Self::Linear { retracts: false };
-    const RETRACTING: Self = Self::Linear { retracts: true };
+    pub(super) const GROWING: Self = Self::Linear { retracts: false };
+    pub(super) const RETRACTING: Self = Self::Linear { retracts: true };
 }
 
 struct Cutter {
     slots: Vec<Slot>,
+    tables: Vec<TableRead>,
 }
 
 impl Cutter {
@@ -147,7 +162,8 @@ impl Cutter {
         if !subqueries && natures.iter().all(|nature| *nature == Nature::Static) {
             return Ok((Nature::Static, plan));
         }
-        let exact = !subqueries && !depends_on_the_moment(&plan)?;
+        let moment = depends_on_the_moment(&plan)?;
+        let exact = !subqueries && !moment;
         if exact && is_linear(&plan, &natures) {
             return Ok((Nature::Linear { retracts: natures.contains(&Nature::RETRACTING) }, plan));
         }
@@ -158,6 +174,7 @@ impl Cutter {
             return Ok((Nature::Changing, reduced));
         }
 
+        let needs = Needs::of(&plan, &natures, moment, subqueries);
         let membership = membership_side(&plan);
         let children = natures
             .into_iter()
@@ -165,9 +182,9 @@ impl Cutter {
             .enumerate()
             .map(|(side, (nature, child))| match nature {
                 Nature::GROWING if membership == Some(side) => {
-                    self.slot(LogicalPlan::Aggregate(distinct(&child)?), Reduction::Aggregate)
+                    self.slot(LogicalPlan::Aggregate(distinct(&child)?), Reduction::Aggregate, None)
                 }
-                _ => self.keep(nature, child),
+                _ => self.keep(nature, child, &needs),
             })
             .collect::<Result<Vec<_>>>()?;
         let plan = if subqueries { self.cut_subqueries(plan)? } else { plan };
@@ -183,27 +200,31 @@ impl Cutter {
         let aggregate = match (&distinct, plan) {
             (Some(aggregate), _) | (None, LogicalPlan::Aggregate(aggregate)) => aggregate,
             (None, LogicalPlan::Sort(sort)) if sort.fetch.is_some() && !retracts => {
-                return self.slot(plan.clone(), Reduction::TopK).map(Some);
+                return self.slot(plan.clone(), Reduction::TopK, None).map(Some);
             }
             _ => return Ok(None),
         };
         if !retracts {
-            return self.slot(LogicalPlan::Aggregate(aggregate.clone()), Reduction::Aggregate).map(Some);
+            return self.slot(LogicalPlan::Aggregate(aggregate.clone()), Reduction::Aggregate, None).map(Some);
         }
         weights::rewrite(aggregate)?.map(|weighted| self.weighted(weighted)).transpose()
     }
 
     /// Keeps what is linear for an operator that needs all of its rows: a stream's are kept, a table has its own.
-    fn keep(&mut self, nature: Nature, plan: LogicalPlan) -> Result<LogicalPlan> {
+    fn keep(&mut self, nature: Nature, plan: LogicalPlan, needs: &Needs) -> Result<LogicalPlan> {
         match nature {
             Nature::Static | Nature::Changing => Ok(plan),
-            Nature::GROWING => self.slot(plan, Reduction::Rows),
-            Nature::RETRACTING if plan.inputs().is_empty() => Ok(plan),
+            Nature::GROWING => self.slot(plan, Reduction::Rows, Some(needs.clone())),
             Nature::RETRACTING => {
+                if let LogicalPlan::TableScan(scan) = &plan {
+                    let relation = scan.table_name.table().into();
+                    self.tables.push(TableRead { relation, needs: needs.clone() });
+                    return Ok(plan);
+                }
                 let mut inputs = Vec::new();
                 for input in plan.inputs() {
                     let (nature, input) = self.visit(input.clone())?;
-                    inputs.push(self.keep(nature, input)?);
+                    inputs.push(self.keep(nature, input, needs)?);
                 }
                 plan.with_new_exprs(plan.expressions(), inputs)
             }
@@ -216,7 +237,7 @@ impl Cutter {
                 return Ok(Transformed::no(subquery));
             };
             let (nature, inner) = self.visit(Arc::unwrap_or_clone(subquery))?;
-            let inner = self.keep(nature, inner)?;
+            let inner = self.keep(nature, inner, &Needs::Subquery)?;
             let subquery = Subquery { subquery: Arc::new(inner), outer_ref_columns, spans };
             Ok(Transformed::yes(LogicalPlan::Subquery(subquery)))
         })
@@ -224,10 +245,10 @@ impl Cutter {
     }
 
     /// Puts a slot in a subplan's place, with the same columns under the same names.
-    fn slot(&mut self, plan: LogicalPlan, reduction: Reduction) -> Result<LogicalPlan> {
+    fn slot(&mut self, plan: LogicalPlan, reduction: Reduction, needs: Option<Needs>) -> Result<LogicalPlan> {
         let name = self.next_name();
         let read = read_slot(&name, plan.schema())?;
-        self.slots.push(Slot { name, plan, reduction });
+        self.slots.push(Slot { name, plan, reduction, needs });
         Ok(read)
     }
 
@@ -235,7 +256,7 @@ impl Cutter {
     fn weighted(&mut self, weighted: Weighted) -> Result<LogicalPlan> {
         let name = self.next_name();
         let read = weighted.read(&name)?;
-        self.slots.push(Slot { name, plan: weighted.plan, reduction: Reduction::Weighted });
+        self.slots.push(Slot { name, plan: weighted.plan, reduction: Reduction::Weighted, needs: None });
         Ok(read)
     }
 

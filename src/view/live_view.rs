@@ -11,7 +11,8 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::clock;
-use super::cut::{Cut, Reduction, Use, cut, volatile_function};
+use super::cut::{Cut, Use, cut, volatile_function};
+use super::explain::{Description, describe};
 use super::reducer::{Reducer, StateSize};
 use super::run::{Rows, Runner};
 
@@ -47,7 +48,7 @@ impl fmt::Display for Maintenance {
 #[derive(Debug)]
 pub struct LiveView {
     schema: SchemaRef,
-    maintenance: Maintenance,
+    description: Description,
     reducers: Vec<Reducer>,
     root: Root,
 }
@@ -68,10 +69,12 @@ impl LiveView {
             return plan_err!("{name}() gives another value each time, so no replay could give the same numbers");
         }
         let schema = Arc::new(plan.schema().as_arrow().clone());
-        match cut(plan, usage)? {
+        let cut = cut(plan, usage)?;
+        let description = describe(&cut)?;
+        match cut {
             Cut::Append(plan) => Ok(Self {
                 schema,
-                maintenance: Maintenance::Append,
+                description,
                 reducers: Vec::new(),
                 root: Root::Append(Runner::plan(state, &plan).await?),
             }),
@@ -79,7 +82,7 @@ impl LiveView {
                 "rows can be handed on as they come only from a SELECT of filters and projections over streams: \
                  no aggregate, DISTINCT, ORDER BY, LIMIT, window or keyed table"
             ),
-            Cut::Evaluate { residual, slots } => {
+            Cut::Evaluate { residual, slots, tables: _ } => {
                 let mut reducers = Vec::with_capacity(slots.len());
                 for slot in &slots {
                     reducers.push(Reducer::plan(state, slot, max_rows).await?);
@@ -87,19 +90,9 @@ impl LiveView {
                 let asks = clock::asks_for_now(&residual)?;
                 let bound = if asks { clock::bind(residual.clone(), 0)? } else { residual.clone() };
                 let runner = Runner::plan(state, &bound).await?;
-                let is_slot = |name| reducers.iter().any(|reducer| reducer.name() == name);
-                let maintenance = if reducers.iter().any(|reducer| reducer.reduction() == Reduction::Rows) {
-                    Maintenance::Recomputed
-                } else if runner.sources().iter().any(|source| !is_slot(&source.relation)) {
-                    Maintenance::FromTables
-                } else if reducers.is_empty() {
-                    Maintenance::Static
-                } else {
-                    Maintenance::Incremental
-                };
                 let logical = asks.then_some(residual);
                 let root = Root::Evaluate { residual: runner, logical, state: Box::new(state.clone()) };
-                Ok(Self { schema, maintenance, reducers, root })
+                Ok(Self { schema, description, reducers, root })
             }
         }
     }
@@ -111,7 +104,12 @@ impl LiveView {
 
     /// How it is kept up to date.
     pub fn maintenance(&self) -> Maintenance {
-        self.maintenance
+        self.description.maintenance
+    }
+
+    /// The same in words, and what it costs.
+    pub fn describe(&self) -> &Description {
+        &self.description
     }
 
     /// Whether the result changes though nothing new came.

@@ -70,14 +70,10 @@ fn negated_state(column: &ArrayRef) -> Result<ArrayRef> {
 fn nonzero(column: &ArrayRef) -> Result<BooleanBuffer> {
     fn primitive<T: ArrowPrimitiveType>(column: &ArrayRef) -> BooleanBuffer {
         let values = column.as_primitive::<T>();
-        let nonzero = BooleanBuffer::collect_bool(values.len(), |row| !values.value(row).is_zero());
-        valid(nonzero, column)
-    }
-    fn valid(nonzero: BooleanBuffer, column: &ArrayRef) -> BooleanBuffer {
-        column.nulls().map_or(nonzero.clone(), |nulls| &nonzero & nulls.inner())
+        BooleanBuffer::collect_bool(values.len(), |row| values.is_valid(row) && !values.value(row).is_zero())
     }
     by_state_type!(column, primitive, {
         let sums = column.as_binary::<i32>();
-        Ok(valid(BooleanBuffer::collect_bool(sums.len(), |row| sums.value_length(row) > 0), column))
+        Ok(BooleanBuffer::collect_bool(sums.len(), |row| sums.is_valid(row) && sums.value_length(row) > 0))
     })
 }

@@ -141,11 +141,21 @@ fn linear(expr: &Expr, aggregate: &Aggregate) -> Result<Option<Linear>> {
     })
 }
 
+/// The name of an aggregate that cannot take away, for a reader.
+pub(super) fn not_linear(expr: &Expr, aggregate: &Aggregate) -> Option<String> {
+    let Expr::AggregateFunction(AggregateFunction { func, params }) = unaliased(expr) else { return None };
+    match linear(expr, aggregate) {
+        Ok(Some(_)) => None,
+        _ if params.distinct => Some(format!("{}(DISTINCT)", func.name())),
+        _ => Some(func.name().to_owned()),
+    }
+}
+
 fn count(args: Vec<Expr>, filter: Option<Box<Expr>>) -> Expr {
     Expr::AggregateFunction(AggregateFunction::new_udf(count_udaf(), args, false, filter, Vec::new(), None))
 }
 
-fn unaliased(expr: &Expr) -> &Expr {
+pub(super) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, AsArray, BinaryArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
 };
-use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::MemTable;
@@ -38,14 +37,14 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-fn batch(rows: impl Iterator<Item = Option<Row>> + Clone) -> RecordBatch {
+fn batch(rows: &(impl Iterator<Item = Option<Row>> + Clone)) -> RecordBatch {
     let n = || rows.clone().map(|row| row.and_then(|row| row.n));
-    let d = Decimal128Array::from_iter(n().map(|n| n.map(i128::from))).with_precision_and_scale(10, 2).unwrap();
+    let d: Decimal128Array = n().map(|n| n.map(i128::from)).collect();
     let columns: [Arc<dyn Array>; 4] = [
-        Arc::new(StringArray::from_iter(rows.clone().map(|row| row.map(|row| row.k)))),
-        Arc::new(Int64Array::from_iter(n())),
-        Arc::new(Float64Array::from_iter(rows.clone().map(|row| row.and_then(|row| row.x)))),
-        Arc::new(d),
+        Arc::new(rows.clone().map(|row| row.map(|row| row.k)).collect::<StringArray>()),
+        Arc::new(n().collect::<Int64Array>()),
+        Arc::new(rows.clone().map(|row| row.and_then(|row| row.x)).collect::<Float64Array>()),
+        Arc::new(d.with_precision_and_scale(10, 2).unwrap()),
     ];
     RecordBatch::try_new(schema(), columns.to_vec()).unwrap()
 }
@@ -78,9 +77,9 @@ impl Fed {
             }
         }
         let rows = RelationRows {
-            batch: batch(records.iter().map(|(_, row)| *row)),
+            batch: batch(&records.iter().map(|(_, row)| *row)),
             keys: Some(BinaryArray::from_iter_values(records.iter().map(|(key, _)| key.to_be_bytes()))),
-            deletes: Some(BooleanBuffer::from_iter(records.iter().map(|(_, row)| row.is_none()))),
+            deletes: Some(records.iter().map(|(_, row)| row.is_none()).collect()),
         };
         let columns = [0, 1, 2, 3];
         let (gone, came) = self.table.apply(rows).unwrap().gone_and_came();
@@ -101,7 +100,7 @@ impl Fed {
     /// What plain DataFusion gives over the rows that should be there.
     async fn expected(&self) -> Vec<RecordBatch> {
         let context = session::batch();
-        let rows = batch(self.model.values().map(|row| Some(*row)));
+        let rows = batch(&self.model.values().map(|row| Some(*row)));
         context.register_table("t", Arc::new(MemTable::try_new(schema(), vec![vec![rows]]).unwrap())).unwrap();
         context.sql(self.sql).await.unwrap().collect().await.unwrap()
     }
@@ -113,6 +112,7 @@ impl Fed {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a record without a row is None")]
 fn row(k: &'static str, n: impl Into<Option<i64>>, x: impl Into<Option<f64>>) -> Option<Row> {
     Some(Row { k, n: n.into(), x: x.into() })
 }
