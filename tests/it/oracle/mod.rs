@@ -12,3 +12,5 @@ mod data;
 mod executions;
 mod history;
 mod maintained;
+mod insert;
+mod slt;
