@@ -32,7 +32,7 @@ use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, Volatility, col,
+    Aggregate, Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Sort, Subquery, Volatility, col,
 };
 
 use super::clock;
@@ -150,7 +150,10 @@ impl Cutter {
                     return Ok((Nature::Changing, self.slot(distinct, Reduction::Aggregate)?));
                 }
                 LogicalPlan::Sort(sort) if sort.fetch.is_some() => {
-                    return Ok((Nature::Changing, self.slot(plan, Reduction::TopK)?));
+                    // Nothing tells the planner that a slot has an order: an OFFSET above would skip other rows.
+                    let (expr, fetch) = (sort.expr.clone(), sort.fetch);
+                    let input = Arc::new(self.slot(plan, Reduction::TopK)?);
+                    return Ok((Nature::Changing, LogicalPlan::Sort(Sort { expr, input, fetch })));
                 }
                 _ => {}
             }
