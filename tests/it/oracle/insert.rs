@@ -35,7 +35,8 @@ impl Inserts {
     pub async fn declare(&mut self, sources: &str) -> Result<(), String> {
         for statement in DFParser::parse_sql(sources).map_err(|error| error.to_string())? {
             if matches!(&statement, Statement::CreateExternalTable(table) if table.file_type != "KAFKA") {
-                let plan = self.context.state().statement_to_plan(statement).await.map_err(|error| error.to_string())?;
+                let plan =
+                    self.context.state().statement_to_plan(statement).await.map_err(|error| error.to_string())?;
                 self.context.execute_logical_plan(plan).await.map_err(|error| error.to_string())?;
             }
         }
@@ -98,7 +99,8 @@ impl Inserts {
 
 /// Rows of an insert as records: columns by name, absent ones null.
 fn records(relation: &KafkaRelation, rows: &RecordBatch) -> (RecordBatch, Vec<Place>) {
-    let given = |name: &str, data_type: &DataType| rows.column_by_name(name).map(|column| cast(column, data_type).unwrap());
+    let given =
+        |name: &str, data_type: &DataType| rows.column_by_name(name).map(|column| cast(column, data_type).unwrap());
     let primary_key = relation.key().map(|key| relation.declared().field(key.column).name().as_str());
     let known = |name: &String| {
         ["_key", "_partition", "_timestamp", "_tombstone"].contains(&name.as_str())
@@ -108,13 +110,15 @@ fn records(relation: &KafkaRelation, rows: &RecordBatch) -> (RecordBatch, Vec<Pl
         assert!(known(field.name()), "{} has no column {}", relation.name(), field.name());
     }
     let tombstones = given("_tombstone", &DataType::Boolean);
-    let tombstones = tombstones.unwrap_or_else(|| std::sync::Arc::new(BooleanArray::from(vec![false; rows.num_rows()])));
+    let tombstones =
+        tombstones.unwrap_or_else(|| std::sync::Arc::new(BooleanArray::from(vec![false; rows.num_rows()])));
     let keys = given("_key", &DataType::Utf8).or_else(|| given(primary_key?, &DataType::Utf8));
     let partitions = given("_partition", &DataType::Int64);
     let timestamps = given("_timestamp", &DataType::Timestamp(TimeUnit::Millisecond, None));
     let timestamps = timestamps.map(|timestamps| cast(&timestamps, &DataType::Int64).unwrap());
     let place = |row: usize| {
-        let number = |column: &Option<ArrayRef>| column.as_ref().map(|column| column.as_primitive::<Int64Type>().value(row));
+        let number =
+            |column: &Option<ArrayRef>| column.as_ref().map(|column| column.as_primitive::<Int64Type>().value(row));
         let key = keys.as_ref().map(|keys| keys.as_string::<i32>()).filter(|keys| keys.is_valid(row));
         let key = key.map(|keys| keys.value(row).to_owned());
         let spread = key.as_ref().map_or(row as i64, |key| key.bytes().map(i64::from).sum());

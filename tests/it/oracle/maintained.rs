@@ -31,6 +31,8 @@ const INCREMENTAL: &[&str] = &[
     "SELECT k, n % 3, sum(n) FROM s GROUP BY GROUPING SETS ((k), (n % 3), ())",
     "SELECT * FROM s ORDER BY n DESC NULLS LAST, _partition, _offset LIMIT 5",
     "SELECT k, at FROM s ORDER BY _offset DESC, _partition LIMIT 3 OFFSET 2",
+    "SELECT * FROM (SELECT k, n, x FROM s ORDER BY n, _partition, _offset LIMIT 4 OFFSET 1) ORDER BY x",
+    "SELECT * FROM (SELECT k, n FROM s ORDER BY n, _partition, _offset LIMIT 4 OFFSET 1) ORDER BY n",
     "SELECT kind, count(*) FROM s JOIN dex ON s.k = dex.k GROUP BY kind",
     "SELECT kind, count(*) FROM s LEFT JOIN dex ON s.k = dex.k GROUP BY kind",
     "SELECT k FROM dex WHERE k NOT IN (SELECT k FROM s WHERE k IS NOT NULL)",

@@ -10,7 +10,10 @@
 mod compare;
 mod data;
 mod executions;
+mod grammar;
 mod history;
-mod maintained;
 mod insert;
+mod maintained;
+mod random;
+mod shrink;
 mod slt;

@@ -60,18 +60,21 @@ impl Database {
         let history = self.inserts.history(&workspace).await;
         let files = executions::files(&self.queries);
         let live = live(&workspace, &files, &history).await;
-        let whole: Vec<Vec<usize>> = history.topics.iter().map(|topic| (0..topic.rows().num_rows()).collect()).collect();
+        let whole: Vec<Vec<usize>> =
+            history.topics.iter().map(|topic| (0..topic.rows().num_rows()).collect()).collect();
         let expected = executions::batch(&workspace, &files, &history, &whole).await;
         let mut answers = HashMap::new();
         for ((view, live), expected) in self.queries.iter().zip(live.results).zip(expected) {
             let answer = match (live.rows, expected) {
-                (Ok(rows), Ok((schema, batches))) => match difference((&live.schema, &rows), (&schema, &batches), false) {
-                    Some(how) => Err(how),
-                    None => {
-                        let (schema, rows) = if self.update { (schema, batches) } else { (live.schema, rows) };
-                        Ok(datafusion::arrow::compute::concat_batches(&schema, &rows).unwrap())
+                (Ok(rows), Ok((schema, batches))) => {
+                    match difference((&live.schema, &rows), (&schema, &batches), false) {
+                        Some(how) => Err(how),
+                        None => {
+                            let (schema, rows) = if self.update { (schema, batches) } else { (live.schema, rows) };
+                            Ok(datafusion::arrow::compute::concat_batches(&schema, &rows).unwrap())
+                        }
                     }
-                },
+                }
                 (live, batch) => Err(format!(
                     "live: {}; batch: {}",
                     live.map_or_else(|error| error.to_string(), |_| "rows".to_owned()),
