@@ -347,8 +347,8 @@ pub struct Dashboard {
     /// Replay the newest results this often, beside the live run, and compare
     #[arg(long, value_parser = parse_interval, value_name = "DURATION", conflicts_with = "once")]
     pub verify: Option<Duration>,
-    /// Time between two refreshes
-    #[arg(long, default_value = "250ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    /// Time between two refreshes (more where a refresh takes long, or a file's @refresh says so)
+    #[arg(long, default_value = "50ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub refresh: Duration,
     /// Rows that a view without an incremental form may keep
     #[arg(long, default_value = "5000000", value_name = "ROWS")]

@@ -70,7 +70,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         kafka: kafka.clone(),
         queries: args.queries.queries.clone(),
         limits: BatchLimits::default(),
-        refresh: Duration::from_millis(250),
+        refresh: Duration::from_millis(50),
         max_retained_rows: 5_000_000,
         bounded: false,
         watch: true,

@@ -22,6 +22,9 @@ use crate::view::{Difference, SqlError, Workspace, WorkspaceError};
 /// How long a rebuild that failed waits before it is tried again.
 const REBUILD_AGAIN: Duration = Duration::from_secs(5);
 
+/// A refresh that takes long comes seldom: reading gets this many times its time before the next one.
+const WORK_PER_REFRESH: u32 = 4;
+
 /// What a dashboard is made of.
 #[derive(Debug, Clone)]
 pub struct LiveConfig {
@@ -173,17 +176,19 @@ impl Live {
         stop: &CancellationToken,
         mut show: impl FnMut(&Self, Snapshot),
     ) -> Result<bool, LiveError> {
-        let mut refreshed: Option<Instant> = None;
+        let (mut refreshed, mut took): (Option<Instant>, _) = (None, Duration::ZERO);
         loop {
-            let due = refreshed.map_or_else(Instant::now, |refreshed| refreshed + self.interval());
+            let pause = self.interval().max(took * WORK_PER_REFRESH);
+            let due = refreshed.map_or_else(Instant::now, |refreshed| refreshed + pause);
             let asks = self.news || self.rebuild.is_some() || self.engine.follows_the_clock();
             let refreshes = asks && !self.config.bounded;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(false),
                 () = tokio::time::sleep_until(due.into()), if refreshes => {
-                    refreshed = Some(Instant::now());
+                    let started = Instant::now();
                     self.refresh(&mut show).await?;
+                    (refreshed, took) = (Some(started), started.elapsed());
                 }
                 ended = round_ended(&mut self.rebuild) => {
                     match ended {
