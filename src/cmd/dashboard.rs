@@ -11,13 +11,13 @@ use super::batch::{flush, stdout};
 use super::board::Board;
 use super::changes::{Changes, Shot};
 use super::log;
-use super::verifier::{Verifier, VerifierConfig};
+use super::verifier::{Newest, Proven, Verifier};
 use crate::cli::Dashboard;
 use crate::pipeline::{Live, LiveConfig, Snapshot};
 use crate::sink::Format;
 use crate::sink::terminal::{Key, LogPane, Screen, draw_plain};
 use crate::sink::text::ViewsWriter;
-use crate::view::{SqlError, words};
+use crate::view::{SqlError, Workspace, words};
 
 /// Time between two looks at the keyboard and the board.
 const FRAME_INTERVAL: Duration = Duration::from_millis(50);
@@ -43,29 +43,20 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
         return once(&mut live, args.format, &stop).await;
     }
     let (newest, shots) = tokio::sync::watch::channel(None);
-    let verifier = args.verify.map(|interval| {
-        let (kafka, queries) = (args.connection.config(), args.queries.queries.clone());
-        let config = VerifierConfig { interval, kafka, queries, files: live.files().cloned().collect() };
-        Verifier::start(config, shots.clone())
-    });
-    let verifier = verifier.transpose()?;
+    let workspace = Workspace::load(&args.queries.queries)?;
+    let proven = Proven { kafka: args.connection.config(), workspace, files: live.files().cloned().collect() };
+    let verifier = Verifier::start(args.verify, proven, &newest)?;
     let watching = stop.child_token();
     let ended = if args.format == Format::Ndjson {
         lines(&mut live, newest, shots, &watching).await
     } else {
-        let proofs = verifier.as_ref().map(|verifier| Arc::clone(verifier.proofs()));
-        let board = Board::new("tallgrass dashboard", &args.connection.brokers, &live).with_proofs(proofs);
+        drop(shots);
+        let board = Board::new("tallgrass dashboard", &args.connection.brokers, &live).with_proofs(verifier.proofs());
         tiles(&mut live, Arc::new(Mutex::new(board)), newest, &watching).await
     };
-    let differed = match verifier {
-        Some(verifier) => verifier.finish().await,
-        None => false,
-    };
+    let differed = verifier.finish().await;
     ended.map(|exit| if differed { Exit::Failed } else { exit })
 }
-
-/// Where the live loop leaves its newest refresh for whoever wants to look; nobody makes it wait.
-type Newest = tokio::sync::watch::Sender<Option<Arc<Shot>>>;
 
 /// Shows tiles until somebody quits.
 async fn tiles(
@@ -229,18 +220,22 @@ fn watch_plain(
     panes: &dyn Fn() -> Vec<LogPane>,
 ) -> io::Result<Watched> {
     let (mut out, _) = stdout();
-    let mut shown: Option<(crate::kafka::AsOf, std::time::Instant)> = None;
+    let mut shown: Option<(crate::kafka::AsOf, Option<String>, std::time::Instant)> = None;
     while !stop.is_cancelled() {
         std::thread::sleep(FRAME_INTERVAL);
         let as_of = lock(board).as_of().clone();
-        let due = shown.as_ref().is_none_or(|(last, at)| *last != as_of && at.elapsed() >= PLAIN_INTERVAL);
+        // A good proof is no news but for the first one; its age alone is none.
+        let proof = lock(board).proof().map(|proof| if proof.good { String::new() } else { proof.text });
+        let due = shown
+            .as_ref()
+            .is_none_or(|(last, proved, at)| (*last != as_of || *proved != proof) && at.elapsed() >= PLAIN_INTERVAL);
         if due && as_of.iter().next().is_some() {
             let frame = lock(board).frame(panes());
             if let Err(error) = draw_plain(&mut out, &frame) {
                 stop.cancel();
                 return Err(error);
             }
-            shown = Some((as_of, std::time::Instant::now()));
+            shown = Some((as_of, proof, std::time::Instant::now()));
         }
     }
     Ok(Watched::Interrupted)

@@ -24,7 +24,7 @@ use super::changes::Shot;
 use super::dashboard::{Watched, lock, watch};
 use super::group::{GroupRole, RoleView};
 use super::proof::{Claim, Prover};
-use super::verifier::{Verifier, VerifierConfig};
+use super::verifier::{Newest, Proven, Verifier};
 use super::verify::report;
 use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen};
 use crate::cli::{Demo, Logoff, Rate};
@@ -78,15 +78,13 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
 
     // Three stages: everything runs; the generators have stopped and the dashboard reads the rest; the proof.
     let watching = CancellationToken::new();
-    let (newest, shots) = tokio::sync::watch::channel(None);
-    let verifier = args.verify.map(|interval| {
-        let (kafka, queries) = (kafka.clone(), args.queries.queries.clone());
-        let config = VerifierConfig { interval, kafka, queries, files: live.files().cloned().collect() };
-        Verifier::start(config, shots)
-    });
-    let verifier = verifier.transpose()?;
-    let proofs = verifier.as_ref().map(|verifier| Arc::clone(verifier.proofs()));
-    let board = Arc::new(Mutex::new(Board::new("tallgrass demo", broker.brokers(), &live).with_proofs(proofs)));
+    let newest = Newest::default();
+    let files: Vec<SqlFile> = live.files().cloned().collect();
+    let proven =
+        Proven { kafka: kafka.clone(), workspace: Workspace::load(&args.queries.queries)?, files: files.clone() };
+    let verifier = Verifier::start(args.verify, proven, &newest)?;
+    let board = Board::new("tallgrass demo", broker.brokers(), &live).with_proofs(verifier.proofs());
+    let board = Arc::new(Mutex::new(board));
     let watcher = {
         let (board, watching, panes) = (Arc::clone(&board), watching.clone(), roles.panes.clone());
         tokio::task::spawn_blocking(move || watch(&board, &watching, &move || panes.on_screen()))
@@ -157,14 +155,10 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     watching.cancel();
     roles.finish().await?;
     let (watched, interrupted) = outcome?;
-    let files: Vec<SqlFile> = live.files().cloned().collect();
     drop(live);
     let interrupted = interrupted || (watched? == Watched::Interrupted && args.duration.is_none());
 
-    let differed = match verifier {
-        Some(verifier) => verifier.finish().await,
-        None => false,
-    };
+    let differed = verifier.finish().await;
     print_tallies(&board)?;
     let agree = prove(&workspace, &files, &kafka, &last).await?;
     Ok(match (agree && !differed, interrupted) {

@@ -11,7 +11,7 @@
 //! records are decoded on the scan's threads, which run ahead of the SQL by two batches a partition at most.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -85,36 +85,38 @@ fn ago(age: Duration) -> String {
     }
 }
 
-/// What to prove, and how often.
+/// What to prove.
 #[derive(Debug)]
-pub struct VerifierConfig {
-    /// Time between the starts of two proofs; one that takes longer delays the next.
-    pub interval: Duration,
+pub struct Proven {
     /// The cluster.
     pub kafka: KafkaConfig,
-    /// The folder of SQL.
-    pub queries: PathBuf,
+    /// The relations.
+    pub workspace: Workspace,
     /// The live run's files.
     pub files: Vec<SqlFile>,
 }
 
-/// A running verifier.
+/// Where a live loop leaves its newest refresh, for whoever wants to look.
+pub type Newest = watch::Sender<Option<Arc<Shot>>>;
+
+/// Proves what a live run says, as often as somebody has asked for; mostly nobody has.
 #[derive(Debug)]
 pub struct Verifier {
     proofs: Arc<Proofs>,
     stop: CancellationToken,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Verifier {
-    /// Starts to prove what comes through `shots`.
-    pub fn start(config: VerifierConfig, shots: watch::Receiver<Option<Arc<Shot>>>) -> anyhow::Result<Self> {
+    /// Starts to prove the newest refresh every `interval`, from start to start; a proof that takes longer delays the
+    /// next one. Without an interval there are no proofs.
+    pub fn start(interval: Option<Duration>, proven: Proven, newest: &Newest) -> io::Result<Self> {
         let (proofs, stop) = (Arc::<Proofs>::default(), CancellationToken::new());
-        let workspace = Workspace::load(&config.queries)?;
+        let Some(interval) = interval else { return Ok(Self { proofs, stop, thread: None }) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (found, stopped) = (Arc::clone(&proofs), stop.clone());
+        let (found, stopped, shots) = (Arc::clone(&proofs), stop.clone(), newest.subscribe());
         let thread = std::thread::Builder::new().name("verifier".to_owned()).spawn(move || {
-            let proving = Proving { config, workspace, proofs: found, told: BTreeSet::new(), fine: None };
+            let proving = Proving { interval, proven, proofs: found, told: BTreeSet::new(), fine: None };
             runtime.block_on(async {
                 tokio::select! {
                     () = stopped.cancelled() => {}
@@ -123,7 +125,7 @@ impl Verifier {
             });
             runtime.shutdown_background();
         })?;
-        Ok(Self { proofs, stop, thread })
+        Ok(Self { proofs, stop, thread: Some(thread) })
     }
 
     /// What it has found.
@@ -135,7 +137,7 @@ impl Verifier {
     pub async fn finish(self) -> bool {
         self.stop.cancel();
         let deadline = Instant::now() + STOP_TIMEOUT;
-        while !self.thread.is_finished() && Instant::now() < deadline {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < deadline {
             tokio::time::sleep(STOP_POLL).await;
         }
         self.proofs.differed()
@@ -144,8 +146,8 @@ impl Verifier {
 
 /// The work on the verifier's thread.
 struct Proving {
-    config: VerifierConfig,
-    workspace: Workspace,
+    interval: Duration,
+    proven: Proven,
     proofs: Arc<Proofs>,
     /// What has been said once and need not be again.
     told: BTreeSet<String>,
@@ -155,7 +157,7 @@ struct Proving {
 
 impl Proving {
     async fn run(mut self, shots: watch::Receiver<Option<Arc<Shot>>>) {
-        let mut ticks = tokio::time::interval(self.config.interval);
+        let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
@@ -174,9 +176,9 @@ impl Proving {
         let results = snapshot.results.iter().filter(|result| result.rows.is_ok());
         let claims: Vec<Claim> = results.map(|result| Claim::of(snapshot, result, &shot.history)).collect();
         let prover = Prover {
-            workspace: &self.workspace,
-            files: &self.config.files,
-            kafka: &self.config.kafka,
+            workspace: &self.proven.workspace,
+            files: &self.proven.files,
+            kafka: &self.proven.kafka,
             views_at_once: 1,
             target_partitions: Some(1),
         };
@@ -200,7 +202,12 @@ impl Proving {
                         tracing::error!("{view}: {row}");
                     }
                 }
-                Verdict::HistoryGone { .. } => self.tell_once(format!("{view}: {verdict}")),
+                Verdict::HistoryGone { .. } => {
+                    let line = format!("{view}: {verdict}");
+                    if self.told.insert(line.clone()) {
+                        tracing::warn!("{line}");
+                    }
+                }
                 Verdict::Failed { .. } => {
                     found.failed = true;
                     tracing::warn!("{view} is not verified: {verdict}");
@@ -216,11 +223,5 @@ impl Proving {
         }
         self.fine = Some(fine);
         self.proofs.found(found);
-    }
-
-    fn tell_once(&mut self, line: String) {
-        if self.told.insert(line.clone()) {
-            tracing::warn!("{line}");
-        }
     }
 }

@@ -15,3 +15,4 @@ mod program;
 mod roles;
 mod scan;
 mod support;
+mod verify;
