@@ -13,8 +13,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
+use tokio::task::JoinHandle;
 
-use crate::relation::ReadBounds;
+use crate::relation::{ReadBounds, share_reads};
 use crate::sink::progress::{Progress, progress};
 use crate::view::{SqlError, SqlFile, Workspace};
 
@@ -22,6 +23,8 @@ use crate::view::{SqlError, SqlFile, Workspace};
 pub struct Planned {
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
+    /// Its rows, where it runs already, together with others that read the same.
+    running: Option<JoinHandle<anyhow::Result<Vec<RecordBatch>>>>,
 }
 
 impl Planned {
@@ -29,7 +32,19 @@ impl Planned {
     pub async fn new(context: &SessionContext, plan: LogicalPlan) -> anyhow::Result<Self> {
         let frame = context.execute_logical_plan(plan).await?;
         let context = Arc::new(frame.task_ctx());
-        Ok(Self { plan: frame.create_physical_plan().await?, context })
+        Ok(Self { plan: frame.create_physical_plan().await?, context, running: None })
+    }
+
+    /// Lets queries that read the same topic read it once. Those start at once, all together.
+    pub fn share(queries: Vec<Self>) -> anyhow::Result<Vec<Self>> {
+        let plans = share_reads(queries.iter().map(|query| Arc::clone(&query.plan)).collect())?;
+        let queries = queries.into_iter().zip(plans).map(|(query, (plan, shares))| {
+            let context = query.context;
+            let together = || Self { plan: Arc::clone(&plan), context: Arc::clone(&context), running: None }.collect();
+            let running = shares.then(|| tokio::spawn(together()));
+            Self { plan, context, running }
+        });
+        Ok(queries.collect())
     }
 
     /// The result's columns.
@@ -39,6 +54,9 @@ impl Planned {
 
     /// Runs it; each batch goes to `write`.
     pub async fn run(self, mut write: impl FnMut(&RecordBatch) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        if let Some(running) = self.running {
+            return running.await??.iter().try_for_each(write);
+        }
         let mut batches = execute_stream(self.plan, self.context)?;
         while let Some(batch) = batches.next().await {
             let batch = batch?;

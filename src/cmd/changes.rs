@@ -5,7 +5,8 @@
 //! {"view":"typo","as_of":{"pokemons":{"0":120}},"now":"2026-01-31T09:00:00Z","error":"…"}
 //! ```
 //!
-//! Where the broker had lost the beginning of a partition when the live run started, `"since":{"pokemons":{"0":40}}` says
+//! The first line after a file's meaning changed says how the rows differ from those of the old one at the same offsets:
+//! `"swap":{"as_of":{…},"added":1,"removed":0,"changed":2}`. Where the broker had lost the beginning of a partition when the live run started, `"since":{"pokemons":{"0":40}}` says
 //! from which offset the result counts. A line has all that `tallgrass verify --against` needs to replay it.
 
 use std::collections::BTreeMap;
@@ -18,11 +19,11 @@ use serde_json::Value;
 
 use super::proof::{Claim, LiveRows, Said, since};
 use crate::kafka::{AsOf, HistoryStart};
-use crate::pipeline::{Live, Snapshot};
+use crate::pipeline::{FileState, Live, Snapshot, Sources, Swap};
 use crate::sink::sanitize::escape_json;
 use crate::sink::text::json_rows;
 use crate::view::digest::Digest;
-use crate::view::{SqlError, words};
+use crate::view::{Difference, words};
 
 /// One refresh of a live run, as others see it.
 #[derive(Debug, Clone, Default)]
@@ -31,14 +32,21 @@ pub struct Shot {
     pub snapshot: Snapshot,
     /// What the broker had lost when the run started.
     pub history: Vec<HistoryStart>,
-    /// Files that are no views.
-    pub broken: Vec<SqlError>,
+    /// What the results' views were planned from; none while some are on their way to another meaning.
+    pub sources: Option<Arc<Sources>>,
+    /// The dashboard's files.
+    pub files: Vec<FileState>,
 }
 
 impl Shot {
     /// What a refresh of a live run says.
     pub fn of(live: &Live, snapshot: Snapshot) -> Self {
-        Self { snapshot, history: live.status().history.clone(), broken: live.broken_files().cloned().collect() }
+        Self {
+            snapshot,
+            history: live.status().history.clone(),
+            sources: live.sources().cloned(),
+            files: live.files().to_vec(),
+        }
     }
 }
 
@@ -46,28 +54,46 @@ impl Shot {
 #[derive(Debug, Default)]
 pub struct Changes {
     last: BTreeMap<Arc<str>, Result<Digest, String>>,
+    /// The error of each broken file; its last good result may go on beside it.
+    broken: BTreeMap<Arc<str>, String>,
+    swaps: BTreeMap<Arc<str>, Swap>,
 }
 
 impl Changes {
     /// Writes a line for each view that has changed, and flushes.
     pub fn write(&mut self, out: &mut dyn Write, shot: &Shot) -> anyhow::Result<()> {
-        for error in &shot.broken {
-            let view = error.file.file_stem().unwrap_or_default().to_string_lossy();
-            if self.is_news(&Arc::from(&*view), &Err(error.to_string())) {
-                write_line(out, &view, shot, &error_field(&error.to_string()))?;
+        for file in &shot.files {
+            let error = file.error.as_ref().map(ToString::to_string);
+            if self.broken.get(&file.name) == error.as_ref() {
+                continue;
+            }
+            match error {
+                Some(error) => {
+                    write_line(out, &file.name, shot, &error_field(&error))?;
+                    self.broken.insert(Arc::clone(&file.name), error);
+                }
+                None => _ = self.broken.remove(&file.name),
             }
         }
         for result in &shot.snapshot.results {
             let said = result.rows.as_ref().map_err(|error| words(error));
             let said =
                 said.and_then(|rows| Ok((Digest::of(&result.schema, rows).map_err(|error| error.to_string())?, rows)));
-            if !self.is_news(&result.name, &said.as_ref().map(|(digest, _)| *digest).map_err(Clone::clone)) {
+            let swap = shot.files.iter().find(|file| file.name == result.name).and_then(|file| file.swap.as_ref());
+            let swapped = swap.filter(|swap| self.swaps.get(&result.name) != Some(swap));
+            if let Some(swap) = swapped {
+                self.swaps.insert(Arc::clone(&result.name), swap.clone());
+            }
+            if !self.is_news(&result.name, &said.as_ref().map(|(digest, _)| *digest).map_err(Clone::clone))
+                && swapped.is_none()
+            {
                 continue;
             }
             let fields = match said {
                 Ok((digest, rows)) => {
                     let rows = json_rows(&result.name, &result.schema, rows)?;
-                    format!("\"digest\":\"{digest}\",\"rows\":[{}]", rows.join(","))
+                    let swap = swapped.map(swap_field).unwrap_or_default();
+                    format!("\"digest\":\"{digest}\",{swap}\"rows\":[{}]", rows.join(","))
                 }
                 Err(error) => error_field(&error),
             };
@@ -82,6 +108,17 @@ impl Changes {
         }
         self.last.insert(Arc::clone(view), said.clone());
         true
+    }
+}
+
+/// How the file's new meaning differs from its old one, where both were results.
+fn swap_field(swap: &Swap) -> String {
+    let as_of = swap.as_of.to_json();
+    match swap.difference {
+        Some(Difference { added, removed, changed, .. }) => {
+            format!("\"swap\":{{\"as_of\":{as_of},\"added\":{added},\"removed\":{removed},\"changed\":{changed}}},")
+        }
+        None => format!("\"swap\":{{\"as_of\":{as_of}}},"),
     }
 }
 
@@ -162,7 +199,7 @@ mod tests {
     use datafusion::error::DataFusionError;
 
     use super::*;
-    use crate::pipeline::ViewResult;
+    use crate::pipeline::{Cost, ViewResult};
 
     fn shot(offset: i64, results: &[(&str, Result<i64, &str>)]) -> Shot {
         let mut as_of = AsOf::default();
@@ -173,6 +210,8 @@ mod tests {
             ViewResult {
                 name: (*name).into(),
                 schema: batch.schema(),
+                maintenance: None,
+                cost: Cost::default(),
                 rows: said.map(|_| vec![batch]).map_err(|e| Arc::new(DataFusionError::Execution(e.to_owned()))),
             }
         });

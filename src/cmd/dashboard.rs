@@ -11,13 +11,13 @@ use super::batch::{flush, stdout};
 use super::board::Board;
 use super::changes::{Changes, Shot};
 use super::log;
-use super::verifier::{Newest, Proven, Verifier};
+use super::verifier::{Newest, Verifier};
 use crate::cli::Dashboard;
 use crate::pipeline::{Live, LiveConfig, Snapshot};
 use crate::sink::Format;
 use crate::sink::terminal::{Key, LogPane, Screen, draw_plain};
 use crate::sink::text::ViewsWriter;
-use crate::view::{SqlError, Workspace, words};
+use crate::view::{SqlError, words};
 
 /// Time between two looks at the keyboard and the board.
 const FRAME_INTERVAL: Duration = Duration::from_millis(50);
@@ -37,20 +37,18 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
         refresh: args.refresh,
         max_retained_rows: args.max_retained_rows,
         bounded: args.once,
+        watch: !args.once,
     };
     let mut live = Live::start(config).await?;
     if args.once {
         return once(&mut live, args.format, &stop).await;
     }
-    let (newest, shots) = tokio::sync::watch::channel(None);
-    let workspace = Workspace::load(&args.queries.queries)?;
-    let proven = Proven { kafka: args.connection.config(), workspace, files: live.files().cloned().collect() };
-    let verifier = Verifier::start(args.verify, proven, &newest)?;
+    let newest = Newest::default();
+    let verifier = Verifier::start(args.verify, args.connection.config(), &newest)?;
     let watching = stop.child_token();
     let ended = if args.format == Format::Ndjson {
-        lines(&mut live, newest, shots, &watching).await
+        lines(&mut live, newest, &watching).await
     } else {
-        drop(shots);
         let board = Board::new("tallgrass dashboard", &args.connection.brokers, &live).with_proofs(verifier.proofs());
         tiles(&mut live, Arc::new(Mutex::new(board)), newest, &watching).await
     };
@@ -88,12 +86,8 @@ async fn tiles(
 
 /// Writes a line for each result that changes. A reader who is slower than the refreshes gets the newest ones only, and
 /// the live loop never waits for it.
-async fn lines(
-    live: &mut Live,
-    newest: Newest,
-    mut shots: tokio::sync::watch::Receiver<Option<Arc<Shot>>>,
-    watching: &CancellationToken,
-) -> anyhow::Result<Exit> {
+async fn lines(live: &mut Live, newest: Newest, watching: &CancellationToken) -> anyhow::Result<Exit> {
+    let mut shots = newest.subscribe();
     let writing = {
         let (runtime, watching) = (tokio::runtime::Handle::current(), watching.clone());
         tokio::task::spawn_blocking(move || {

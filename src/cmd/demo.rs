@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -24,15 +24,15 @@ use super::changes::Shot;
 use super::dashboard::{Watched, lock, watch};
 use super::group::{GroupRole, RoleView};
 use super::proof::{Claim, Prover};
-use super::verifier::{Newest, Proven, Verifier};
+use super::verifier::{Newest, Verifier};
 use super::verify::report;
 use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen};
 use crate::cli::{Demo, Logoff, Rate};
 use crate::kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
-use crate::pipeline::{BatchLimits, Live, LiveConfig, Snapshot};
+use crate::pipeline::{BatchLimits, Live, LiveConfig, Snapshot, Sources};
 use crate::relation::BadRecords;
 use crate::sink::terminal::{LogPane, LogTail, draw_plain};
-use crate::view::{SqlFile, Workspace};
+use crate::view::Workspace;
 use crate::world::spawn::CITIES;
 use crate::world::users;
 
@@ -73,16 +73,14 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         refresh: Duration::from_millis(250),
         max_retained_rows: 5_000_000,
         bounded: false,
+        watch: true,
     })
     .await?;
 
     // Three stages: everything runs; the generators have stopped and the dashboard reads the rest; the proof.
     let watching = CancellationToken::new();
     let newest = Newest::default();
-    let files: Vec<SqlFile> = live.files().cloned().collect();
-    let proven =
-        Proven { kafka: kafka.clone(), workspace: Workspace::load(&args.queries.queries)?, files: files.clone() };
-    let verifier = Verifier::start(args.verify, proven, &newest)?;
+    let verifier = Verifier::start(args.verify, kafka.clone(), &newest)?;
     let board = Board::new("tallgrass demo", broker.brokers(), &live).with_proofs(verifier.proofs());
     let board = Arc::new(Mutex::new(board));
     let watcher = {
@@ -128,17 +126,9 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         };
         // What the generators delivered must be in the last result.
         let ends = ends(&kafka).await?;
-        let caught_up = async {
-            while !ends
-                .iter()
-                .all(|(topic, partition, end)| lock(&board).as_of().next_offset(topic, partition) >= Some(end))
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
         tokio::select! {
             ended = &mut running => { ended?; }
-            () = caught_up => {}
+            () = ends.are_shown(&board) => {}
             () = tokio::time::sleep(CATCH_UP) => {}
         }
         reading.cancel();
@@ -155,12 +145,17 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     watching.cancel();
     roles.finish().await?;
     let (watched, interrupted) = outcome?;
+    // Whatever was edited: what ran last is what is proved.
+    let sources = live.sources().cloned();
     drop(live);
     let interrupted = interrupted || (watched? == Watched::Interrupted && args.duration.is_none());
 
     let differed = verifier.finish().await;
     print_tallies(&board)?;
-    let agree = prove(&workspace, &files, &kafka, &last).await?;
+    let agree = match sources {
+        Some(sources) => prove(&sources, &kafka, &last).await?,
+        None => bail!("a file was saved in the last moment: not replayed"),
+    };
     Ok(match (agree && !differed, interrupted) {
         (false, _) => Exit::Failed,
         (true, true) => Exit::Interrupted,
@@ -169,7 +164,8 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
 }
 
 /// Compares the last results with a replay and says for each file what came of it; true if none differs.
-async fn prove(workspace: &Workspace, files: &[SqlFile], kafka: &KafkaConfig, last: &Shot) -> anyhow::Result<bool> {
+async fn prove(sources: &Sources, kafka: &KafkaConfig, last: &Shot) -> anyhow::Result<bool> {
+    let Sources { workspace, files } = sources;
     let snapshot = &last.snapshot;
     let claims: Vec<Claim> = snapshot.results.iter().map(|result| Claim::of(snapshot, result, &last.history)).collect();
     let prover = Prover { workspace, files, kafka, views_at_once: Prover::VIEWS_AT_ONCE, target_partitions: None };
@@ -200,8 +196,14 @@ async fn ends(kafka: &KafkaConfig) -> anyhow::Result<Ends> {
 struct Ends(Vec<(&'static str, i32, i64)>);
 
 impl Ends {
-    fn iter(&self) -> impl Iterator<Item = (&'static str, i32, i64)> + '_ {
-        self.0.iter().copied()
+    /// Waits until the dashboard has read all of it.
+    async fn are_shown(&self, board: &Mutex<Board>) {
+        let is_shown = |(topic, partition, end): &(&str, i32, i64)| {
+            lock(board).as_of().next_offset(topic, *partition) >= Some(*end)
+        };
+        while !self.0.iter().all(is_shown) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

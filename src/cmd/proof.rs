@@ -196,47 +196,63 @@ impl Prover<'_> {
         }
         let plans = self.workspace.plan_dashboard(&session, self.files).await;
         let plans: BTreeMap<&str, _> = self.files.iter().map(SqlFile::name).zip(plans).collect();
-        let compared = claims.into_iter().map(|claim| {
-            let (session, bounds, plan) = (&session, &bounds, plans.get(&*claim.view));
-            async move {
-                let verdict = match (&claim.said, plan) {
-                    (Err(reason), _) => Verdict::Failed { reason: reason.clone() },
-                    (_, None) => Verdict::Failed { reason: "there is no file of this name".to_owned() },
-                    (_, Some(Err(error))) => Verdict::Failed { reason: error.to_string() },
-                    (Ok(said), Some(Ok(plan))) => self.replay(claim, said, plan, session, bounds).await,
-                };
-                anyhow::Ok((Arc::clone(&claim.view), verdict))
+        let mut verdicts = BTreeMap::new();
+        let (mut said, mut planned) = (Vec::new(), Vec::new());
+        for claim in claims {
+            let prepared = match (&claim.said, plans.get(&*claim.view)) {
+                (Err(reason), _) => Err(Verdict::Failed { reason: reason.clone() }),
+                (_, None) => Err(Verdict::Failed { reason: "there is no file of this name".to_owned() }),
+                (_, Some(Err(error))) => Err(Verdict::Failed { reason: error.to_string() }),
+                (Ok(rows), Some(Ok(plan))) => match self.prepare(claim, plan, &session, &bounds).await {
+                    Ok(plan) => Ok((rows, plan)),
+                    Err(verdict) => Err(verdict),
+                },
+            };
+            match prepared {
+                Ok((rows, plan)) => {
+                    said.push((claim, rows));
+                    planned.push(plan);
+                }
+                Err(verdict) => _ = verdicts.insert(Arc::clone(&claim.view), verdict),
             }
+        }
+        let replays = said.into_iter().zip(Planned::share(planned)?).map(|((claim, said), planned)| async move {
+            let schema = planned.schema();
+            let replayed = planned.collect().await;
+            let verdict = replayed.and_then(|rows| compare(claim, said, &schema, &rows, &Tolerance::exact()));
+            anyhow::Ok((Arc::clone(&claim.view), verdict.unwrap_or_else(failed)))
         });
-        futures::stream::iter(compared).buffer_unordered(self.views_at_once).try_collect().await
+        let replayed: Vec<_> =
+            futures::stream::iter(replays).buffer_unordered(self.views_at_once).try_collect().await?;
+        verdicts.extend(replayed);
+        Ok(verdicts)
     }
 
-    async fn replay(
+    /// Plans a replay, or says why there can be none.
+    async fn prepare(
         &self,
         claim: &Claim,
-        said: &Said,
         plan: &LogicalPlan,
         session: &SessionContext,
         bounds: &ReadBounds,
-    ) -> Verdict {
+    ) -> Result<Planned, Verdict> {
         let topics = topics(self.workspace, plan);
-        let replayed = async {
-            let planned = Planned::new(session, clock::at(plan.clone(), claim.now_ns)?).await?;
-            // Now the ends of its topics are known, and their beginnings.
-            if let Some(since) = gone(claim, &topics, &bounds.history_starts()) {
-                return Ok(Verdict::HistoryGone { since });
-            }
-            let schema = planned.schema();
-            let rows = planned.collect().await?;
-            compare(claim, said, &schema, &rows, &Tolerance::exact())
-        };
-        match replayed.await {
-            Ok(verdict) => verdict,
-            Err(error) => match taken(&error) {
-                Some(since) => Verdict::HistoryGone { since },
-                None => Verdict::Failed { reason: explain(&error) },
-            },
+        let planned = async { Planned::new(session, clock::at(plan.clone(), claim.now_ns)?).await };
+        let planned = planned.await.map_err(failed)?;
+        // Now the ends of its topics are known, and their beginnings.
+        match gone(claim, &topics, &bounds.history_starts()) {
+            Some(since) => Err(Verdict::HistoryGone { since }),
+            None => Ok(planned),
         }
+    }
+}
+
+/// What the failure of a replay means.
+#[allow(clippy::needless_pass_by_value)] // as `map_err` hands it over
+fn failed(error: anyhow::Error) -> Verdict {
+    match taken(&error) {
+        Some(since) => Verdict::HistoryGone { since },
+        None => Verdict::Failed { reason: explain(&error) },
     }
 }
 

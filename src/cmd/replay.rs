@@ -63,11 +63,13 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         anyhow::bail!("ndjson holds the rows of one view, and {} were asked for: name one", views.len());
     }
 
-    let mut planned = Vec::with_capacity(views.len());
+    let (mut names, mut planned) = (Vec::with_capacity(views.len()), Vec::with_capacity(views.len()));
     for (name, plan) in views {
-        planned.push((name, Planned::new(&session, plan).await?));
+        names.push(name);
+        planned.push(Planned::new(&session, plan).await?);
     }
     let progress = show_progress(&bounds);
+    let planned: Vec<(String, Planned)> = names.into_iter().zip(Planned::share(planned)?).collect();
     if let Some(dir) = &args.output {
         let dir = OutputDir::create(dir)?;
         for (name, view) in planned {

@@ -24,9 +24,9 @@ use super::changes::Shot;
 use super::explain;
 use super::proof::{Claim, Prover, Verdict};
 use crate::kafka::KafkaConfig;
+use crate::pipeline::Sources;
 use crate::relation::BadRecords;
 use crate::sink::terminal::ProofNote;
-use crate::view::{SqlFile, Workspace};
 
 /// How long the end of a live run waits for a proof that has been told to stop: it may wait for a broker's answer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,17 +85,6 @@ fn ago(age: Duration) -> String {
     }
 }
 
-/// What to prove.
-#[derive(Debug)]
-pub struct Proven {
-    /// The cluster.
-    pub kafka: KafkaConfig,
-    /// The relations.
-    pub workspace: Workspace,
-    /// The live run's files.
-    pub files: Vec<SqlFile>,
-}
-
 /// Where a live loop leaves its newest refresh, for whoever wants to look.
 pub type Newest = watch::Sender<Option<Arc<Shot>>>;
 
@@ -110,17 +99,17 @@ pub struct Verifier {
 impl Verifier {
     /// Starts to prove the newest refresh every `interval`, from start to start; a proof that takes longer delays the
     /// next one. Without an interval there are no proofs.
-    pub fn start(interval: Option<Duration>, proven: Proven, newest: &Newest) -> io::Result<Self> {
+    pub fn start(interval: Option<Duration>, kafka: KafkaConfig, newest: &Newest) -> io::Result<Self> {
         let (proofs, stop) = (Arc::<Proofs>::default(), CancellationToken::new());
         let Some(interval) = interval else { return Ok(Self { proofs, stop, thread: None }) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (found, stopped, shots) = (Arc::clone(&proofs), stop.clone(), newest.subscribe());
         let thread = std::thread::Builder::new().name("verifier".to_owned()).spawn(move || {
-            let proving = Proving { interval, proven, proofs: found, told: BTreeSet::new(), fine: None };
+            let proving = Proving { interval, kafka, shots, proofs: found, told: BTreeSet::new(), fine: None };
             runtime.block_on(async {
                 tokio::select! {
                     () = stopped.cancelled() => {}
-                    () = proving.run(shots) => {}
+                    () = proving.run() => {}
                 }
             });
             runtime.shutdown_background();
@@ -147,7 +136,8 @@ impl Verifier {
 /// The work on the verifier's thread.
 struct Proving {
     interval: Duration,
-    proven: Proven,
+    kafka: KafkaConfig,
+    shots: watch::Receiver<Option<Arc<Shot>>>,
     proofs: Arc<Proofs>,
     /// What has been said once and need not be again.
     told: BTreeSet<String>,
@@ -156,29 +146,37 @@ struct Proving {
 }
 
 impl Proving {
-    async fn run(mut self, shots: watch::Receiver<Option<Arc<Shot>>>) {
+    async fn run(mut self) {
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
             ticks.tick().await;
-            let shot = shots.borrow().clone();
-            if let Some(shot) = shot {
-                self.prove(&shot).await;
+            let shot = self.shots.borrow().clone();
+            if let Some(shot) = shot
+                && let Some(sources) = &shot.sources
+            {
+                self.prove(&shot, sources).await;
             }
         }
     }
 
-    async fn prove(&mut self, shot: &Shot) {
+    /// Whether the live run's views still are what they were, static files too: if not, a difference says nothing.
+    fn is_current(&self, sources: &Arc<Sources>) -> bool {
+        let newest = self.shots.borrow();
+        newest.as_ref().and_then(|shot| shot.sources.as_ref()).is_some_and(|newest| Arc::ptr_eq(newest, sources))
+    }
+
+    async fn prove(&mut self, shot: &Shot, sources: &Arc<Sources>) {
         let of = Instant::now();
         let snapshot = &shot.snapshot;
         // A view without a result claims nothing; its tile says why.
         let results = snapshot.results.iter().filter(|result| result.rows.is_ok());
         let claims: Vec<Claim> = results.map(|result| Claim::of(snapshot, result, &shot.history)).collect();
         let prover = Prover {
-            workspace: &self.proven.workspace,
-            files: &self.proven.files,
-            kafka: &self.proven.kafka,
+            workspace: &sources.workspace,
+            files: &sources.files,
+            kafka: &self.kafka,
             views_at_once: 1,
             target_partitions: Some(1),
         };
@@ -190,6 +188,10 @@ impl Proving {
                 return;
             }
         };
+        if !self.is_current(sources) {
+            tracing::debug!("edited meanwhile: not verified this time");
+            return;
+        }
         let mut found = Found { of, differ: Vec::new(), failed: false, compared: 0 };
         for (view, verdict) in &verdicts {
             match verdict {

@@ -105,6 +105,7 @@ async fn live(args: &Verify) -> anyhow::Result<Vec<Claim>> {
         refresh: std::time::Duration::ZERO,
         max_retained_rows: args.max_retained_rows,
         bounded: true,
+        watch: false,
     })
     .await?;
     let mut last = Snapshot::default();

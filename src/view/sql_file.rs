@@ -175,6 +175,12 @@ impl SqlFile {
         values.collect::<Result<_, _>>().map(Bindings)
     }
 
+    /// The statement and its parameters' values without comments and blanks: files that mean the same have the same.
+    pub fn meaning(&self) -> String {
+        let values: Vec<_> = self.params().iter().map(|param| (&param.data_type, &param.default)).collect();
+        format!("{} {values:?}", self.statement)
+    }
+
     fn source(&self) -> SqlSource<'_> {
         SqlSource { file: &self.path, text: &self.text }
     }

@@ -33,6 +33,7 @@ fn config(broker: &Broker, topic: &str) -> (LiveConfig, tempfile::TempDir) {
         refresh: Duration::from_millis(10),
         max_retained_rows: 1000,
         bounded: false,
+        watch: true,
     };
     (config, folder)
 }

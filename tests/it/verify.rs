@@ -24,6 +24,8 @@ struct World {
     stream: String,
     table: String,
     folder: TempDir,
+    /// Behind a link, so that a running dashboard does not see its edits.
+    elsewhere: TempDir,
 }
 
 const FILES: [(&str, &str); 4] = [
@@ -40,7 +42,9 @@ impl World {
         broker.create_topic(&table, 1, true);
         let folder = TempDir::new().unwrap();
         fs::create_dir(folder.path().join("dashboard")).unwrap();
-        let world = Self { broker, stream, table, folder };
+        let elsewhere = TempDir::new().unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("dex.csv"), folder.path().join("dex.csv")).unwrap();
+        let world = Self { broker, stream, table, folder, elsewhere };
         world.dex("even");
         let sources = format!(
             "CREATE EXTERNAL TABLE s (name VARCHAR, x DOUBLE) STORED AS KAFKA LOCATION '{}';
@@ -67,7 +71,7 @@ impl World {
     }
 
     fn dex(&self, kind: &str) {
-        fs::write(self.folder.path().join("dex.csv"), format!("name,kind\nn0,{kind}\nn1,odd\n")).unwrap();
+        fs::write(self.elsewhere.path().join("dex.csv"), format!("name,kind\nn0,{kind}\nn1,odd\n")).unwrap();
     }
 
     fn file(&self, name: &str, sql: &str) {
@@ -330,7 +334,7 @@ fn a_dashboard_that_verifies_itself_finds_a_difference_and_goes_on() {
     let args = ["dashboard", "--format", "ndjson", "--refresh", "20ms", "--verify", "300ms"];
     let live = start(&world.broker, &world.args(&args));
     live.wait_for_log("live = replay: 4 views, as of");
-    // A file has no offsets: the live run read it when it started, a replay reads what is there now.
+    // A file has no offsets: the live run read it when it started, and does not see that it is another now.
     world.dex("another");
     live.wait_for_log("kinds: DIFFERS: 1 row only live, 1 row only in the replay, as of");
     live.wait_for_log("kinds: - only live: kind = even");

@@ -38,6 +38,7 @@ pub use self::palette::Palette;
 pub use self::plain::draw_plain;
 pub use self::rows::show_moment;
 pub use self::screen::{Key, Screen};
+pub use self::strip::show_duration;
 pub use self::tail::LogTail;
 pub use super::chart::ChartKind;
 
