@@ -30,8 +30,12 @@ pub struct NamedView {
 
 impl NamedView {
     /// A view that has read nothing yet.
-    pub fn new(name: impl Into<Arc<str>>, fingerprint: Fingerprint, view: LiveView) -> Self {
-        Self { name: name.into(), fingerprint, view: Ok(view), inputs: BTreeSet::new(), cost: Cost::default() }
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        fingerprint: Fingerprint,
+        view: Result<LiveView, Arc<DataFusionError>>,
+    ) -> Self {
+        Self { name: name.into(), fingerprint, view, inputs: BTreeSet::new(), cost: Cost::default() }
     }
 
     async fn feed(&mut self, rows: Rows<'_>, change: Change) {

@@ -99,7 +99,7 @@ pub(super) async fn plan(
                         Fate::Rename(Arc::clone(former))
                     }
                     (Some(Ok(plan)), None) => match live_view(&session, file, plan, Use::Result, max_rows).await {
-                        Ok(view) => Fate::Build(Box::new(NamedView::new(Arc::clone(&name), fingerprint, view))),
+                        Ok(view) => Fate::Build(Box::new(NamedView::new(Arc::clone(&name), fingerprint, Ok(view)))),
                         Err(error) => Fate::Broken(error),
                     },
                     (None, None) => continue,

@@ -35,7 +35,7 @@ use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, Volatility, col,
+    Aggregate, Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Sort, Subquery, Volatility, col,
 };
 
 use super::clock;
@@ -200,7 +200,10 @@ impl Cutter {
         let aggregate = match (&distinct, plan) {
             (Some(aggregate), _) | (None, LogicalPlan::Aggregate(aggregate)) => aggregate,
             (None, LogicalPlan::Sort(sort)) if sort.fetch.is_some() && !retracts => {
-                return self.slot(plan.clone(), Reduction::TopK, None).map(Some);
+                // Nothing tells the planner that a slot has an order: an OFFSET above would skip other rows.
+                let input = Arc::new(self.slot(plan.clone(), Reduction::TopK, None)?);
+                let sorted = Sort { expr: sort.expr.clone(), input, fetch: sort.fetch };
+                return Ok(Some(LogicalPlan::Sort(sorted)));
             }
             _ => return Ok(None),
         };

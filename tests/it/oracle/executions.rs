@@ -1,0 +1,185 @@
+//! One SQL, two executions: the engine fed in micro-batches, and plain DataFusion over all rows so far.
+//!
+//! This is the one place that knows how the program is put together.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionContext;
+use tallgrass::pipeline::{Engine, NamedView, Snapshot};
+use tallgrass::relation::KafkaRelation;
+use tallgrass::view::cut::Use;
+use tallgrass::view::{Fingerprint, Maintenance, SqlFile, Workspace, live_view, session};
+
+use super::compare::difference;
+use super::history::{Fed, History, Step};
+
+/// No view of these tests keeps more.
+const MAX_ROWS: usize = 10_000_000;
+
+/// A file of SQL, and whether it says the order of its rows wholly.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub name: String,
+    pub sql: String,
+    pub ordered: bool,
+}
+
+/// What became of one view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Equal, wherever compared.
+    Agree,
+    /// DataFusion itself has no result for it.
+    Skipped(String),
+    /// The live result is another one, after this step.
+    Differ { step: usize, how: String },
+}
+
+/// A result of the batch execution.
+pub type BatchResult = Result<(SchemaRef, Vec<RecordBatch>), DataFusionError>;
+
+pub fn files(views: &[View]) -> Vec<SqlFile> {
+    let parse = |view: &View| {
+        SqlFile::parse(&view.name, Path::new(&format!("{}.sql", view.name)), &*view.sql)
+            .unwrap_or_else(|error| panic!("{error}\n{}", view.sql))
+    };
+    views.iter().map(parse).collect()
+}
+
+/// An engine over the views, as a dashboard makes one.
+pub async fn engine(workspace: &Workspace, files: &[SqlFile]) -> Engine {
+    let context = workspace.live_session().await.unwrap();
+    let mut views = Vec::with_capacity(files.len());
+    for (file, plan) in files.iter().zip(workspace.plan_dashboard(&context, files).await) {
+        let view = match plan {
+            Ok(plan) => live_view(&context, file, plan, Use::Result, MAX_ROWS).await,
+            Err(error) => Err(error),
+        };
+        let view = view.map_err(|error| Arc::new(DataFusionError::External(Box::new(error))));
+        views.push(NamedView::new(file.name(), Fingerprint::default(), view));
+    }
+    Engine::new(workspace.catalog(), views).unwrap()
+}
+
+/// How each view is maintained, where it is a view at all.
+pub fn maintenance(engine: &Engine) -> Vec<Option<Maintenance>> {
+    engine.views().iter().map(|named| named.view.as_ref().ok().map(tallgrass::view::LiveView::maintenance)).collect()
+}
+
+/// A session of plain DataFusion over the rows so far.
+pub async fn batch_session(workspace: &Workspace, history: &History, fed: &[Vec<usize>]) -> SessionContext {
+    let context = session::batch();
+    let rows = |relation: &Arc<KafkaRelation>| -> Arc<dyn TableProvider> {
+        let partitions = history.topics.iter().zip(fed).find(|(topic, _)| topic.name == *relation.topic());
+        let partitions = partitions.map(|(topic, fed)| topic.current(relation, fed)).unwrap_or_default();
+        let conform = |batch: RecordBatch| {
+            vec![RecordBatch::try_new(Arc::clone(relation.schema()), batch.columns().to_vec()).unwrap()]
+        };
+        let partitions: Vec<Vec<RecordBatch>> = partitions.into_iter().map(conform).collect();
+        let partitions = if partitions.is_empty() { vec![Vec::new()] } else { partitions };
+        Arc::new(MemTable::try_new(Arc::clone(relation.schema()), partitions).unwrap())
+    };
+    workspace.catalog().register(&context, rows).await.unwrap();
+    context
+}
+
+/// The results over all rows so far.
+pub async fn batch(
+    workspace: &Workspace,
+    files: &[SqlFile],
+    history: &History,
+    fed: &[Vec<usize>],
+) -> Vec<BatchResult> {
+    let context = batch_session(workspace, history, fed).await;
+    let mut results = Vec::with_capacity(files.len());
+    for plan in workspace.plan_dashboard(&context, files).await {
+        results.push(match plan {
+            Ok(plan) => run(&context, plan).await,
+            Err(error) => Err(DataFusionError::External(Box::new(error))),
+        });
+    }
+    results
+}
+
+async fn run(context: &SessionContext, plan: datafusion::logical_expr::LogicalPlan) -> BatchResult {
+    let frame = context.execute_logical_plan(plan).await?;
+    let planned = Arc::new(frame.schema().as_arrow().clone());
+    let batches = frame.collect().await?;
+    // The optimizer may change a type of text after the schema was said.
+    Ok((batches.first().map_or(planned, RecordBatch::schema), batches))
+}
+
+/// Fills in which records delete the rows of keyed relations: DataFusion evaluates the condition as a plain projection.
+pub async fn decide_deletes(workspace: &Workspace, history: &mut History) {
+    for relation in workspace.catalog().kafka_relations() {
+        let Some(key) = relation.key() else { continue };
+        let condition = key.deleted_when.as_ref().map_or("false", |condition| condition.sql());
+        for topic in history.topics.iter_mut().filter(|topic| topic.name == *relation.topic()) {
+            let context = SessionContext::new();
+            context.register_batch("records", topic.rows().clone()).unwrap();
+            // The order of the rows is that of the one batch.
+            context.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
+            let batches =
+                context.sql(&format!("SELECT ({condition}) AS d FROM records")).await.unwrap().collect().await.unwrap();
+            let schema = batches[0].schema();
+            let whole = datafusion::arrow::compute::concat_batches(&schema, &batches).unwrap();
+            topic.delete(relation.name(), whole.column(0).as_boolean());
+        }
+    }
+}
+
+/// Feeds the steps and compares every view wherever a step says so, and at the end. A snapshot is of one as-of: that of
+/// the rows that the other execution gets.
+pub async fn check(workspace: &Workspace, views: &[View], history: &History, steps: &[Step]) -> Vec<Verdict> {
+    let files = files(views);
+    let mut engine = engine(workspace, &files).await;
+    let topics = engine.topics().to_vec();
+    let mut fed = Fed::start(history, &mut engine);
+    let mut verdicts = vec![Verdict::Agree; views.len()];
+    for (index, step) in steps.iter().enumerate() {
+        let micro_batch = fed.take(step, &topics);
+        engine.apply(micro_batch).await.unwrap();
+        if !step.compare && index + 1 < steps.len() {
+            continue;
+        }
+        let snapshot = engine.refresh().await.unwrap();
+        assert_eq!(snapshot.as_of, fed.as_of, "the as-of after step {index}");
+        let expected = batch(workspace, &files, history, &fed.rows).await;
+        for (place, verdict) in judge(views, &snapshot, &expected).into_iter().enumerate() {
+            let verdict = match verdict {
+                Verdict::Differ { how, .. } => Verdict::Differ { step: index, how },
+                other => other,
+            };
+            if verdicts[place] == Verdict::Agree {
+                verdicts[place] = verdict;
+            }
+        }
+        if !verdicts.contains(&Verdict::Agree) {
+            break;
+        }
+    }
+    verdicts
+}
+
+/// Compares all results of one moment.
+fn judge(views: &[View], snapshot: &Snapshot, expected: &[BatchResult]) -> Vec<Verdict> {
+    assert_eq!(snapshot.results.len(), views.len());
+    let verdict = |((view, live), batch): ((&View, &tallgrass::pipeline::ViewResult), &BatchResult)| {
+        assert_eq!(*live.name, *view.name);
+        let (schema, batches) = match batch {
+            Ok((schema, batches)) => (schema.as_ref() as &Schema, batches),
+            Err(error) => return Verdict::Skipped(tallgrass::view::words(error)),
+        };
+        let how = match &live.rows {
+            Ok(rows) => difference((&live.schema, rows), (schema, batches), view.ordered),
+            Err(error) => Some(format!("the live view fails: {}", tallgrass::view::words(error))),
+        };
+        how.map_or(Verdict::Agree, |how| Verdict::Differ { step: 0, how })
+    };
+    views.iter().zip(&snapshot.results).zip(expected).map(verdict).collect()
+}

@@ -1,0 +1,135 @@
+//! GROUP BY and what may stand beside it.
+
+use rand::RngExt;
+
+use super::expression::PLAIN;
+use super::{Column, Feature, Frame, Generator, Kind, Query};
+
+/// Kinds that make groups of more than one row.
+const GROUPING: [Kind; 4] = [Kind::Text, Kind::Int, Kind::Bool, Kind::Time];
+
+impl Generator<'_> {
+    /// `SELECT groups, aggregates FROM frame GROUP BY groups`.
+    pub(super) fn aggregate(&mut self, frame: &Frame) -> Query {
+        let mut groups: Vec<Column> = Vec::new();
+        for _ in 0..self.one(&[0, 1, 1, 1, 2, 2]) {
+            let kinds: &[Kind] = if self.random.random_bool(0.9) { &GROUPING } else { &PLAIN };
+            let Some(column) = self.column(frame, kinds) else { continue };
+            let group = match column.kind {
+                // An expression that has the column in it: a constant would be the number of a column.
+                Kind::Int if self.random.random_bool(0.5) => format!("({} % 3)", column.sql),
+                Kind::Text if self.random.random_bool(0.2) => format!("upper({})", column.sql),
+                Kind::Time if self.random.random_bool(0.7) => format!("date_trunc('day', {})", column.sql),
+                _ => column.sql,
+            };
+            if groups.iter().all(|other| other.sql != group) {
+                groups.push(Column { sql: group, kind: column.kind });
+            }
+        }
+        let sets = !groups.is_empty() && self.chance(Feature::GroupingSets, 0.15);
+        let mut items = groups.clone();
+        // One for all: DataFusion cannot give its input to two of them in different orders.
+        let order = self.order(&frame.columns, frame.key.as_deref());
+        for _ in 0..self.random.random_range(1..=4) {
+            let call = self.call(frame, &order, !sets);
+            items.push(call);
+        }
+        let list = groups.iter().map(|group| group.sql.as_str()).collect::<Vec<_>>().join(", ");
+        let by = match (groups.len(), sets) {
+            (0, _) => String::new(),
+            (_, false) => format!(" GROUP BY {list}"),
+            (1, true) => format!(" GROUP BY GROUPING SETS (({list}), ())"),
+            (_, true) => match self.random.random_range(0..3) {
+                0 => format!(" GROUP BY ROLLUP ({list})"),
+                1 => format!(" GROUP BY CUBE ({list})"),
+                _ => format!(" GROUP BY GROUPING SETS (({}), ({}), ())", groups[0].sql, groups[1].sql),
+            },
+        };
+        let having = if self.chance(Feature::Having, 0.2) {
+            let call = self.call(frame, &order, false);
+            let operator = self.one(&[">", "<", "<>"]);
+            format!(" HAVING {} {operator} {}", call.sql, self.literal(call.kind))
+        } else {
+            String::new()
+        };
+        // Of several grouping sets two may give the same values.
+        let key = (!sets).then(|| (0..groups.len()).collect::<Vec<_>>());
+        self.select(&items, key, frame, &format!("{by}{having}"), "")
+    }
+
+    /// One aggregate function over rows of a frame.
+    fn call(&mut self, frame: &Frame, order: &str, lists: bool) -> Column {
+        let call =
+            if self.chance(Feature::OrderedAggregates, 0.2) { self.ordered_call(frame, order, lists) } else { None };
+        let distinct = self.chance(Feature::DistinctAggregates, 0.15);
+        let mut call = match call {
+            Some(call) => call,
+            None if distinct => self.distinct_call(frame),
+            None => self.plain_call(frame),
+        };
+        if self.chance(Feature::FilteredAggregates, 0.2) {
+            call.sql = format!("{} FILTER (WHERE {})", call.sql, self.condition(frame, 1));
+        }
+        if call.sql.starts_with("approx_distinct") {
+            call.sql = format!("CAST({} AS BIGINT)", call.sql);
+        }
+        call
+    }
+
+    fn plain_call(&mut self, frame: &Frame) -> Column {
+        let column = |sql: String, kind| Column { sql, kind };
+        match self.random.random_range(0..12) {
+            0 | 1 => column("count(*)".to_owned(), Kind::Int),
+            2 => column(format!("count({})", self.some(frame).sql), Kind::Int),
+            3 => column(format!("sum({})", self.expression(frame, Kind::Int, 1)), Kind::Int),
+            4 => column(format!("sum({})", self.expression(frame, Kind::Double, 1)), Kind::Double),
+            5 => column(format!("avg({})", self.expression(frame, Kind::Double, 1)), Kind::Double),
+            6 => match self.column(frame, &[Kind::Int, Kind::Decimal]) {
+                Some(of) if of.kind == Kind::Decimal => column(format!("sum({})", of.sql), Kind::Decimal),
+                Some(of) => column(format!("avg({})", of.sql), Kind::Double),
+                None => column("count(*)".to_owned(), Kind::Int),
+            },
+            7 | 8 => {
+                let of = self.some(frame);
+                column(format!("{}({})", self.one(&["min", "max"]), of.sql), of.kind)
+            }
+            9 => column(format!("{}({})", self.one(&["bool_and", "bool_or"]), self.condition(frame, 0)), Kind::Bool),
+            10 => {
+                let function = self.one(&["bit_and", "bit_or", "bit_xor"]);
+                column(format!("{function}({})", self.expression(frame, Kind::Int, 0)), Kind::Int)
+            }
+            _ => {
+                let kind = self.one(&[Kind::Int, Kind::Double]);
+                column(format!("median({})", self.expression(frame, kind, 0)), kind)
+            }
+        }
+    }
+
+    fn distinct_call(&mut self, frame: &Frame) -> Column {
+        match self.random.random_range(0..6) {
+            0 => Column { sql: format!("sum(DISTINCT {})", self.expression(frame, Kind::Int, 0)), kind: Kind::Int },
+            1 => {
+                let kind = self.one(&[Kind::Int, Kind::Text]);
+                Column { sql: format!("approx_distinct({})", self.expression(frame, kind, 0)), kind: Kind::Int }
+            }
+            _ => Column { sql: format!("count(DISTINCT {})", self.some(frame).sql), kind: Kind::Int },
+        }
+    }
+
+    /// One that sees its rows in an order, which is total. `lists` says whether a list may come of it.
+    fn ordered_call(&mut self, frame: &Frame, order: &str, lists: bool) -> Option<Column> {
+        let of = self.some(frame);
+        let column = |sql: String, kind| Some(Column { sql, kind });
+        match self.random.random_range(0..6) {
+            0 if lists => column(format!("array_agg({} ORDER BY {order})", of.sql), Kind::List),
+            1 if lists => column(format!("array_agg(DISTINCT {0} ORDER BY {0})", of.sql), Kind::List),
+            2 => column(format!("last_value({} ORDER BY {order})", of.sql), of.kind),
+            3 => column(format!("nth_value({}, 2 ORDER BY {order})", of.sql), of.kind),
+            4 => {
+                let of = self.expression(frame, Kind::Text, 0);
+                column(format!("string_agg({of}, ',' ORDER BY {order})"), Kind::Text)
+            }
+            _ => column(format!("first_value({} ORDER BY {order})", of.sql), of.kind),
+        }
+    }
+}
