@@ -336,7 +336,7 @@ pub struct Dashboard {
     /// Read up to the end offsets as of the start, print the results and exit
     #[arg(long)]
     pub once: bool,
-    /// How --once prints; ndjson also without it: a line for each result that changes
+    /// How --once prints; ndjson, also without it, writes a line for each result that changes
     #[arg(
         long,
         value_enum,
@@ -432,9 +432,9 @@ pub struct Replay {
     /// earliest record, since their rows are what all updates left
     #[arg(long, default_value = "earliest")]
     pub from: From,
-    /// Stop exactly there: OFFSETS (TOPIC PARTITION:OFFSET …, as `replay` prints them on a terminal at its end, or the
-    /// "as_of" of a line of `dashboard --format ndjson`; the offset is the first one not read), or @TIME (the first record of
-    /// each partition of that time or later is the first one not read) [default: the ends as of now]
+    /// Stop exactly there, and read no record at or above: OFFSETS (TOPIC PARTITION:OFFSET …, as replay prints them on a
+    /// terminal at its end, or what a line of `dashboard --format ndjson` gives as `as_of`), or @TIME (the first record of each
+    /// partition of that time or later) [default: the ends as of now]
     #[arg(long, value_name = "OFFSETS|@TIME", value_parser = parse_until)]
     pub until: Option<Until>,
     /// How the rows are written

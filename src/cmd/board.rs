@@ -10,7 +10,7 @@ use super::verifier::Proofs;
 use crate::kafka::AsOf;
 use crate::pipeline::{Cost, FileState, Live, Snapshot, Status, ViewResult};
 use crate::sink::cells::group_digits;
-use crate::sink::terminal::{ChartKind, Frame, LogPane, Strip, Tile, show_duration};
+use crate::sink::terminal::{ChartKind, Frame, LogPane, ProofNote, Strip, Tile, show_duration};
 use crate::view::words;
 
 /// Columns of the grid that a tile takes if its file does not say.
@@ -29,7 +29,7 @@ pub struct Board {
     status: Status,
     refreshed: SystemTime,
     rate: Rate,
-    proofs: Option<Arc<Proofs>>,
+    proofs: Arc<Proofs>,
 }
 
 /// What a file says about its tile.
@@ -63,14 +63,14 @@ impl Board {
             status: live.status().clone(),
             refreshed: SystemTime::now(),
             rate: Rate { since: Instant::now(), messages: 0, per_second: 0.0 },
-            proofs: None,
+            proofs: Arc::default(),
         }
     }
 
     /// Shows what proofs beside the live run find.
     #[must_use]
-    pub fn with_proofs(mut self, proofs: Option<Arc<Proofs>>) -> Self {
-        self.proofs = proofs;
+    pub fn with_proofs(mut self, proofs: &Arc<Proofs>) -> Self {
+        self.proofs = Arc::clone(proofs);
         self
     }
 
@@ -85,6 +85,11 @@ impl Board {
     /// The moment of all tiles.
     pub fn as_of(&self) -> &AsOf {
         &self.snapshot.as_of
+    }
+
+    /// What the last proof found, where there are any.
+    pub fn proof(&self) -> Option<ProofNote> {
+        self.proofs.note()
     }
 
     /// The frame to draw now, with panes of log lines.
@@ -118,7 +123,7 @@ impl Board {
             bad_records: self.status.bad_records,
             as_of: time_of_day(self.refreshed),
             elapsed: self.status.started.elapsed(),
-            proof: self.proofs.as_ref().and_then(|proofs| proofs.note()),
+            proof: self.proof(),
             catching_up: (!self.status.caught_up()).then(|| self.status.progress()),
         }
     }

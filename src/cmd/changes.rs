@@ -199,7 +199,7 @@ mod tests {
     use datafusion::error::DataFusionError;
 
     use super::*;
-    use crate::pipeline::ViewResult;
+    use crate::pipeline::{Cost, ViewResult};
 
     fn shot(offset: i64, results: &[(&str, Result<i64, &str>)]) -> Shot {
         let mut as_of = AsOf::default();
@@ -210,6 +210,8 @@ mod tests {
             ViewResult {
                 name: (*name).into(),
                 schema: batch.schema(),
+                maintenance: None,
+                cost: Cost::default(),
                 rows: said.map(|_| vec![batch]).map_err(|e| Arc::new(DataFusionError::Execution(e.to_owned()))),
             }
         });

@@ -11,7 +11,7 @@ use super::batch::{flush, stdout};
 use super::board::Board;
 use super::changes::{Changes, Shot};
 use super::log;
-use super::verifier::{Verifier, VerifierConfig};
+use super::verifier::{Newest, Verifier};
 use crate::cli::Dashboard;
 use crate::pipeline::{Live, LiveConfig, Snapshot};
 use crate::sink::Format;
@@ -43,28 +43,18 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
     if args.once {
         return once(&mut live, args.format, &stop).await;
     }
-    let (newest, shots) = tokio::sync::watch::channel(None);
-    let verifier = args
-        .verify
-        .map(|interval| Verifier::start(VerifierConfig { interval, kafka: args.connection.config() }, shots.clone()));
-    let verifier = verifier.transpose()?;
+    let newest = Newest::default();
+    let verifier = Verifier::start(args.verify, args.connection.config(), &newest)?;
     let watching = stop.child_token();
     let ended = if args.format == Format::Ndjson {
-        lines(&mut live, newest, shots, &watching).await
+        lines(&mut live, newest, &watching).await
     } else {
-        let proofs = verifier.as_ref().map(|verifier| Arc::clone(verifier.proofs()));
-        let board = Board::new("tallgrass dashboard", &args.connection.brokers, &live).with_proofs(proofs);
+        let board = Board::new("tallgrass dashboard", &args.connection.brokers, &live).with_proofs(verifier.proofs());
         tiles(&mut live, Arc::new(Mutex::new(board)), newest, &watching).await
     };
-    let differed = match verifier {
-        Some(verifier) => verifier.finish().await,
-        None => false,
-    };
+    let differed = verifier.finish().await;
     ended.map(|exit| if differed { Exit::Failed } else { exit })
 }
-
-/// Where the live loop leaves its newest refresh for whoever wants to look; nobody makes it wait.
-type Newest = tokio::sync::watch::Sender<Option<Arc<Shot>>>;
 
 /// Shows tiles until somebody quits.
 async fn tiles(
@@ -96,12 +86,8 @@ async fn tiles(
 
 /// Writes a line for each result that changes. A reader who is slower than the refreshes gets the newest ones only, and
 /// the live loop never waits for it.
-async fn lines(
-    live: &mut Live,
-    newest: Newest,
-    mut shots: tokio::sync::watch::Receiver<Option<Arc<Shot>>>,
-    watching: &CancellationToken,
-) -> anyhow::Result<Exit> {
+async fn lines(live: &mut Live, newest: Newest, watching: &CancellationToken) -> anyhow::Result<Exit> {
+    let mut shots = newest.subscribe();
     let writing = {
         let (runtime, watching) = (tokio::runtime::Handle::current(), watching.clone());
         tokio::task::spawn_blocking(move || {
@@ -228,18 +214,22 @@ fn watch_plain(
     panes: &dyn Fn() -> Vec<LogPane>,
 ) -> io::Result<Watched> {
     let (mut out, _) = stdout();
-    let mut shown: Option<(crate::kafka::AsOf, std::time::Instant)> = None;
+    let mut shown: Option<(crate::kafka::AsOf, Option<String>, std::time::Instant)> = None;
     while !stop.is_cancelled() {
         std::thread::sleep(FRAME_INTERVAL);
         let as_of = lock(board).as_of().clone();
-        let due = shown.as_ref().is_none_or(|(last, at)| *last != as_of && at.elapsed() >= PLAIN_INTERVAL);
+        // A good proof is no news but for the first one; its age alone is none.
+        let proof = lock(board).proof().map(|proof| if proof.good { String::new() } else { proof.text });
+        let due = shown
+            .as_ref()
+            .is_none_or(|(last, proved, at)| (*last != as_of || *proved != proof) && at.elapsed() >= PLAIN_INTERVAL);
         if due && as_of.iter().next().is_some() {
             let frame = lock(board).frame(panes());
             if let Err(error) = draw_plain(&mut out, &frame) {
                 stop.cancel();
                 return Err(error);
             }
-            shown = Some((as_of, std::time::Instant::now()));
+            shown = Some((as_of, proof, std::time::Instant::now()));
         }
     }
     Ok(Watched::Interrupted)

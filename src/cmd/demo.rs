@@ -24,7 +24,7 @@ use super::changes::Shot;
 use super::dashboard::{Watched, lock, watch};
 use super::group::{GroupRole, RoleView};
 use super::proof::{Claim, Prover};
-use super::verifier::{Verifier, VerifierConfig};
+use super::verifier::{Newest, Verifier};
 use super::verify::report;
 use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen};
 use crate::cli::{Demo, Logoff, Rate};
@@ -79,12 +79,10 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
 
     // Three stages: everything runs; the generators have stopped and the dashboard reads the rest; the proof.
     let watching = CancellationToken::new();
-    let (newest, shots) = tokio::sync::watch::channel(None);
-    let verifier =
-        args.verify.map(|interval| Verifier::start(VerifierConfig { interval, kafka: kafka.clone() }, shots));
-    let verifier = verifier.transpose()?;
-    let proofs = verifier.as_ref().map(|verifier| Arc::clone(verifier.proofs()));
-    let board = Arc::new(Mutex::new(Board::new("tallgrass demo", broker.brokers(), &live).with_proofs(proofs)));
+    let newest = Newest::default();
+    let verifier = Verifier::start(args.verify, kafka.clone(), &newest)?;
+    let board = Board::new("tallgrass demo", broker.brokers(), &live).with_proofs(verifier.proofs());
+    let board = Arc::new(Mutex::new(board));
     let watcher = {
         let (board, watching, panes) = (Arc::clone(&board), watching.clone(), roles.panes.clone());
         tokio::task::spawn_blocking(move || watch(&board, &watching, &move || panes.on_screen()))
@@ -128,17 +126,9 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         };
         // What the generators delivered must be in the last result.
         let ends = ends(&kafka).await?;
-        let caught_up = async {
-            while !ends
-                .iter()
-                .all(|(topic, partition, end)| lock(&board).as_of().next_offset(topic, partition) >= Some(end))
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
         tokio::select! {
             ended = &mut running => { ended?; }
-            () = caught_up => {}
+            () = ends.are_shown(&board) => {}
             () = tokio::time::sleep(CATCH_UP) => {}
         }
         reading.cancel();
@@ -160,10 +150,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     drop(live);
     let interrupted = interrupted || (watched? == Watched::Interrupted && args.duration.is_none());
 
-    let differed = match verifier {
-        Some(verifier) => verifier.finish().await,
-        None => false,
-    };
+    let differed = verifier.finish().await;
     print_tallies(&board)?;
     let agree = match sources {
         Some(sources) => prove(&sources, &kafka, &last).await?,
@@ -209,8 +196,14 @@ async fn ends(kafka: &KafkaConfig) -> anyhow::Result<Ends> {
 struct Ends(Vec<(&'static str, i32, i64)>);
 
 impl Ends {
-    fn iter(&self) -> impl Iterator<Item = (&'static str, i32, i64)> + '_ {
-        self.0.iter().copied()
+    /// Waits until the dashboard has read all of it.
+    async fn are_shown(&self, board: &Mutex<Board>) {
+        let is_shown = |(topic, partition, end): &(&str, i32, i64)| {
+            lock(board).as_of().next_offset(topic, *partition) >= Some(*end)
+        };
+        while !self.0.iter().all(is_shown) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! records are decoded on the scan's threads, which run ahead of the SQL by two batches a partition at most.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -84,31 +85,27 @@ fn ago(age: Duration) -> String {
     }
 }
 
-/// What to prove, and how often.
-#[derive(Debug)]
-pub struct VerifierConfig {
-    /// Time between the starts of two proofs; one that takes longer delays the next.
-    pub interval: Duration,
-    /// The cluster.
-    pub kafka: KafkaConfig,
-}
+/// Where a live loop leaves its newest refresh, for whoever wants to look.
+pub type Newest = watch::Sender<Option<Arc<Shot>>>;
 
-/// A running verifier.
+/// Proves what a live run says, as often as somebody has asked for; mostly nobody has.
 #[derive(Debug)]
 pub struct Verifier {
     proofs: Arc<Proofs>,
     stop: CancellationToken,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Verifier {
-    /// Starts to prove what comes through `shots`.
-    pub fn start(config: VerifierConfig, shots: watch::Receiver<Option<Arc<Shot>>>) -> std::io::Result<Self> {
+    /// Starts to prove the newest refresh every `interval`, from start to start; a proof that takes longer delays the
+    /// next one. Without an interval there are no proofs.
+    pub fn start(interval: Option<Duration>, kafka: KafkaConfig, newest: &Newest) -> io::Result<Self> {
         let (proofs, stop) = (Arc::<Proofs>::default(), CancellationToken::new());
+        let Some(interval) = interval else { return Ok(Self { proofs, stop, thread: None }) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (found, stopped) = (Arc::clone(&proofs), stop.clone());
+        let (found, stopped, shots) = (Arc::clone(&proofs), stop.clone(), newest.subscribe());
         let thread = std::thread::Builder::new().name("verifier".to_owned()).spawn(move || {
-            let proving = Proving { config, shots, proofs: found, told: BTreeSet::new(), fine: None };
+            let proving = Proving { interval, kafka, shots, proofs: found, told: BTreeSet::new(), fine: None };
             runtime.block_on(async {
                 tokio::select! {
                     () = stopped.cancelled() => {}
@@ -117,7 +114,7 @@ impl Verifier {
             });
             runtime.shutdown_background();
         })?;
-        Ok(Self { proofs, stop, thread })
+        Ok(Self { proofs, stop, thread: Some(thread) })
     }
 
     /// What it has found.
@@ -129,7 +126,7 @@ impl Verifier {
     pub async fn finish(self) -> bool {
         self.stop.cancel();
         let deadline = Instant::now() + STOP_TIMEOUT;
-        while !self.thread.is_finished() && Instant::now() < deadline {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < deadline {
             tokio::time::sleep(STOP_POLL).await;
         }
         self.proofs.differed()
@@ -138,7 +135,8 @@ impl Verifier {
 
 /// The work on the verifier's thread.
 struct Proving {
-    config: VerifierConfig,
+    interval: Duration,
+    kafka: KafkaConfig,
     shots: watch::Receiver<Option<Arc<Shot>>>,
     proofs: Arc<Proofs>,
     /// What has been said once and need not be again.
@@ -149,7 +147,7 @@ struct Proving {
 
 impl Proving {
     async fn run(mut self) {
-        let mut ticks = tokio::time::interval(self.config.interval);
+        let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
@@ -178,7 +176,7 @@ impl Proving {
         let prover = Prover {
             workspace: &sources.workspace,
             files: &sources.files,
-            kafka: &self.config.kafka,
+            kafka: &self.kafka,
             views_at_once: 1,
             target_partitions: Some(1),
         };
@@ -206,7 +204,12 @@ impl Proving {
                         tracing::error!("{view}: {row}");
                     }
                 }
-                Verdict::HistoryGone { .. } => self.tell_once(format!("{view}: {verdict}")),
+                Verdict::HistoryGone { .. } => {
+                    let line = format!("{view}: {verdict}");
+                    if self.told.insert(line.clone()) {
+                        tracing::warn!("{line}");
+                    }
+                }
                 Verdict::Failed { .. } => {
                     found.failed = true;
                     tracing::warn!("{view} is not verified: {verdict}");
@@ -222,11 +225,5 @@ impl Proving {
         }
         self.fine = Some(fine);
         self.proofs.found(found);
-    }
-
-    fn tell_once(&mut self, line: String) {
-        if self.told.insert(line.clone()) {
-            tracing::warn!("{line}");
-        }
     }
 }

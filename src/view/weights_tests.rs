@@ -88,7 +88,7 @@ impl Fed {
     }
 
     async fn result(&mut self) -> Vec<RecordBatch> {
-        self.view.evaluate(&[]).await.unwrap()
+        self.view.evaluate(&[], 0).await.unwrap()
     }
 
     async fn text(&mut self) -> String {

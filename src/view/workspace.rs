@@ -237,15 +237,12 @@ fn in_order_of_reading<'a>(
         }
     }
     for file in files.iter().filter(|file| !done.contains(file.name())) {
-        let (span, message) = match circle(file.name(), &reads) {
-            Some(circle) => {
-                let path: Vec<String> = circle.iter().chain([&file.name()]).map(|name| format!("{name}.sql")).collect();
-                (find_word(file, circle.get(1).unwrap_or(&file.name())), format!("reads itself: {}", path.join(" → ")))
-            }
-            None => {
-                let stuck = reads[file.name()].iter().find(|read| !done.contains(*read)).copied().unwrap_or_default();
-                (find_word(file, stuck), format!("reads '{stuck}', which is in a circle of files or reads one"))
-            }
+        let (span, message) = if let Some(circle) = circle(file.name(), &reads) {
+            let path: Vec<String> = circle.iter().chain([&file.name()]).map(|name| format!("{name}.sql")).collect();
+            (find_word(file, circle.get(1).unwrap_or(&file.name())), format!("reads itself: {}", path.join(" → ")))
+        } else {
+            let stuck = reads[file.name()].iter().find(|read| !done.contains(*read)).copied().unwrap_or_default();
+            (find_word(file, stuck), format!("reads '{stuck}', which is in a circle of files or reads one"))
         };
         ordered.push(Err((file, SqlError::new(file.path(), file.text(), span, message))));
     }

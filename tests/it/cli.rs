@@ -103,9 +103,11 @@ fn static_relations_need_no_broker() {
 
 #[test]
 fn an_absent_broker_is_told_soon_by_every_command() {
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 9] = [
         &["dashboard"],
         &["dashboard", "--once"],
+        &["dashboard", "--format", "ndjson"],
+        &["verify"],
         &["replay"],
         &["query", "SELECT count(*) FROM pokemons"],
         &["login-checker"],
@@ -127,7 +129,7 @@ fn an_absent_broker_is_told_soon_by_every_command() {
 
 #[test]
 fn wrong_arguments_are_explained() {
-    let wrong: [&[&str]; 8] = [
+    let wrong: [&[&str]; 18] = [
         &["pokemon-gen", "--rate", "0/s"],
         &["pokemon-gen", "--near", "100,0"],
         &["user-gen", "--users", "0"],
@@ -136,6 +138,16 @@ fn wrong_arguments_are_explained() {
         &["replay", "by_typ"],
         &["replay", "--format", "ndjson"],
         &["dashboard", "-X", "nonsense"],
+        &["dashboard", "--format", "json"],
+        &["dashboard", "--format", "table"],
+        &["dashboard", "--once", "--verify", "30s"],
+        &["dashboard", "--verify", "0s"],
+        &["demo", "--verify", "often"],
+        &["replay", "--until", "pokemons"],
+        &["replay", "--until", ""],
+        &["replay", "--until", "@noon"],
+        &["verify", "by_typ"],
+        &["verify", "--against", "no/such/file"],
     ];
     let told: Vec<String> = wrong
         .iter()
@@ -159,6 +171,7 @@ fn help_shows_every_command_with_examples() {
         "control-panel",
         "replay",
         "query",
+        "verify",
         "check",
         "init",
     ] {
@@ -169,10 +182,19 @@ fn help_shows_every_command_with_examples() {
 }
 
 #[test]
+fn help_says_how_to_prove_a_number() {
+    for command in ["verify", "dashboard", "replay"] {
+        assert_snapshot!(format!("help_of_{command}"), seen(&tallgrass(&[command, "--help"])));
+    }
+}
+
+#[test]
 fn the_demo_ends_by_itself_and_proves_its_numbers() {
-    let run = tallgrass(&["demo", "--duration", "5s", "--seed", "11"]);
+    let run = tallgrass(&["demo", "--duration", "5s", "--seed", "11", "--verify", "1s"]);
     assert_eq!(run.code, Some(0), "{}\n{}", run.stdout, run.stderr);
     let shipped = fs::read_dir("queries/dashboard").unwrap().count();
     assert_eq!(run.stdout.matches("live and replay agree").count(), shipped, "{}", run.stdout);
     assert!(run.stdout.contains("Users online"), "{}", run.stdout);
+    // While it ran, too.
+    assert!(run.stderr.contains(&format!("live = replay: {shipped} views")), "{}", run.stderr);
 }

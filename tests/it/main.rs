@@ -16,3 +16,4 @@ mod program;
 mod roles;
 mod scan;
 mod support;
+mod verify;
