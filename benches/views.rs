@@ -24,10 +24,7 @@ const RUNS: usize = 3;
 const COLUMNS: [usize; 2] = [0, 1];
 
 fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("k", DataType::Int64, false),
-        Field::new("x", DataType::Float64, false),
-    ]))
+    Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false), Field::new("x", DataType::Float64, false)]))
 }
 
 /// Rows whose keys run through `groups` numbers in a scattered order.
@@ -98,7 +95,8 @@ async fn history() -> Result<(), Box<dyn Error>> {
     let stretch: u64 = 1_000_000;
     for million in 1..=20_u64 {
         let first = (million - 1) * stretch;
-        let batches: Vec<RecordBatch> = (0..stretch.div_ceil(BATCH as u64)).map(|at| batch(first + at * BATCH as u64, 1_000)).collect();
+        let batches: Vec<RecordBatch> =
+            (0..stretch.div_ceil(BATCH as u64)).map(|at| batch(first + at * BATCH as u64, 1_000)).collect();
         let took = feed(&mut view, &batches).await?;
         if [1, 5, 10, 20].contains(&million) {
             let events = (batches.len() * BATCH) as f64;
@@ -145,7 +143,11 @@ fn keyed() -> Result<(), Box<dyn Error>> {
         }
         println!("{name:>28}: {:.2} M/s", updates / started.elapsed().as_secs_f64() / 1e6);
     }
-    println!("{:>28}: {per_key:.0} bytes, {:.0} after the updates", "memory per key", table.memory_size() as f64 / table.len() as f64);
+    println!(
+        "{:>28}: {per_key:.0} bytes, {:.0} after the updates",
+        "memory per key",
+        table.memory_size() as f64 / table.len() as f64
+    );
     Ok(())
 }
 

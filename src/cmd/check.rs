@@ -9,7 +9,7 @@ use super::Exit;
 use super::batch::stdout;
 use crate::cli::Check;
 use crate::view::cut::Use;
-use crate::view::{Workspace, live_view, plan_with};
+use crate::view::{Workspace, lint, live_view, plan_with};
 
 /// The files of roles: they hand on rows as they come.
 const ROLES: [&str; 2] = ["login_checker", "control_panel"];
@@ -31,14 +31,17 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
     let width = files.iter().map(|file| file.path().display().to_string().len()).max().unwrap_or_default();
     for (file, plan) in files.iter().zip(workspace.plan_dashboard(&session, &files).await) {
         let view = match plan {
-            Ok(plan) => live_view(&session, file, plan, Use::Result, usize::MAX).await,
+            Ok(plan) => {
+                let unsettled = lint::warnings(file, &plan)?;
+                live_view(&session, file, plan, Use::Result, usize::MAX).await.map(|view| (view, unsettled))
+            }
             Err(error) => Err(error),
         };
         match view {
-            Ok(view) => {
+            Ok((view, unsettled)) => {
                 writeln!(out, "{:<width$}  {}", file.path().display(), view.describe()).context("stdout")?;
                 let unknown = file.check_columns(view.schema());
-                warn(file.warnings().iter().chain(&unknown));
+                warn(file.warnings().iter().chain(&unknown).chain(&unsettled));
             }
             Err(error) => errors.push(error),
         }

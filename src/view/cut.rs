@@ -33,13 +33,11 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Sort, Subquery, Volatility, col,
-};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Sort, Subquery, col};
 
 use super::clock;
 use super::needs::Needs;
+use super::refusal::is_volatile;
 use super::source::{LiveRelation, RelationKind};
 use super::weights::{self, Weighted};
 
@@ -365,10 +363,6 @@ fn depends_on_the_moment(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-fn is_volatile(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(ScalarFunction { func, .. }) if func.signature().volatility == Volatility::Volatile)
-}
-
 fn reads_live(plan: &LogicalPlan) -> Result<bool> {
     let mut live = false;
     plan.apply_with_subqueries(|node| {
@@ -380,22 +374,4 @@ fn reads_live(plan: &LogicalPlan) -> Result<bool> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(live)
-}
-
-/// A function below the cut whose result nobody can reproduce, by name: with it, replay cannot equal the live result.
-pub fn volatile_function(plan: &LogicalPlan) -> Result<Option<String>> {
-    let mut name = None;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                if let Expr::ScalarFunction(function) = expr
-                    && is_volatile(expr)
-                {
-                    name = Some(function.name().to_owned());
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    Ok(name)
 }

@@ -337,7 +337,7 @@ mod tests {
         ] {
             let one = description(sql).await;
             assert!(!one.contains('\n'), "{one}");
-            said += &format!("{sql}\n  {one}\n");
+            said.extend([sql, "\n  ", &one, "\n"]);
         }
         insta::assert_snapshot!("descriptions", said);
     }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::plan_err;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::clock;
-use super::cut::{Cut, Use, cut, volatile_function};
+use super::cut::{Cut, Use, cut};
 use super::explain::{Description, describe};
 use super::reducer::{Reducer, StateSize};
+use super::refusal::refusal;
 use super::run::{Rows, Runner};
 
 /// How a view is kept up to date.
@@ -64,9 +65,11 @@ impl LiveView {
     ///
     /// `max_rows` limits what a slot may keep that has no smaller state than its rows.
     pub async fn plan(state: &SessionState, plan: LogicalPlan, usage: Use, max_rows: usize) -> Result<Self> {
+        // As written, a refusal is in the user's words; but views that it reads are put in its place only then.
+        let as_written = refusal(&plan)?;
         let plan = state.optimize(&clock::lift(plan)?)?;
-        if let Some(name) = volatile_function(&plan)? {
-            return plan_err!("{name}() gives another value each time, so no replay could give the same numbers");
+        if let Some(refused) = as_written.map_or_else(|| refusal(&plan), |refused| Ok(Some(refused)))? {
+            return Err(DataFusionError::External(Box::new(refused)));
         }
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let cut = cut(plan, usage)?;

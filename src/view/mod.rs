@@ -9,10 +9,16 @@ pub mod exact_sum;
 pub mod explain;
 pub mod fingerprint;
 pub mod front_matter;
+pub mod lint;
+#[cfg(test)]
+mod lint_tests;
 pub mod live_view;
 pub mod needs;
+pub mod order;
 mod param;
+mod places;
 pub mod reducer;
+pub mod refusal;
 pub mod run;
 pub mod session;
 #[cfg(test)]
@@ -22,6 +28,7 @@ pub mod source;
 pub mod sql_error;
 pub mod sql_file;
 pub mod statement;
+pub mod tolerance;
 pub mod weights;
 #[cfg(test)]
 mod weights_tests;
@@ -36,6 +43,7 @@ pub use run::Rows;
 pub use sql_error::{Span, SqlError, SqlReport, SqlWarning};
 pub use sql_file::{Bindings, SqlFile, load_folder, plan, plan_statement, plan_unbound, plan_with};
 pub use statement::allow_statement;
+pub use tolerance::{Tolerance, tolerance};
 pub use workspace::{LoadedFile, Workspace, WorkspaceError, live_view};
 
 /// What DataFusion says about a view, without its own headings.

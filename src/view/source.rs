@@ -42,12 +42,26 @@ pub struct LiveRelation {
     name: Arc<str>,
     schema: SchemaRef,
     kind: RelationKind,
+    key: Option<Arc<str>>,
 }
 
 impl LiveRelation {
     /// A relation called `name`, with all its columns.
     pub fn new(name: impl Into<Arc<str>>, schema: SchemaRef, kind: RelationKind) -> Self {
-        Self { name: name.into(), schema, kind }
+        Self { name: name.into(), schema, kind, key: None }
+    }
+
+    /// With a column that no two rows have in common.
+    #[must_use]
+    pub fn with_key(mut self, column: Option<&str>) -> Self {
+        self.key = column.map(Into::into);
+        self
+    }
+
+    /// A column that no two rows have in common, where one is known. For words about the order of rows: the optimizer
+    /// is not told, so that plans are those of a bounded read.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// Its name.

@@ -17,7 +17,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, Ident, Statement as SqlStatement, Value, visit_expressions_mut,
 };
-use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::diagnose::{self, Names};
 use super::front_matter::{self, FrontMatter, Param};
@@ -181,8 +181,20 @@ impl SqlFile {
         format!("{} {values:?}", self.statement)
     }
 
-    fn source(&self) -> SqlSource<'_> {
+    pub(super) fn source(&self) -> SqlSource<'_> {
         SqlSource { file: &self.path, text: &self.text }
+    }
+
+    /// The query as a syntax tree.
+    pub(super) fn statement(&self) -> &SqlStatement {
+        &self.statement
+    }
+
+    /// The first place of a word outside of comments and texts.
+    pub(super) fn place_of_word(&self, word: &str) -> Option<Span> {
+        let tokens = self.source().tokens();
+        let is_it = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(found) if found.value.eq_ignore_ascii_case(word));
+        tokens.iter().find(is_it).and_then(|token| Span::of(token.span))
     }
 
     /// What DataFusion plans: the query, inside a PREPARE that carries the parameters' types.

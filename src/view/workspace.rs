@@ -20,10 +20,11 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cut::Use;
+use super::lint;
 use super::live_view::LiveView;
 use super::session;
 use super::source::{LiveRelation, RelationKind};
-use super::sql_error::{Span, SqlError, SqlSource};
+use super::sql_error::{Span, SqlError};
 use super::sql_file::{Bindings, SqlFile, load_folder, plan, plan_with};
 use super::words;
 use crate::relation::{BadRecords, Catalog, CatalogError, KafkaRelation, KafkaTable, ReadBounds};
@@ -111,7 +112,8 @@ impl Workspace {
         self.catalog
             .register(&context, |relation: &Arc<KafkaRelation>| {
                 let kind = if relation.is_keyed() { RelationKind::Table } else { RelationKind::Stream };
-                Arc::new(LiveRelation::new(relation.name(), Arc::clone(relation.schema()), kind))
+                let key = relation.key().map(|key| relation.declared().field(key.column).name().as_str());
+                Arc::new(LiveRelation::new(relation.name(), Arc::clone(relation.schema()), kind).with_key(key))
             })
             .await?;
         for relation in self.catalog.relations().filter(|relation| relation.as_kafka().is_none()) {
@@ -200,14 +202,17 @@ pub async fn live_view(
     max_rows: usize,
 ) -> Result<LiveView, SqlError> {
     LiveView::plan(&context.state(), plan, usage, max_rows).await.map_err(|error| {
-        let message = words(&error);
-        let span = message.split_once("()").and_then(|(name, _)| find_word(file, name));
-        SqlError::new(file.path(), file.text(), span, message)
+        if let DataFusionError::External(inner) = &error
+            && let Some(refusal) = inner.downcast_ref()
+        {
+            return lint::refused(file, refusal);
+        }
+        SqlError::new(file.path(), file.text(), None, words(&error))
     })
 }
 
 fn find_word(file: &SqlFile, name: &str) -> Option<Span> {
-    let tokens = SqlSource { file: file.path(), text: file.text() }.tokens();
+    let tokens = file.source().tokens();
     let found =
         tokens.iter().find(|token| matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case(name)));
     found.and_then(|token| Span::of(token.span))
