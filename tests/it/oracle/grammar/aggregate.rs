@@ -101,7 +101,7 @@ impl Generator<'_> {
             }
             _ => {
                 let kind = self.one(&[Kind::Int, Kind::Double]);
-                column(format!("median({})", self.expression(frame, kind, 0)), kind)
+                column(format!("median({})", self.expression(frame, kind, 0)), Kind::Double)
             }
         }
     }
