@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::kafka::KafkaConfig;
+use crate::kafka::{BadAsOf, KafkaConfig};
 use crate::pipeline::BatchLimits;
+use crate::relation::Until;
 use crate::sink::Format;
 
 /// Live SQL dashboards over Kafka topics: edit a SQL file, see the numbers, replay to prove them.
@@ -41,6 +42,8 @@ pub enum Command {
     Replay(Replay),
     /// Run one SELECT over the declared relations, then exit
     Query(Query),
+    /// Compare live results with a replay up to the same offsets, row by row
+    Verify(Verify),
     /// Plan every SQL file and say what is wrong with it
     Check(Check),
     /// Sample topics and write a sources.sql for them
@@ -57,6 +60,7 @@ pub struct Connection {
         env = "TALLGRASS_BROKERS",
         default_value = "127.0.0.1:9092",
         value_name = "HOSTS",
+        value_parser = parse_brokers,
         help_heading = "Kafka"
     )]
     pub brokers: String,
@@ -172,12 +176,35 @@ impl FromStr for From {
         let time = text
             .strip_prefix('@')
             .ok_or_else(|| format!("'{text}': use earliest, or @TIME as in @2026-01-31T09:00:00Z"))?;
-        if let Ok(timestamp) = time.parse::<jiff::Timestamp>() {
-            return Ok(Self::TimestampMs(timestamp.as_millisecond()));
-        }
-        time.parse::<i64>().map(Self::TimestampMs).map_err(|_| {
-            format!("'{time}' is no time: use 2026-01-31T09:00:00Z (with Z or an offset such as +01:00) or milliseconds since 1970")
-        })
+        parse_time(time).map(Self::TimestampMs)
+    }
+}
+
+/// A moment, in milliseconds since 1970 UTC.
+fn parse_time(time: &str) -> Result<i64, String> {
+    if let Ok(timestamp) = time.parse::<jiff::Timestamp>() {
+        return Ok(timestamp.as_millisecond());
+    }
+    time.parse::<i64>().map_err(|_| {
+        format!("'{time}' is no time: use 2026-01-31T09:00:00Z (with Z or an offset such as +01:00) or milliseconds since 1970")
+    })
+}
+
+fn parse_until(text: &str) -> Result<Until, String> {
+    if let Some(time) = text.strip_prefix('@') {
+        return parse_time(time).map(Until::TimestampMs);
+    }
+    if text.trim().is_empty() {
+        return Err("use offsets as in 'pokemons 0:120 1:98, users 0:7', or @TIME".to_owned());
+    }
+    text.parse().map(Until::Offsets).map_err(|error: BadAsOf| error.to_string())
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(interval) if interval.is_zero() => Err("use at least 1ms".to_owned()),
+        Ok(interval) => Ok(interval),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -187,11 +214,15 @@ impl FromStr for From {
 Examples:
   tallgrass demo                        until Ctrl-C
   tallgrass demo --duration 20s         ends by itself, then replays and compares
+  tallgrass demo --verify 10s           compares while it runs, too
   kcat -b 127.0.0.1:PORT -t pokemons    from another terminal, PORT as printed")]
 pub struct Demo {
     /// End after this long, then replay everything and compare
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub duration: Option<Duration>,
+    /// Replay the newest results this often, beside the live run, and compare
+    #[arg(long, value_parser = parse_interval, value_name = "DURATION")]
+    pub verify: Option<Duration>,
     /// Events per second of each Pokémon generator
     #[arg(long, default_value = "50/s")]
     pub rate: Rate,
@@ -289,6 +320,8 @@ pub struct UserGen {
 Examples:
   tallgrass dashboard                         tiles, redrawn in place
   tallgrass dashboard --once --format json    up to the end offsets as of now, then exit
+  tallgrass dashboard --format ndjson         a line for each result that changes, with its as-of
+  tallgrass dashboard --verify 30s            beside it, a replay checks the numbers
   tallgrass dashboard --queries my-queries")]
 pub struct Dashboard {
     #[command(flatten)]
@@ -303,9 +336,17 @@ pub struct Dashboard {
     /// Read up to the end offsets as of the start, print the results and exit
     #[arg(long)]
     pub once: bool,
-    /// How --once prints
-    #[arg(long, value_enum, default_value = "table", requires = "once")]
+    /// How --once prints; ndjson also without it: a line for each result that changes
+    #[arg(
+        long,
+        value_enum,
+        default_value = "table",
+        requires_ifs = [("table", "once"), ("json", "once"), ("csv", "once"), ("markdown", "once")]
+    )]
     pub format: Format,
+    /// Replay the newest results this often, beside the live run, and compare
+    #[arg(long, value_parser = parse_interval, value_name = "DURATION", conflicts_with = "once")]
+    pub verify: Option<Duration>,
     /// Time between two refreshes
     #[arg(long, default_value = "250ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub refresh: Duration,
@@ -331,7 +372,7 @@ pub struct LoginChecker {
     #[allow(missing_docs)]
     pub batching: Batching,
     /// Consumer group; its instances share the partitions
-    #[arg(long, default_value = "login-checker")]
+    #[arg(long, default_value = "login-checker", value_parser = parse_group)]
     pub group: String,
 }
 
@@ -361,7 +402,7 @@ pub struct ControlPanel {
     #[arg(long, default_value = "3", value_name = "KM", value_parser = parse_positive)]
     pub radius_km: f64,
     /// Name of this panel; its consumer group is control-panel-ID [default: generated]
-    #[arg(long)]
+    #[arg(long, value_parser = parse_name)]
     pub id: Option<String>,
     /// Show history first (a panel started again with the same --id goes on where it stopped)
     #[arg(long)]
@@ -375,6 +416,7 @@ Examples:
   tallgrass replay                                   every dashboard file
   tallgrass replay by_type top_species --format json
   tallgrass replay spawns_per_minute --from @2026-01-31T09:00:00Z --format csv
+  tallgrass replay --until 'pokemons 0:120 1:98, users 0:7'
   tallgrass replay --format markdown --output report/")]
 pub struct Replay {
     #[command(flatten)]
@@ -386,9 +428,15 @@ pub struct Replay {
     /// Names of dashboard files, without .sql [default: all]
     #[arg(value_name = "VIEW")]
     pub views: Vec<String>,
-    /// earliest, or @TIME (RFC 3339 or milliseconds since 1970)
+    /// earliest, or @TIME (RFC 3339 or milliseconds since 1970); keyed tables always start at the
+    /// earliest record, since their rows are what all updates left
     #[arg(long, default_value = "earliest")]
     pub from: From,
+    /// Stop exactly there: OFFSETS (TOPIC PARTITION:OFFSET …, as `replay` prints them on a terminal at its end, or the
+    /// "as_of" of a line of `dashboard --format ndjson`; the offset is the first one not read), or @TIME (the first record of
+    /// each partition of that time or later is the first one not read) [default: the ends as of now]
+    #[arg(long, value_name = "OFFSETS|@TIME", value_parser = parse_until)]
+    pub until: Option<Until>,
     /// How the rows are written
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
@@ -413,10 +461,42 @@ pub struct Query {
     #[allow(missing_docs)]
     pub queries: Queries,
     /// One SELECT, EXPLAIN or SHOW statement
+    #[arg(allow_hyphen_values = true)]
     pub sql: String,
     /// How the rows are written
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
+}
+
+/// `tallgrass verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass verify                                   a live run up to now, and its replay
+  tallgrass verify by_type
+  tallgrass dashboard --format ndjson > today.ndjson
+  tallgrass verify --against today.ndjson            tomorrow, or on another machine
+
+Exit code 0 says that no result differs, 1 that one does, or that nothing could be compared.")]
+pub struct Verify {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub batching: Batching,
+    /// Names of dashboard files, without .sql [default: all]
+    #[arg(value_name = "VIEW")]
+    pub views: Vec<String>,
+    /// Instead of a live run: lines of `dashboard --format ndjson`, the last one of each view; - is stdin
+    #[arg(long, value_name = "FILE|-")]
+    pub against: Option<PathBuf>,
+    /// Rows that a view without an incremental form may keep
+    #[arg(long, default_value = "5000000", value_name = "ROWS")]
+    pub max_retained_rows: usize,
 }
 
 /// `tallgrass check`
@@ -458,6 +538,47 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .ok_or_else(|| format!("'{text}': use KEY=VALUE"))
 }
+
+/// `HOST:PORT[,HOST:PORT…]`; without a port it is 9092.
+fn parse_brokers(text: &str) -> Result<String, String> {
+    for broker in text.split(',').map(str::trim) {
+        let address = broker.split_once("://").map_or(broker, |(_, address)| address);
+        let (host, port) = match address.rsplit_once(':') {
+            // An IPv6 address without a port.
+            Some((host, _)) if host.contains(':') && !host.ends_with(']') => (address, None),
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        };
+        if host.is_empty() {
+            return Err(format!("'{broker}' is no broker: use HOST:PORT as in 127.0.0.1:9092"));
+        }
+        if let Some(port) = port
+            && port.parse::<u16>().ok().is_none_or(|port| port == 0)
+        {
+            return Err(format!("'{port}' is no port: use 1 to 65535"));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_group(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err("a consumer group needs a name".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// A name that becomes a part of a consumer group's.
+fn parse_name(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.is_empty() || text.len() > MAX_NAME || !text.chars().all(allowed) {
+        return Err(format!("'{}' is no name: use letters, digits, '.', '_' and '-'", text.escape_debug()));
+    }
+    Ok(text.to_owned())
+}
+
+/// Characters of a name at most; Kafka itself takes groups of up to 32,767.
+const MAX_NAME: usize = 200;
 
 fn parse_bounded(text: &str, what: &str, limit: f64) -> Result<f64, String> {
     let degrees: f64 = text.trim().parse().map_err(|_| format!("'{text}' is no {what}"))?;

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
+use super::verifier::Proofs;
 use crate::kafka::AsOf;
-use crate::pipeline::{Live, Snapshot, Status};
-use crate::sink::terminal::{ChartKind, Frame, LogPane, Strip, Tile};
-use crate::view::{SqlError, SqlFile, words};
+use crate::pipeline::{Cost, FileState, Live, Snapshot, Status, ViewResult};
+use crate::sink::cells::group_digits;
+use crate::sink::terminal::{ChartKind, Frame, LogPane, Strip, Tile, show_duration};
+use crate::view::words;
 
 /// Columns of the grid that a tile takes if its file does not say.
 const TILE_WIDTH: u16 = 6;
@@ -23,11 +25,11 @@ pub struct Board {
     name: String,
     broker: String,
     looks: Vec<TileLook>,
-    broken: Vec<SqlError>,
     snapshot: Snapshot,
     status: Status,
     refreshed: SystemTime,
     rate: Rate,
+    proofs: Option<Arc<Proofs>>,
 }
 
 /// What a file says about its tile.
@@ -39,6 +41,8 @@ struct TileLook {
     x: Option<String>,
     y: Option<String>,
     width: u16,
+    /// Why the file cannot be what it is now; what is shown is what it was before.
+    error: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -54,17 +58,25 @@ impl Board {
         Self {
             name: name.into(),
             broker: broker.into(),
-            looks: live.files().map(TileLook::of).collect(),
-            broken: live.broken_files().cloned().collect(),
+            looks: live.files().iter().map(TileLook::of).collect(),
             snapshot: Snapshot::default(),
             status: live.status().clone(),
             refreshed: SystemTime::now(),
             rate: Rate { since: Instant::now(), messages: 0, per_second: 0.0 },
+            proofs: None,
         }
+    }
+
+    /// Shows what proofs beside the live run find.
+    #[must_use]
+    pub fn with_proofs(mut self, proofs: Option<Arc<Proofs>>) -> Self {
+        self.proofs = proofs;
+        self
     }
 
     /// Takes in a refresh.
     pub fn update(&mut self, live: &Live, snapshot: Snapshot) {
+        self.looks = live.files().iter().map(TileLook::of).collect();
         self.snapshot = snapshot;
         self.status = live.status().clone();
         self.refreshed = SystemTime::now();
@@ -78,8 +90,7 @@ impl Board {
     /// The frame to draw now, with panes of log lines.
     pub fn frame(&mut self, logs: Vec<LogPane>) -> Frame {
         self.measure();
-        let mut tiles: Vec<Tile> = self.looks.iter().map(|look| self.tile(look)).collect();
-        tiles.extend(self.broken.iter().map(broken_tile));
+        let tiles: Vec<Tile> = self.looks.iter().map(|look| self.tile(look)).collect();
         Frame { strip: self.strip(), tiles, logs }
     }
 
@@ -107,6 +118,7 @@ impl Board {
             bad_records: self.status.bad_records,
             as_of: time_of_day(self.refreshed),
             elapsed: self.status.started.elapsed(),
+            proof: self.proofs.as_ref().and_then(|proofs| proofs.note()),
             catching_up: (!self.status.caught_up()).then(|| self.status.progress()),
         }
     }
@@ -120,6 +132,7 @@ impl Board {
                 Err(error) => (Arc::clone(&result.schema), Vec::new(), Some(words(error))),
             },
         };
+        let rebuilding = self.rebuilding(&look.name);
         let waits = (!self.status.missing.is_empty() && error.is_none()).then(|| {
             let topics: Vec<&str> = self.status.missing.iter().map(AsRef::as_ref).collect();
             format!("waiting for topic {}", topics.join(", "))
@@ -144,39 +157,64 @@ impl Board {
             width: look.width,
             schema,
             rows,
-            note: error.or(waits).or(history),
-            foot: String::new(),
+            note: look.error.clone().or(error).or(rebuilding).or(waits).or(history),
+            foot: result.map(foot).unwrap_or_default(),
         }
+    }
+
+    /// How far the view's rebuild is, if it has one.
+    fn rebuilding(&self, name: &str) -> Option<String> {
+        let (names, status) = self.status.rebuild.as_ref()?;
+        if !names.iter().any(|rebuilt| **rebuilt == *name) {
+            return None;
+        }
+        let rate = group_digits(&format!("{:.0}", status.records_per_s));
+        let left = status.left.map(|left| format!(", {} left", show_duration(left))).unwrap_or_default();
+        Some(format!("rebuilding: {:.0}% at {rate} records/s{left}", (status.progress * 100.0).floor()))
+    }
+}
+
+/// How it is maintained, and what that costs.
+fn foot(result: &ViewResult) -> String {
+    let Cost { rows, reducing, refresh, state } = result.cost;
+    let Some(maintenance) = result.maintenance else { return String::new() };
+    let mut parts = vec![maintenance.to_string()];
+    if rows > 0 {
+        let micros = reducing.as_secs_f64() * 1e6 / (rows as f64 / 1e3);
+        parts.push(format!("{} µs per 1,000 events", group_digits(&format!("{micros:.0}"))));
+    }
+    parts.push(format!("refresh {:.1} ms", refresh.as_secs_f64() * 1e3));
+    if state.rows > 0 {
+        parts.push(format!("{} groups or rows in {}", group_digits(&state.rows.to_string()), show_bytes(state.bytes)));
+    }
+    parts.join(" · ")
+}
+
+fn show_bytes(bytes: usize) -> String {
+    match bytes as f64 {
+        bytes if bytes < 1e3 => format!("{bytes} B"),
+        bytes if bytes < 1e6 => format!("{:.0} kB", bytes / 1e3),
+        bytes => format!("{:.1} MB", bytes / 1e6),
     }
 }
 
 impl TileLook {
-    fn of(file: &SqlFile) -> Self {
+    fn of(state: &FileState) -> Self {
+        let name = state.name.to_string();
+        let error = state.error.as_ref().map(ToString::to_string);
+        let Some(file) = &state.file else {
+            return Self { title: name.clone(), name, chart: None, x: None, y: None, width: TILE_WIDTH, error };
+        };
         let front = file.front_matter();
         Self {
-            name: file.name().to_owned(),
+            name,
             title: file.title().to_owned(),
+            error,
             chart: front.chart.and_then(|chart| chart.name().parse().ok()),
             x: front.x.as_ref().map(|column| column.name.clone()),
             y: front.y.first().map(|column| column.name.clone()),
             width: front.width.map_or(TILE_WIDTH, u16::from),
         }
-    }
-}
-
-fn broken_tile(error: &SqlError) -> Tile {
-    let name = error.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    Tile {
-        title: name.clone(),
-        name,
-        chart: ChartKind::Table,
-        x: None,
-        y: None,
-        width: TILE_WIDTH,
-        schema: Arc::new(Schema::empty()),
-        rows: Vec::new(),
-        note: Some(error.to_string()),
-        foot: String::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::Exit;
 use super::batch::stdout;
 use crate::cli::Check;
 use crate::view::cut::Use;
-use crate::view::{Maintenance, Workspace, live_view, plan_with};
+use crate::view::{Workspace, live_view, plan_with};
 
 /// The files of roles: they hand on rows as they come.
 const ROLES: [&str; 2] = ["login_checker", "control_panel"];
@@ -36,8 +36,7 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
         };
         match view {
             Ok(view) => {
-                writeln!(out, "{:<width$}  {}", file.path().display(), describe(view.maintenance()))
-                    .context("stdout")?;
+                writeln!(out, "{:<width$}  {}", file.path().display(), view.describe()).context("stdout")?;
                 let unknown = file.check_columns(view.schema());
                 warn(file.warnings().iter().chain(&unknown));
             }
@@ -55,13 +54,12 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
             let values = required
                 .filter_map(|param| Some((param.name.as_str(), ScalarValue::new_default(&param.data_type).ok()?)));
             let plan = plan_with(&session, &file, &file.bind(values)?).await?;
-            live_view(&session, &file, plan, Use::NewRows, 0).await?;
-            Ok(file)
+            let view = live_view(&session, &file, plan, Use::NewRows, 0).await?;
+            Ok((file, view))
         };
         match checked.await {
-            Ok(file) => {
-                writeln!(out, "{:<width$}  {}", file.path().display(), describe(Maintenance::Append))
-                    .context("stdout")?;
+            Ok((file, view)) => {
+                writeln!(out, "{:<width$}  {}", file.path().display(), view.describe()).context("stdout")?;
                 warn(file.warnings());
             }
             Err(error) => errors.push(error),
@@ -81,20 +79,5 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
 fn warn<'a>(warnings: impl IntoIterator<Item = &'a crate::view::SqlWarning>) {
     for warning in warnings {
         eprintln!("{warning}\n");
-    }
-}
-
-/// One line for a user: what new rows and a refresh cost.
-pub fn describe(maintenance: Maintenance) -> &'static str {
-    match maintenance {
-        Maintenance::Append => "append: new rows are handed on as they come, no state",
-        Maintenance::Incremental => {
-            "incremental: new rows are reduced at once, a refresh costs as much as there are groups"
-        }
-        Maintenance::FromTables => "from the table's rows: each refresh evaluates the current rows, one per key",
-        Maintenance::Recomputed => {
-            "recomputed: keeps the rows it needs, up to --max-retained-rows, and evaluates them at each refresh"
-        }
-        Maintenance::Static => "static: reads no topic",
     }
 }

@@ -1,4 +1,4 @@
-//! `tallgrass dashboard`: the tallies, live in the terminal.
+//! `tallgrass dashboard`: the tallies, live in the terminal or as lines of what has changed.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use super::batch::{flush, stdout};
 use super::board::Board;
+use super::changes::{Changes, Shot};
 use super::log;
+use super::verifier::{Verifier, VerifierConfig};
 use crate::cli::Dashboard;
 use crate::pipeline::{Live, LiveConfig, Snapshot};
 use crate::sink::Format;
@@ -20,6 +22,9 @@ use crate::view::{SqlError, words};
 /// Time between two looks at the keyboard and the board.
 const FRAME_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long the last lines may take once the reading has ended.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Time between two blocks of plain text.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -27,25 +32,59 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(2);
 pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exit> {
     let config = LiveConfig {
         kafka: args.connection.config(),
-        queries: args.queries.queries,
+        queries: args.queries.queries.clone(),
         limits: args.batching.limits(),
         refresh: args.refresh,
         max_retained_rows: args.max_retained_rows,
         bounded: args.once,
+        watch: !args.once,
     };
-    let broker = args.connection.brokers.clone();
     let mut live = Live::start(config).await?;
     if args.once {
         return once(&mut live, args.format, &stop).await;
     }
-    let board = Arc::new(Mutex::new(Board::new("tallgrass dashboard", broker, &live)));
+    let (newest, shots) = tokio::sync::watch::channel(None);
+    let verifier = args
+        .verify
+        .map(|interval| Verifier::start(VerifierConfig { interval, kafka: args.connection.config() }, shots.clone()));
+    let verifier = verifier.transpose()?;
     let watching = stop.child_token();
+    let ended = if args.format == Format::Ndjson {
+        lines(&mut live, newest, shots, &watching).await
+    } else {
+        let proofs = verifier.as_ref().map(|verifier| Arc::clone(verifier.proofs()));
+        let board = Board::new("tallgrass dashboard", &args.connection.brokers, &live).with_proofs(proofs);
+        tiles(&mut live, Arc::new(Mutex::new(board)), newest, &watching).await
+    };
+    let differed = match verifier {
+        Some(verifier) => verifier.finish().await,
+        None => false,
+    };
+    ended.map(|exit| if differed { Exit::Failed } else { exit })
+}
+
+/// Where the live loop leaves its newest refresh for whoever wants to look; nobody makes it wait.
+type Newest = tokio::sync::watch::Sender<Option<Arc<Shot>>>;
+
+/// Shows tiles until somebody quits.
+async fn tiles(
+    live: &mut Live,
+    board: Arc<Mutex<Board>>,
+    newest: Newest,
+    watching: &CancellationToken,
+) -> anyhow::Result<Exit> {
     let watcher = {
         let (board, watching) = (Arc::clone(&board), watching.clone());
         tokio::task::spawn_blocking(move || watch(&board, &watching, &|| Vec::new()))
     };
+    let show = |live: &Live, snapshot: Snapshot| {
+        if newest.receiver_count() > 0 {
+            newest.send_replace(Some(Arc::new(Shot::of(live, snapshot.clone()))));
+        }
+        lock(&board).update(live, snapshot);
+    };
     // Whoever quits on the screen stops the reading, and a failure of the reading closes the screen.
-    let ended = live.run(&watching, |live, snapshot| lock(&board).update(live, snapshot)).await;
+    let ended = live.run(watching, show).await;
     watching.cancel();
     let watched = watcher.await?;
     ended?;
@@ -55,36 +94,75 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
     }
 }
 
+/// Writes a line for each result that changes. A reader who is slower than the refreshes gets the newest ones only, and
+/// the live loop never waits for it.
+async fn lines(
+    live: &mut Live,
+    newest: Newest,
+    mut shots: tokio::sync::watch::Receiver<Option<Arc<Shot>>>,
+    watching: &CancellationToken,
+) -> anyhow::Result<Exit> {
+    let writing = {
+        let (runtime, watching) = (tokio::runtime::Handle::current(), watching.clone());
+        tokio::task::spawn_blocking(move || {
+            let (mut out, mut changes) = (stdout().0, Changes::default());
+            // The last refresh is still written when the loop has ended.
+            while runtime.block_on(shots.changed()).is_ok() {
+                let shot = shots.borrow_and_update().clone();
+                let written = shot.map_or(Ok(()), |shot| changes.write(&mut out, &shot));
+                if written.is_err() {
+                    watching.cancel();
+                    return written;
+                }
+            }
+            Ok(())
+        })
+    };
+    let show = |live: &Live, snapshot: Snapshot| {
+        newest.send_replace(Some(Arc::new(Shot::of(live, snapshot))));
+    };
+    let ended = live.run(watching, show).await;
+    drop(newest);
+    // Nobody may be reading any more, and yet the pipe be open.
+    let written = tokio::time::timeout(WRITE_TIMEOUT, writing).await;
+    ended?;
+    if let Ok(written) = written {
+        written??;
+    }
+    Ok(Exit::Interrupted)
+}
+
 /// The live path up to the end offsets as of the start.
 async fn once(live: &mut Live, format: Format, stop: &CancellationToken) -> anyhow::Result<Exit> {
-    let mut last: Option<Snapshot> = None;
-    if !live.run(stop, |_, snapshot| last = Some(snapshot)).await? {
+    let mut last = Shot::default();
+    if !live.run(stop, |live, snapshot| last = Shot::of(live, snapshot)).await? {
         return Ok(Exit::Interrupted);
     }
+    let (mut out, terminal) = stdout();
+    let results = &last.snapshot.results;
+    if format == Format::Ndjson {
+        Changes::default().write(&mut out, &last)?;
+    } else {
+        let mut writer = ViewsWriter::new(&mut out, format).with_headings(results.len() != 1).with_terminal(terminal);
+        for result in results {
+            if let Ok(rows) = &result.rows {
+                writer.view(&result.name, &result.schema, rows)?;
+            }
+        }
+        writer.finish()?;
+    }
+    flush(out)?;
     let mut exit = Exit::Done;
     for error in live.broken_files() {
         eprintln!("{error}\n");
         exit = Exit::SqlError;
     }
-    let results = last.map(|snapshot| snapshot.results).unwrap_or_default();
-    if format == Format::Ndjson && results.len() != 1 {
-        anyhow::bail!("ndjson holds the rows of one view, and there are {}", results.len());
+    for result in results {
+        let Err(error) = &result.rows else { continue };
+        eprintln!("{}: {}\n", result.name, words(error));
+        let sql = matches!(&**error, datafusion::error::DataFusionError::External(inner) if inner.is::<SqlError>());
+        exit = if sql || exit == Exit::SqlError { Exit::SqlError } else { Exit::Failed };
     }
-    let (mut out, terminal) = stdout();
-    let mut writer = ViewsWriter::new(&mut out, format).with_headings(results.len() != 1).with_terminal(terminal);
-    for result in &results {
-        match &result.rows {
-            Ok(rows) => writer.view(&result.name, &result.schema, rows)?,
-            Err(error) => {
-                eprintln!("{}: {}\n", result.name, words(error));
-                let sql =
-                    matches!(&**error, datafusion::error::DataFusionError::External(inner) if inner.is::<SqlError>());
-                exit = if sql || exit == Exit::SqlError { Exit::SqlError } else { Exit::Failed };
-            }
-        }
-    }
-    writer.finish()?;
-    flush(out)?;
     Ok(exit)
 }
 

@@ -8,25 +8,29 @@
 //!  at the end: replay from the earliest offsets up to the dashboard's as-of, compared row by row
 //! ```
 
-use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{flush, stdout};
 use super::board::Board;
+use super::changes::Shot;
 use super::dashboard::{Watched, lock, watch};
 use super::group::{GroupRole, RoleView};
-use super::verify::{Verdict, verify};
+use super::proof::{Claim, Prover};
+use super::verifier::{Verifier, VerifierConfig};
+use super::verify::report;
 use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen};
 use crate::cli::{Demo, Logoff, Rate};
 use crate::kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
-use crate::pipeline::{BatchLimits, Live, LiveConfig, Snapshot};
+use crate::pipeline::{BatchLimits, Live, LiveConfig, Snapshot, Sources};
+use crate::relation::BadRecords;
 use crate::sink::terminal::{LogPane, LogTail, draw_plain};
 use crate::view::Workspace;
 use crate::world::spawn::CITIES;
@@ -69,17 +73,23 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         refresh: Duration::from_millis(250),
         max_retained_rows: 5_000_000,
         bounded: false,
+        watch: true,
     })
     .await?;
 
     // Three stages: everything runs; the generators have stopped and the dashboard reads the rest; the proof.
     let watching = CancellationToken::new();
-    let board = Arc::new(Mutex::new(Board::new("tallgrass demo", broker.brokers(), &live)));
+    let (newest, shots) = tokio::sync::watch::channel(None);
+    let verifier =
+        args.verify.map(|interval| Verifier::start(VerifierConfig { interval, kafka: kafka.clone() }, shots));
+    let verifier = verifier.transpose()?;
+    let proofs = verifier.as_ref().map(|verifier| Arc::clone(verifier.proofs()));
+    let board = Arc::new(Mutex::new(Board::new("tallgrass demo", broker.brokers(), &live).with_proofs(proofs)));
     let watcher = {
         let (board, watching, panes) = (Arc::clone(&board), watching.clone(), roles.panes.clone());
         tokio::task::spawn_blocking(move || watch(&board, &watching, &move || panes.on_screen()))
     };
-    let mut last = Snapshot::default();
+    let mut last = Shot::default();
     let alarm = async {
         match args.duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -97,9 +107,10 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         }
         generators.stop.cancel();
     };
-    let interrupted = {
+    let outcome = async {
         let show = |live: &Live, snapshot: Snapshot| {
-            last = snapshot.clone();
+            last = Shot::of(live, snapshot.clone());
+            newest.send_replace(Some(Arc::new(last.clone())));
             lock(&board).update(live, snapshot);
         };
         let running = live.run(&reading, show);
@@ -132,23 +143,51 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         }
         reading.cancel();
         watching.cancel();
-        let watched = watcher.await??;
+        let watched = watcher.await?;
         for line in generated? {
             eprintln!("{line}");
         }
-        interrupted || (watched == Watched::Interrupted && args.duration.is_none())
-    };
+        anyhow::Ok((watched, interrupted))
+    }
+    .await;
+    // However it ended, every role ends as it would on Ctrl-C.
+    roles.generators.stop.cancel();
+    watching.cancel();
     roles.finish().await?;
+    let (watched, interrupted) = outcome?;
+    // Whatever was edited: what ran last is what is proved.
+    let sources = live.sources().cloned();
     drop(live);
+    let interrupted = interrupted || (watched? == Watched::Interrupted && args.duration.is_none());
 
+    let differed = match verifier {
+        Some(verifier) => verifier.finish().await,
+        None => false,
+    };
     print_tallies(&board)?;
-    let verdicts = verify(&workspace, &kafka, &last).await?;
-    let agree = report(&verdicts);
-    Ok(match (agree, interrupted) {
+    let agree = match sources {
+        Some(sources) => prove(&sources, &kafka, &last).await?,
+        None => bail!("a file was saved in the last moment: not replayed"),
+    };
+    Ok(match (agree && !differed, interrupted) {
         (false, _) => Exit::Failed,
         (true, true) => Exit::Interrupted,
         (true, false) => Exit::Done,
     })
+}
+
+/// Compares the last results with a replay and says for each file what came of it; true if none differs.
+async fn prove(sources: &Sources, kafka: &KafkaConfig, last: &Shot) -> anyhow::Result<bool> {
+    let Sources { workspace, files } = sources;
+    let snapshot = &last.snapshot;
+    let claims: Vec<Claim> = snapshot.results.iter().map(|result| Claim::of(snapshot, result, &last.history)).collect();
+    let prover = Prover { workspace, files, kafka, views_at_once: Prover::VIEWS_AT_ONCE, target_partitions: None };
+    let verdicts = prover.prove(&claims, &BadRecords::quiet()).await?;
+    let (mut out, _) = stdout();
+    writeln!(out, "replay from the earliest offsets:")?;
+    let agree = report(&mut out, &verdicts, "  ")?;
+    flush(out)?;
+    Ok(agree)
 }
 
 /// The ends of both topics.
@@ -180,17 +219,6 @@ fn print_tallies(board: &Mutex<Board>) -> anyhow::Result<()> {
     let (mut out, _) = stdout();
     draw_plain(&mut out, &lock(board).frame(Vec::new()))?;
     flush(out)
-}
-
-/// Says for each file whether the replay agrees; true if none differs.
-fn report(verdicts: &BTreeMap<Arc<str>, Verdict>) -> bool {
-    let mut agree = true;
-    println!("replay from the earliest offsets:");
-    for (name, verdict) in verdicts {
-        println!("  {name}: {verdict}");
-        agree &= verdict.is_fine();
-    }
-    agree
 }
 
 /// What runs beside the dashboard.

@@ -108,8 +108,13 @@ pub fn generate(
     progress: &mut dyn FnMut(Progress),
     send_next: &mut dyn FnMut(&Producer) -> Result<(), KafkaError>,
 ) -> Result<Generated, GenerateError> {
-    Cluster::connect(kafka, CONNECT_TIMEOUT)?.ensure_topic(&output.topic, output.partitions, output.compacted)?;
+    let Some(cluster) = Cluster::connect_unless(kafka, CONNECT_TIMEOUT, || stop.is_cancelled())? else {
+        return Ok(Generated { delivered: 0, elapsed: Duration::ZERO, interrupted: true });
+    };
+    // Before the topic, so that a property that cannot be had leaves none behind.
     let producer = Producer::new(kafka)?;
+    cluster.ensure_topic(&output.topic, output.partitions, output.compacted)?;
+    drop(cluster);
     let mut pacer = Pacer::new(match output.rate {
         Rate::PerSecond(rate) => Some(rate),
         Rate::Max => None,
@@ -138,7 +143,7 @@ pub fn generate(
         }
         sent += 1;
         if let Err(error) = send_next(&producer) {
-            refused = Some(with_source(&error));
+            refused = Some(error.with_cause());
             break;
         }
         pacer.sent();
@@ -149,7 +154,7 @@ pub fn generate(
     // The first cause first: an event that the client refused ended the loop, a failed delivery may have come before.
     let reason = match (delivered.first_error.or(refused), flushed) {
         (Some(reason), _) => reason,
-        (None, Err(error)) => with_source(&error),
+        (None, Err(error)) => error.with_cause(),
         (None, Ok(())) if delivered.ok == sent => {
             let interrupted = output.count.is_none_or(|count| sent < count);
             return Ok(Generated { delivered: sent, elapsed, interrupted });
@@ -159,22 +164,19 @@ pub fn generate(
     Err(GenerateError::NotDelivered { topic: output.topic.clone(), sent, delivered: delivered.ok, reason })
 }
 
-fn with_source(error: &KafkaError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
 /// Waits for all deliveries. The producer gives up on each in its own time (`message.timeout.ms`); after a stop that is
 /// more than the user wants to wait.
 fn flush(producer: &Producer, stop: &CancellationToken) -> Result<(), KafkaError> {
-    let mut deadline = None;
+    let mut stopped: Option<Instant> = None;
     loop {
         match producer.flush(STOP_POLL) {
             Err(KafkaError::Flush { .. }) if !stop.is_cancelled() => {}
-            Err(KafkaError::Flush { .. })
-                if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + FLUSH_AFTER_STOP) => {}
+            Err(KafkaError::Flush { outstanding, .. }) => {
+                let after = stopped.get_or_insert_with(Instant::now).elapsed();
+                if after >= FLUSH_AFTER_STOP {
+                    return Err(KafkaError::Flush { outstanding, after });
+                }
+            }
             ended => return ended,
         }
     }
@@ -194,7 +196,7 @@ pub(super) fn run(
         GenerateError::Kafka(error) => anyhow::Error::new(error),
         error => anyhow::Error::new(error),
     })?;
-    let seconds = elapsed.as_secs_f64();
+    let seconds = elapsed.as_secs_f64().max(1e-9);
     let events = if delivered == 1 { "event" } else { "events" };
     eprintln!(
         "delivered {delivered} {events} to {topic} in {seconds:.1} s ({})",

@@ -114,7 +114,9 @@ impl GroupRole {
         stop: &CancellationToken,
         print: impl FnMut(&[RecordBatch]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        Cluster::connect(&self.kafka, CONNECT_TIMEOUT)?;
+        if Cluster::connect_unless(&self.kafka, CONNECT_TIMEOUT, || stop.is_cancelled())?.is_none() {
+            return Ok(());
+        }
         let topic = Arc::clone(view.relation.topic());
         let wanted = Wanted { relation: Arc::clone(&view.relation), columns: view.columns.clone() };
         let decoder = TopicDecoder::new(&topic, &[wanted], BadRecords::default())?;
@@ -141,7 +143,7 @@ impl GroupRole {
         }
         let printed = member.borrow().printed.clone();
         if let Err(error) = reader.leave(&printed, LEAVE_TIMEOUT) {
-            tracing::warn!("{error:#}");
+            tracing::warn!("{}: the next start will repeat some lines", error.with_cause());
         }
         Ok(())
     }
@@ -213,10 +215,13 @@ impl GroupRole {
     }
 }
 
-/// A commit that is refused in a rebalance is none of our failures: whoever has the partition now prints again.
+/// A commit that is refused in a rebalance is none of our failures: it is tried again, or whoever has the partition now
+/// prints again.
 fn commit(reader: &GroupReader, printed: &AsOf) {
-    if let Err(error) = reader.commit(printed) {
-        tracing::warn!("{error:#}");
+    match reader.commit(printed) {
+        Ok(()) => {}
+        Err(error) if error.is_transient() => tracing::debug!("{}; trying again", error.with_cause()),
+        Err(error) => tracing::warn!("{}", error.with_cause()),
     }
 }
 

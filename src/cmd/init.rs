@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli;
 use crate::cmd::Exit;
@@ -27,12 +28,14 @@ const READ_TIMEOUT: Duration = Duration::from_millis(100);
 const TOPICS_SHOWN: usize = 8;
 
 /// Samples the topics and prints or writes their declarations; failed if a topic has nothing to declare.
-pub fn run(args: cli::Init) -> anyhow::Result<Exit> {
+pub fn run(args: cli::Init, stop: &CancellationToken) -> anyhow::Result<Exit> {
     if let Some(file) = &args.output {
         refuse_existing(file)?;
     }
     let config = args.connection.config();
-    let cluster = Cluster::connect(&config, CONNECT_TIMEOUT)?;
+    let Some(cluster) = Cluster::connect_unless(&config, CONNECT_TIMEOUT, || stop.is_cancelled())? else {
+        return Ok(Exit::Interrupted);
+    };
     let topics = distinct(args.topics);
     // Asked for first: a mistyped name must not end in half an answer, nor make a broker create the topic.
     let known = cluster.topics()?;
@@ -44,7 +47,10 @@ pub fn run(args: cli::Init) -> anyhow::Result<Exit> {
 
     let mut samples = Vec::with_capacity(topics.len());
     for topic in &topics {
-        let sample = sample_topic(&cluster, &config, topic, args.sample.get())?;
+        let sample = sample_topic(&cluster, &config, topic, args.sample.get(), stop)?;
+        if stop.is_cancelled() {
+            return Ok(Exit::Interrupted);
+        }
         samples.push((sample, cluster.is_compacted(topic)?));
     }
     let sources = sources(&samples);
@@ -137,12 +143,19 @@ fn tails(heads: &BTreeMap<i32, Slice>, sample: usize) -> BTreeMap<i32, Slice> {
         .collect()
 }
 
-fn sample_topic(cluster: &Cluster, config: &KafkaConfig, topic: &str, sample: usize) -> anyhow::Result<TopicSample> {
+fn sample_topic(
+    cluster: &Cluster,
+    config: &KafkaConfig,
+    topic: &str,
+    sample: usize,
+    stop: &CancellationToken,
+) -> anyhow::Result<TopicSample> {
     let watermarks = cluster.watermarks(topic)?;
     let deadline = Instant::now() + TOPIC_TIMEOUT;
     let mut found = TopicSample::new(topic);
-    let heads = read(config, topic, heads(&watermarks, sample), &mut found, deadline)?;
-    read(config, topic, tails(&heads, sample), &mut found, deadline)?;
+    let until = || !stop.is_cancelled() && Instant::now() < deadline;
+    let heads = read(config, topic, heads(&watermarks, sample), &mut found, &until)?;
+    read(config, topic, tails(&heads, sample), &mut found, &until)?;
     let stopped = if Instant::now() >= deadline {
         format!(", stopped after {}", humantime::format_duration(TOPIC_TIMEOUT))
     } else {
@@ -162,7 +175,7 @@ fn read(
     topic: &str,
     mut slices: BTreeMap<i32, Slice>,
     sample: &mut TopicSample,
-    deadline: Instant,
+    goes_on: &dyn Fn() -> bool,
 ) -> anyhow::Result<BTreeMap<i32, Slice>> {
     if slices.is_empty() {
         return Ok(slices);
@@ -175,7 +188,7 @@ fn read(
     };
     let mut reader = BatchReader::open(config, &slices.iter().map(start).collect::<Vec<_>>())?;
     let mut open: Vec<i32> = slices.keys().copied().collect();
-    while !open.is_empty() && Instant::now() < deadline {
+    while !open.is_empty() && goes_on() {
         let mut ended = Vec::new();
         let read = reader.read(
             READ_MAX,

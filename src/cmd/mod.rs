@@ -19,7 +19,9 @@ use self::generate::GenerateError;
 
 mod batch;
 mod board;
+mod changes;
 pub mod check;
+mod compare;
 pub mod control_panel;
 pub mod dashboard;
 pub mod demo;
@@ -30,10 +32,12 @@ mod lines;
 pub mod log;
 pub mod login_checker;
 pub mod pokemon_gen;
+mod proof;
 pub mod query;
 pub mod replay;
 pub mod user_gen;
-mod verify;
+mod verifier;
+pub mod verify;
 
 /// How a command ended that met no error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,13 +94,14 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let exit = match cli.command {
         Command::PokemonGen(args) => pokemon_gen::run(args, stop),
         Command::UserGen(args) => user_gen::run(args, stop),
-        Command::Init(args) => init::run(args),
+        Command::Init(args) => init::run(args, &stop),
         Command::Demo(args) => runtime.block_on(demo::run(args, stop)),
         Command::Dashboard(args) => runtime.block_on(dashboard::run(args, stop)),
         Command::LoginChecker(args) => runtime.block_on(login_checker::run(args, stop)),
         Command::ControlPanel(args) => runtime.block_on(control_panel::run(args, stop)),
         Command::Replay(args) => runtime.block_on(replay::run(args, stop)),
         Command::Query(args) => runtime.block_on(query::run(args, stop)),
+        Command::Verify(args) => runtime.block_on(verify::run(args, stop)),
         Command::Check(args) => runtime.block_on(check::run(args)),
     };
     // A thread of librdkafka may still wait for a broker that is gone: the process need not.

@@ -1,21 +1,22 @@
 //! `tallgrass replay`: the dashboard's SQL over history, by plain DataFusion.
 //!
-//! This path does not know that streaming exists. All views read up to the same end offsets, taken at the start.
+//! This path does not know that streaming exists. All views read up to the same end offsets: those that `--until` gives,
+//! or else the present ones, taken at the start.
 
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::bail;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::batch::{CONNECT_TIMEOUT, Planned, flush, show_progress, stdout};
+use super::batch::{CONNECT_TIMEOUT, Planned, choose_files, flush, show_progress, stdout};
 use crate::cli::{From, Replay};
 use crate::relation::{BadRecords, ReadBounds};
 use crate::sink::Format;
 use crate::sink::files::OutputDir;
 use crate::sink::text::ViewsWriter;
-use crate::view::{SqlFile, Workspace};
+use crate::view::Workspace;
 
 /// Runs the command.
 pub async fn run(args: Replay, stop: CancellationToken) -> anyhow::Result<Exit> {
@@ -32,11 +33,14 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         From::Earliest => None,
         From::TimestampMs(timestamp) => Some(timestamp),
     };
-    let bounds = ReadBounds::new(args.connection.config()).from_timestamp_ms(from_ms).connect_timeout(CONNECT_TIMEOUT);
+    let bounds = ReadBounds::new(args.connection.config())
+        .from_timestamp_ms(from_ms)
+        .until(args.until.unwrap_or_default())
+        .connect_timeout(CONNECT_TIMEOUT);
     let bounds = Arc::new(bounds);
     let bad = BadRecords::default();
 
-    let (files, mut broken) = parse(&workspace, &args.views)?;
+    let (files, mut broken) = choose_files(&workspace, &args.views)?;
     let session = workspace.batch_session(&bounds, &bad).await?;
     let plans = workspace.plan_dashboard(&session, &files).await;
     let mut views = Vec::new();
@@ -56,14 +60,16 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         return Ok(Exit::SqlError);
     }
     if args.format == Format::Ndjson && args.output.is_none() && views.len() != 1 {
-        bail!("ndjson holds the rows of one view, and {} were asked for: name one", views.len());
+        anyhow::bail!("ndjson holds the rows of one view, and {} were asked for: name one", views.len());
     }
 
-    let mut planned = Vec::with_capacity(views.len());
+    let (mut names, mut planned) = (Vec::with_capacity(views.len()), Vec::with_capacity(views.len()));
     for (name, plan) in views {
-        planned.push((name, Planned::new(&session, plan).await?));
+        names.push(name);
+        planned.push(Planned::new(&session, plan).await?);
     }
     let progress = show_progress(&bounds);
+    let planned: Vec<(String, Planned)> = names.into_iter().zip(Planned::share(planned)?).collect();
     if let Some(dir) = &args.output {
         let dir = OutputDir::create(dir)?;
         for (name, view) in planned {
@@ -85,39 +91,12 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
     }
     drop(progress);
     let records = bounds.progress().records();
-    tracing::debug!("{records} records in {:.1} s, as of {}", started.elapsed().as_secs_f64(), bounds.as_of());
+    let as_of = bounds.as_of();
+    tracing::debug!("{records} records in {:.1} s, as of {as_of}", started.elapsed().as_secs_f64());
+    if io::stderr().is_terminal() && as_of.iter().next().is_some() {
+        eprintln!("note: --until '{as_of}' gives the same again");
+    }
     Ok(Exit::Done)
-}
-
-/// The dashboard's files, and the errors of those that matter: all of them, or the ones asked for.
-fn parse(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<(Vec<SqlFile>, Vec<crate::view::SqlError>)> {
-    let (mut files, mut broken) = (Vec::new(), Vec::new());
-    for file in workspace.dashboard() {
-        match file {
-            Ok(file) => files.push(file),
-            Err(error) => broken.push(error),
-        }
-    }
-    let names: Vec<&str> = files.iter().map(SqlFile::name).collect();
-    for name in wanted {
-        if names.contains(&name.as_str()) {
-            continue;
-        }
-        let file = format!("{name}.sql");
-        if let Some(error) = broken.iter().find(|error| error.file.file_name().is_some_and(|name| *name == *file)) {
-            return Ok((Vec::new(), vec![error.clone()]));
-        }
-        let near = names.iter().map(|other| (strsim::damerau_levenshtein(other, name), *other)).min();
-        let hint = near.filter(|(distance, _)| *distance <= 3).map(|(_, near)| format!(": did you mean '{near}'?"));
-        bail!(
-            "no dashboard file is called '{name}'{}",
-            hint.unwrap_or_else(|| format!("; there are {}", names.join(", ")))
-        );
-    }
-    if !wanted.is_empty() {
-        broken.clear();
-    }
-    Ok((files, broken))
 }
 
 async fn write_view(writer: &mut ViewsWriter<'_>, name: &str, view: Planned) -> anyhow::Result<()> {

@@ -1,138 +1,115 @@
-//! Whether a live result is what a replay gives: row by row, up to the same offsets.
+//! `tallgrass verify`: live results against a replay up to their as-of, row by row.
+//!
+//! The live results are those of a run of its own up to the present ends, or lines that a dashboard once wrote.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::row::{RowConverter, SortField};
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::LogicalPlan;
-use futures::{StreamExt as _, TryStreamExt as _};
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
 
-use super::batch::Planned;
-use crate::kafka::KafkaConfig;
-use crate::pipeline::Snapshot;
-use crate::relation::{BadRecords, ReadBounds};
-use crate::view::{SqlFile, Workspace, words};
+use super::Exit;
+use super::batch::{choose_files, flush, stdout};
+use super::changes::read_claims;
+use super::proof::{Claim, Prover, Verdict};
+use crate::cli::Verify;
+use crate::pipeline::{Live, LiveConfig, Snapshot};
+use crate::relation::BadRecords;
+use crate::view::Workspace;
 
-/// Views that are replayed at the same time: mostly they wait for the broker.
-const VIEWS_AT_ONCE: usize = 4;
-
-/// What a comparison found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The same rows, every bit.
-    Agrees {
-        /// How many.
-        rows: usize,
-    },
-    /// Rows that only one of the two has; a changed row counts on both sides.
-    Differs {
-        /// Rows of the live result that the replay does not have.
-        only_live: usize,
-        /// Rows of the replay that the live result does not have.
-        only_replay: usize,
-    },
-    /// The broker no longer has what the live result counted, so no replay can give it.
-    HistoryGone {
-        /// Where history starts now.
-        since: String,
-    },
-    /// The live view or the replay failed.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-}
-
-impl Verdict {
-    /// Whether nothing speaks against the live result.
-    pub fn is_fine(&self) -> bool {
-        matches!(self, Self::Agrees { .. } | Self::HistoryGone { .. })
+/// Runs the command.
+pub async fn run(args: Verify, stop: CancellationToken) -> anyhow::Result<Exit> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(Exit::Interrupted),
+        exit = verify(args) => exit,
     }
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Agrees { rows: 1 } => f.write_str("live and replay agree, 1 row"),
-            Self::Agrees { rows } => write!(f, "live and replay agree, {rows} rows"),
-            Self::Differs { only_live, only_replay } => {
-                write!(f, "DIFFERS: {only_live} rows only live, {only_replay} rows only in the replay")
-            }
-            Self::HistoryGone { since } => write!(f, "cannot be replayed: {since}"),
-            Self::Failed { reason } => write!(f, "FAILED: {reason}"),
-        }
+async fn verify(args: Verify) -> anyhow::Result<Exit> {
+    let workspace = Workspace::load(&args.queries.queries)?;
+    let (files, broken) = choose_files(&workspace, &args.views)?;
+    let wanted = |name: &str| args.views.is_empty() || args.views.iter().any(|view| view == name);
+    let mut claims = match &args.against {
+        Some(path) => read(path)?,
+        None => live(&args).await?,
+    };
+    claims.retain(|claim| wanted(&claim.view));
+    if let Some(view) = args.views.iter().find(|view| !claims.iter().any(|claim| *claim.view == **view)) {
+        bail!("there is no line about '{view}'");
     }
-}
-
-/// Replays every view of a snapshot up to the snapshot's as-of and compares.
-pub async fn verify(
-    workspace: &Workspace,
-    kafka: &KafkaConfig,
-    live: &Snapshot,
-) -> anyhow::Result<BTreeMap<Arc<str>, Verdict>> {
-    let bounds = Arc::new(ReadBounds::new(kafka.clone()).until(live.as_of.clone()));
-    let session = workspace.batch_session(&bounds, &BadRecords::default()).await?;
-    let files: Vec<SqlFile> = workspace.dashboard().into_iter().filter_map(Result::ok).collect();
-    let plans = workspace.plan_dashboard(&session, &files).await;
-    let compared = files.iter().zip(plans).filter_map(|(file, plan)| {
-        let result = live.results.iter().find(|result| &*result.name == file.name())?;
-        let (session, bounds) = (&session, &bounds);
-        Some(async move {
-            let topics = plan.as_ref().map(|plan| topics(workspace, plan)).unwrap_or_default();
-            let replayed = async { Planned::new(session, plan?).await?.collect().await };
-            let verdict = match (&result.rows, replayed.await) {
-                (Ok(live), Ok(replayed)) => {
-                    match bounds.history_starts().iter().find(|start| topics.contains(&start.topic)) {
-                        Some(start) => Verdict::HistoryGone { since: start.to_string() },
-                        None => compare(live, &replayed)?,
-                    }
-                }
-                (Err(error), _) => Verdict::Failed { reason: words(error) },
-                (_, Err(error)) => Verdict::Failed { reason: format!("{error:#}") },
-            };
-            anyhow::Ok((Arc::clone(&result.name), verdict))
-        })
-    });
-    futures::stream::iter(compared).buffer_unordered(VIEWS_AT_ONCE).try_collect().await
-}
-
-/// The topics that a view reads.
-fn topics(workspace: &Workspace, plan: &LogicalPlan) -> BTreeSet<Arc<str>> {
-    let mut topics = BTreeSet::new();
-    let walked = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Some(relation) = workspace.catalog().get(scan.table_name.table()).and_then(|found| found.as_kafka())
-        {
-            topics.insert(Arc::clone(relation.topic()));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    debug_assert!(walked.is_ok(), "the walk itself never fails");
-    topics
-}
-
-/// Compares two results as bags of rows: SQL gives no order but at the root, where ties are free.
-pub fn compare(live: &[RecordBatch], replay: &[RecordBatch]) -> anyhow::Result<Verdict> {
-    let Some(first) = live.first().or(replay.first()) else { return Ok(Verdict::Agrees { rows: 0 }) };
-    let fields = first.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
-    let converter = RowConverter::new(fields)?;
-    let mut counts: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
-    for (batches, weight) in [(live, 1), (replay, -1)] {
-        for batch in batches {
-            for row in &converter.convert_columns(batch.columns())? {
-                *counts.entry(row.as_ref().to_vec()).or_default() += weight;
-            }
-        }
+    // With lines to go by, a broken file matters where a line names it, and then its verdict says so.
+    let broken = if args.against.is_some() { Vec::new() } else { broken };
+    for error in &broken {
+        eprintln!("{error}\n");
     }
-    let only_live = counts.values().filter(|count| **count > 0).sum::<i64>().unsigned_abs() as usize;
-    let only_replay = counts.values().filter(|count| **count < 0).sum::<i64>().unsigned_abs() as usize;
-    let rows = live.iter().map(RecordBatch::num_rows).sum();
-    Ok(if only_live + only_replay == 0 {
-        Verdict::Agrees { rows }
-    } else {
-        Verdict::Differs { only_live, only_replay }
+    let kafka = args.connection.config();
+    let prover = Prover {
+        workspace: &workspace,
+        files: &files,
+        kafka: &kafka,
+        views_at_once: Prover::VIEWS_AT_ONCE,
+        target_partitions: None,
+    };
+    // The live run has told of the same records already.
+    let bad = if args.against.is_some() { BadRecords::new() } else { BadRecords::quiet() };
+    let verdicts = prover.prove(&claims, &bad).await?;
+    let (mut out, _) = stdout();
+    let fine = report(&mut out, &verdicts, "")?;
+    flush(out)?;
+    if fine && !verdicts.values().any(|verdict| matches!(verdict, Verdict::Agrees { .. })) && broken.is_empty() {
+        bail!("nothing could be compared, so nothing is proved");
+    }
+    Ok(match (fine, broken.is_empty()) {
+        (true, true) => Exit::Done,
+        (false, _) => Exit::Failed,
+        (true, false) => Exit::SqlError,
     })
+}
+
+/// Says for each view what was found, and which rows differ; true if nothing speaks against a live result.
+pub fn report(out: &mut dyn io::Write, verdicts: &BTreeMap<Arc<str>, Verdict>, indent: &str) -> io::Result<bool> {
+    for (name, verdict) in verdicts {
+        writeln!(out, "{indent}{name}: {verdict}")?;
+        for row in verdict.rows() {
+            writeln!(out, "{indent}  {row}")?;
+        }
+    }
+    Ok(verdicts.values().all(Verdict::is_fine))
+}
+
+/// What lines of a file say, or of stdin for `-`.
+fn read(path: &Path) -> anyhow::Result<Vec<Claim>> {
+    let claims = if path == Path::new("-") {
+        read_claims(io::stdin().lock())
+    } else {
+        File::open(path).map_err(anyhow::Error::from).and_then(|file| read_claims(BufReader::new(file)))
+    };
+    let claims = claims.with_context(|| format!("cannot read {}", path.display()))?;
+    if claims.is_empty() {
+        bail!("{} has no lines of `tallgrass dashboard --format ndjson`", path.display());
+    }
+    Ok(claims)
+}
+
+/// What a live run says, up to the ends as of its start.
+async fn live(args: &Verify) -> anyhow::Result<Vec<Claim>> {
+    let mut live = Live::start(LiveConfig {
+        kafka: args.connection.config(),
+        queries: args.queries.queries.clone(),
+        limits: args.batching.limits(),
+        // A bounded run refreshes once, at its end.
+        refresh: std::time::Duration::ZERO,
+        max_retained_rows: args.max_retained_rows,
+        bounded: true,
+        watch: false,
+    })
+    .await?;
+    let mut last = Snapshot::default();
+    live.run(&CancellationToken::new(), |_, snapshot| last = snapshot).await?;
+    let history = &live.status().history;
+    Ok(last.results.iter().map(|result| Claim::of(&last, result, history)).collect())
 }

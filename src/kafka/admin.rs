@@ -13,7 +13,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::cluster::{Cluster, REQUEST_TIMEOUT, SETTLE};
 use super::error::KafkaError;
-use super::log::ClientLog;
+use super::log::{ASKS_ONLY, ClientLog};
 
 impl Cluster {
     /// Whether the topic keeps the newest record of each key; `false` when the broker cannot say.
@@ -75,7 +75,7 @@ impl Cluster {
         let asker: BaseProducer<ClientLog> = self
             .config
             .for_producer()?
-            .create_with_context(ClientLog::new("metadata"))
+            .create_with_context(ClientLog::new(ASKS_ONLY))
             .map_err(|source| KafkaError::client("create a metadata client", source))?;
         asker
             .client()

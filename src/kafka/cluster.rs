@@ -14,13 +14,16 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::config::KafkaConfig;
 use super::error::KafkaError;
-use super::log::{ClientLog, short_reason};
+use super::log::{ASKS_ONLY, ClientLog, short_reason};
 
 /// How long one request may take once a broker has answered before.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A topic just made has no leaders for some milliseconds; ask again after this long.
 pub(super) const SETTLE: Duration = Duration::from_millis(50);
+
+/// How long one wait for the first answer takes, where somebody may not want to wait any more.
+const STOP_POLL: Duration = Duration::from_millis(200);
 
 /// Queued events looked at after a request: more than a client without a broker makes in that time.
 const DRAIN: usize = 64;
@@ -45,13 +48,39 @@ impl Cluster {
     ///
     /// A refused connection does not end the wait: a broker that is just starting refuses too.
     pub fn connect(config: &KafkaConfig, timeout: Duration) -> Result<Self, KafkaError> {
-        let client: BaseConsumer<ClientLog> = config
-            .for_metadata()?
-            .create_with_context(ClientLog::new("metadata"))
-            .map_err(|source| KafkaError::client("create a metadata client", source))?;
-        let cluster = Self { config: config.clone(), client };
+        let cluster = Self::unconnected(config)?;
         cluster.metadata(None, timeout)?;
         Ok(cluster)
+    }
+
+    /// The same, but gives up without an error as soon as `stopped` says so: a user who waits may press Ctrl-C.
+    pub fn connect_unless(
+        config: &KafkaConfig,
+        timeout: Duration,
+        stopped: impl Fn() -> bool,
+    ) -> Result<Option<Self>, KafkaError> {
+        let cluster = Self::unconnected(config)?;
+        let started = Instant::now();
+        while !stopped() {
+            let left = timeout.saturating_sub(started.elapsed());
+            match cluster.metadata(None, left.min(STOP_POLL)) {
+                Ok(_) => return Ok(Some(cluster)),
+                Err(KafkaError::Unreachable { brokers, reason, .. }) if left <= STOP_POLL => {
+                    return Err(KafkaError::Unreachable { brokers, after: started.elapsed(), reason });
+                }
+                Err(KafkaError::Unreachable { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    fn unconnected(config: &KafkaConfig) -> Result<Self, KafkaError> {
+        let client: BaseConsumer<ClientLog> = config
+            .for_metadata()?
+            .create_with_context(ClientLog::new(ASKS_ONLY))
+            .map_err(|source| KafkaError::client("create a metadata client", source))?;
+        Ok(Self { config: config.clone(), client })
     }
 
     /// The names of all topics but Kafka's own.

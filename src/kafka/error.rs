@@ -50,6 +50,33 @@ pub enum KafkaError {
         /// The offset that the broker gives to the next record.
         high: i64,
     },
+    /// A read was to end at an offset that the partition has not reached.
+    #[error("{topic}[{partition}] ends at offset {high}, so nothing can be read up to {next_offset}")]
+    BeyondEnd {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Where the read was to end.
+        next_offset: i64,
+        /// The offset that the broker gives to the next record.
+        high: i64,
+    },
+    /// A read was to end at given offsets, and none were given for a topic.
+    #[error("topic '{topic}' is read, but the offsets to read up to do not name it")]
+    EndUnknown {
+        /// The topic.
+        topic: String,
+    },
+    /// The broker cannot say at which offset a time begins.
+    #[error(
+        "the broker cannot look up times (an embedded one never can), so nothing tells where topic '{topic}' was then: \
+         give offsets instead, as in 'pokemons 0:120 1:98'"
+    )]
+    NoTimeIndex {
+        /// The topic.
+        topic: String,
+    },
     /// A `-X` property that cannot be had.
     #[error("-X {key}={value}: {reason}")]
     Property {
@@ -142,6 +169,14 @@ impl KafkaError {
                 source.rdkafka_error_code().is_some_and(is_transient)
             }
             _ => false,
+        }
+    }
+
+    /// The error with the client library's own words, for a log line.
+    pub fn with_cause(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
         }
     }
 

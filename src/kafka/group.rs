@@ -25,7 +25,7 @@ use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
-use super::cluster::{REQUEST_TIMEOUT, Watermarks};
+use super::cluster::{Cluster, REQUEST_TIMEOUT, Watermarks};
 use super::config::KafkaConfig;
 use super::error::{KafkaError, is_transient};
 use super::log::ClientLog;
@@ -38,6 +38,9 @@ const LEAVE_POLL: Duration = Duration::from_millis(100);
 /// How long a commit waits for its answer.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long leaving waits for a broker that has not answered the last commit.
+const LAST_TRY: Duration = Duration::from_secs(1);
+
 /// How long leaving a group may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -46,7 +49,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum GroupStart {
     /// At the oldest record.
     Earliest,
-    /// At the end, as it is when this member gets the partition.
+    /// At the end, as it was when this member joined: a partition that is younger than that starts at its oldest record.
+    /// If the group has committed anything before, it goes on, and what it has not seen starts at the oldest record too.
     Latest,
 }
 
@@ -73,16 +77,22 @@ pub enum GroupEvent<'a> {
 pub struct GroupReader {
     consumer: Arc<BaseConsumer<Context>>,
     group: String,
-    start: GroupStart,
+    /// Where partitions start that have no commit: at these offsets, others at the oldest record.
+    ends: BTreeMap<(String, i32), i64>,
     names: Vec<Arc<str>>,
     owned: Mutex<Owned>,
+    /// Whether the last commit got no answer.
+    unanswered: AtomicBool,
+    /// How long closing may take.
+    close_timeout: Duration,
 }
 
 /// The partitions that this member has, with what it knows to be committed.
 type Owned = BTreeMap<(Arc<str>, i32), Option<i64>>;
 
 impl GroupReader {
-    /// Joins in the background: the partitions come as [`GroupEvent::Assigned`] from `read`.
+    /// Joins in the background: the partitions come as [`GroupEvent::Assigned`] from `read`. With [`GroupStart::Latest`] it
+    /// asks for the topics' ends first, and for what the group has committed.
     pub fn join(config: &KafkaConfig, group: &str, topics: &[Arc<str>], start: GroupStart) -> Result<Self, KafkaError> {
         let reset = match start {
             GroupStart::Earliest => "earliest",
@@ -92,14 +102,20 @@ impl GroupReader {
             .for_group(group, reset)?
             .create_with_context(Context::default())
             .map_err(|source| KafkaError::client("create a consumer", source))?;
+        let ends = match start {
+            GroupStart::Earliest => BTreeMap::new(),
+            GroupStart::Latest => ends(config, &consumer, topics)?,
+        };
         let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&names).map_err(|source| KafkaError::client(format!("join group '{group}'"), source))?;
         Ok(Self {
             consumer: Arc::new(consumer),
             group: group.to_owned(),
-            start,
+            ends,
             names: topics.to_vec(),
             owned: Mutex::default(),
+            unanswered: AtomicBool::new(false),
+            close_timeout: CLOSE_TIMEOUT,
         })
     }
 
@@ -177,6 +193,10 @@ impl GroupReader {
     /// While the group rebalances the broker may refuse: a transient error, to be tried again after the next `read`, without
     /// which no rebalance ends.
     pub fn commit(&self, next_offsets: &AsOf) -> Result<(), KafkaError> {
+        self.commit_before(next_offsets, COMMIT_TIMEOUT)
+    }
+
+    fn commit_before(&self, next_offsets: &AsOf, limit: Duration) -> Result<(), KafkaError> {
         let failed = |source| KafkaError::Commit { group: self.group.clone(), source };
         let mut list = TopicPartitionList::new();
         let mut committed = Vec::new();
@@ -190,7 +210,10 @@ impl GroupReader {
         if committed.is_empty() {
             return Ok(());
         }
-        self.commit_in_time(list).map_err(failed)?;
+        let answer = self.commit_within(list, limit);
+        let timed_out = answer.as_ref().err().and_then(ClientError::rdkafka_error_code);
+        self.unanswered.store(timed_out == Some(RDKafkaErrorCode::OperationTimedOut), Ordering::Relaxed);
+        answer.map_err(failed)?;
         let mut owned = self.owned();
         for (key, next_offset) in committed {
             owned.insert(key, Some(next_offset));
@@ -199,8 +222,8 @@ impl GroupReader {
     }
 
     /// The client waits for the answer without a limit, which a broker that is gone never gives: so a thread waits, and
-    /// this one for [`COMMIT_TIMEOUT`] at most.
-    fn commit_in_time(&self, list: TopicPartitionList) -> Result<(), ClientError> {
+    /// this one for `limit` at most.
+    fn commit_within(&self, list: TopicPartitionList, limit: Duration) -> Result<(), ClientError> {
         let timed_out = || ClientError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
         let (consumer, (answer, answered)) = (Arc::clone(&self.consumer), std::sync::mpsc::channel());
         let waiting = std::thread::Builder::new().name("commit".to_owned()).spawn(move || {
@@ -208,15 +231,18 @@ impl GroupReader {
             answer.send(consumer.commit(&list, CommitMode::Sync)).ok();
         });
         waiting.map_err(|_| timed_out())?;
-        answered.recv_timeout(COMMIT_TIMEOUT).unwrap_or_else(|_| Err(timed_out()))
+        answered.recv_timeout(limit).unwrap_or_else(|_| Err(timed_out()))
     }
 
     /// Commits for the last time and leaves the group, so that the others take over at once. Sees a rebalance through that is
-    /// under way, for `timeout` at most; messages that come meanwhile are for the next owner.
-    pub fn leave(self, next_offsets: &AsOf, timeout: Duration) -> Result<(), KafkaError> {
+    /// under way, for `timeout` at most; messages that come meanwhile are for the next owner. Where the broker does not
+    /// answer until then, it leaves without a word.
+    pub fn leave(mut self, next_offsets: &AsOf, timeout: Duration) -> Result<(), KafkaError> {
+        let timeout = if self.unanswered.load(Ordering::Relaxed) { timeout.min(LAST_TRY) } else { timeout };
         let deadline = Instant::now() + timeout;
         loop {
-            match self.commit(next_offsets) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.commit_before(next_offsets, left.min(COMMIT_TIMEOUT)) {
                 Err(error) if error.is_transient() && Instant::now() < deadline => {
                     let on_event = |event: GroupEvent<'_>| {
                         if let GroupEvent::Revoking { lost: false, .. } = event
@@ -227,7 +253,13 @@ impl GroupReader {
                     };
                     self.read(1, LEAVE_POLL, |_| {}, on_event)?;
                 }
-                result => return result,
+                Err(error) => {
+                    if error.is_transient() {
+                        self.close_timeout = LEAVE_POLL;
+                    }
+                    return Err(error);
+                }
+                Ok(()) => return Ok(()),
             }
         }
     }
@@ -288,7 +320,11 @@ impl GroupReader {
             });
             match self.consumer.fetch_watermarks(topic, *partition, REQUEST_TIMEOUT) {
                 Ok((low, high)) => {
-                    let (next_offset, gone) = place(committed, Watermarks { low, high }, self.start);
+                    let (next_offset, gone) = place(
+                        committed,
+                        Watermarks { low, high },
+                        self.ends.get(&(topic.clone(), *partition)).copied(),
+                    );
                     if let Some(next_offset) = gone {
                         let topic = topic.clone();
                         let error = KafkaError::HistoryGone { topic, partition: *partition, next_offset, low, high };
@@ -338,12 +374,12 @@ impl Drop for GroupReader {
             self.apply(assign, &[], &[]);
         }
         // Closing revokes what is left (see `Context::rebalance`) and leaves the group.
-        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        let deadline = Instant::now() + self.close_timeout;
         let mut closing = self.consumer.close_queue().is_ok();
         while closing && !self.consumer.closed() {
             if Instant::now() >= deadline {
                 // The client's own drop has no limit. It stays behind, and the group takes this member for dead in time.
-                tracing::warn!(group = %self.group, "the group does not let go: left without a word");
+                tracing::debug!(group = %self.group, "the group does not let go: left without a word");
                 std::mem::forget(Arc::clone(&self.consumer));
                 closing = false;
             } else {
@@ -353,14 +389,42 @@ impl Drop for GroupReader {
     }
 }
 
-/// Where to start, and the committed offset that is gone if it is.
-fn place(committed: Option<i64>, marks: Watermarks, start: GroupStart) -> (i64, Option<i64>) {
+/// The ends of the topics, where the group is new; nothing where it has committed before, and of topics that do not exist.
+fn ends(
+    config: &KafkaConfig,
+    consumer: &BaseConsumer<Context>,
+    topics: &[Arc<str>],
+) -> Result<BTreeMap<(String, i32), i64>, KafkaError> {
+    let cluster = Cluster::connect(config, REQUEST_TIMEOUT)?;
+    let mut ends = BTreeMap::new();
+    for topic in topics {
+        match cluster.watermarks(topic) {
+            Ok(partitions) => {
+                ends.extend(partitions.iter().map(|(partition, marks)| ((topic.to_string(), *partition), marks.high)));
+            }
+            Err(KafkaError::TopicMissing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut list = TopicPartitionList::with_capacity(ends.len());
+    for (topic, partition) in ends.keys() {
+        list.add_partition(topic, *partition);
+    }
+    let committed = consumer.committed_offsets(list, REQUEST_TIMEOUT);
+    let committed = committed.map_err(|source| KafkaError::client("look up committed offsets", source))?;
+    let goes_on = committed.elements().iter().any(|element| matches!(element.offset(), Offset::Offset(_)));
+    Ok(if goes_on { BTreeMap::new() } else { ends })
+}
+
+/// Where to start, and the committed offset that is gone if it is. `end` is where a partition without a commit starts, if
+/// not at its oldest record.
+fn place(committed: Option<i64>, marks: Watermarks, end: Option<i64>) -> (i64, Option<i64>) {
     match committed {
         Some(offset) if (marks.low..=marks.high).contains(&offset) => (offset, None),
         // Retention took it, or the topic was made anew: what is left is unread.
         Some(offset) => (marks.low, Some(offset)),
-        None if start == GroupStart::Latest => (marks.high, None),
-        None => (marks.low, None),
+        // A topic made anew since then is shorter.
+        None => (end.filter(|end| (marks.low..=marks.high).contains(end)).unwrap_or(marks.low), None),
     }
 }
 
@@ -444,16 +508,22 @@ mod tests {
     #[test]
     fn a_partition_starts_at_its_commit_or_where_the_role_says() {
         let marks = Watermarks { low: 10, high: 20 };
-        assert_eq!(place(Some(15), marks, GroupStart::Latest), (15, None));
-        assert_eq!(place(Some(20), marks, GroupStart::Earliest), (20, None));
-        assert_eq!(place(None, marks, GroupStart::Earliest), (10, None));
-        assert_eq!(place(None, marks, GroupStart::Latest), (20, None));
+        assert_eq!(place(Some(15), marks, Some(18)), (15, None));
+        assert_eq!(place(Some(20), marks, None), (20, None));
+        assert_eq!(place(None, marks, None), (10, None));
+        assert_eq!(place(None, marks, Some(18)), (18, None));
+    }
+
+    #[test]
+    fn an_end_that_the_partition_does_not_have_means_that_it_was_made_anew() {
+        assert_eq!(place(None, Watermarks { low: 0, high: 5 }, Some(18)), (0, None));
+        assert_eq!(place(None, Watermarks { low: 30, high: 40 }, Some(18)), (30, None));
     }
 
     #[test]
     fn a_commit_that_is_gone_goes_on_at_the_oldest_record_and_says_so() {
         let marks = Watermarks { low: 10, high: 20 };
-        assert_eq!(place(Some(3), marks, GroupStart::Latest), (10, Some(3)));
-        assert_eq!(place(Some(21), marks, GroupStart::Earliest), (10, Some(21)));
+        assert_eq!(place(Some(3), marks, Some(20)), (10, Some(3)));
+        assert_eq!(place(Some(21), marks, None), (10, Some(21)));
     }
 }

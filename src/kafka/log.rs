@@ -59,6 +59,10 @@ impl ClientLog {
             *last = Some(reason.to_owned());
         }
         drop(last);
+        if self.role == ASKS_ONLY {
+            tracing::debug!(target: "librdkafka", role = self.role, "{reason}");
+            return;
+        }
         let facility = error.rdkafka_error_code().map_or_else(|| "ERROR".to_owned(), |code| format!("{code:?}"));
         self.warn(&facility, reason);
     }
@@ -72,6 +76,9 @@ impl ClientLog {
         }
     }
 }
+
+/// The client that only asks: what fails there comes back as the error of a request, with the last line in it.
+pub(super) const ASKS_ONLY: &str = "metadata";
 
 impl ClientContext for ClientLog {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {

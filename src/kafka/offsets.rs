@@ -37,6 +37,30 @@ impl AsOf {
             .iter()
             .flat_map(|(topic, partitions)| partitions.iter().map(move |(partition, next)| (topic, *partition, *next)))
     }
+
+    /// `{"pokemons":{"0":120,"1":98},"users":{"0":7}}`
+    pub fn to_json(&self) -> serde_json::Value {
+        let topic = |(topic, partitions): (&Arc<str>, &BTreeMap<i32, i64>)| {
+            let partitions = partitions.iter().map(|(partition, next)| (partition.to_string(), (*next).into()));
+            (topic.to_string(), serde_json::Value::Object(partitions.collect()))
+        };
+        serde_json::Value::Object(self.topics.iter().map(topic).collect())
+    }
+
+    /// Reads what [`to_json`](Self::to_json) gives.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self, BadAsOf> {
+        let bad = |json: &serde_json::Value, reason| BadAsOf { text: json.to_string(), reason };
+        let mut as_of = Self::default();
+        for (topic, partitions) in json.as_object().ok_or_else(|| bad(json, "no object of topics"))? {
+            let topic: Arc<str> = topic.as_str().into();
+            for (partition, next) in partitions.as_object().ok_or_else(|| bad(partitions, "no object of partitions"))? {
+                let next_offset = next.as_i64().filter(|next| *next >= 0).ok_or_else(|| bad(next, "no offset"))?;
+                let partition: u16 = partition.parse().map_err(|_| bad(partitions, "no partition number"))?;
+                as_of.set(&topic, i32::from(partition), next_offset);
+            }
+        }
+        Ok(as_of)
+    }
 }
 
 /// `pokemons 0:120 1:98, users 0:7`
@@ -65,7 +89,7 @@ pub struct BadAsOf {
     pub reason: &'static str,
 }
 
-/// Reads what [`Display`](fmt::Display) writes.
+/// Reads what [`Display`](fmt::Display) writes, and the JSON of [`AsOf::to_json`].
 impl FromStr for AsOf {
     type Err = BadAsOf;
 
@@ -74,6 +98,10 @@ impl FromStr for AsOf {
         let mut as_of = Self::default();
         if text.trim().is_empty() {
             return Ok(as_of);
+        }
+        if text.trim_start().starts_with('{') {
+            let json = serde_json::from_str(text).map_err(|_| bad(text, "its JSON is broken"))?;
+            return Self::from_json(&json);
         }
         for part in text.split(',') {
             let mut words = part.split_whitespace();
@@ -119,6 +147,16 @@ mod tests {
         as_of.set(&users, 0, 7);
         assert_eq!(as_of.to_string(), "my.users_2-x 0:7, pokemons 0:120 11:9223372036854775807");
         assert_eq!(AsOf::from_str(&as_of.to_string()), Ok(as_of));
+    }
+
+    #[test]
+    fn its_json_reads_back_too() {
+        let as_of = AsOf::from_str("pokemons 0:120 11:98, users 0:7").unwrap();
+        assert_eq!(as_of.to_json().to_string(), r#"{"pokemons":{"0":120,"11":98},"users":{"0":7}}"#);
+        assert_eq!(AsOf::from_str(&as_of.to_json().to_string()), Ok(as_of));
+        for wrong in ["{", "{\"t\":7}", "{\"t\":{\"0\":-1}}", "{\"t\":{\"x\":1}}", "{\"t\":{\"0\":\"1\"}}"] {
+            assert!(AsOf::from_str(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

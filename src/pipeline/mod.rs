@@ -5,6 +5,7 @@
 //!  BatchReader ─▶ TopicDecoder ─▶ MicroBatch ─▶ keyed tables, reducers ─(refresh)─▶ Snapshot { as_of, results }
 //!                                  bounded
 //!                                  channel
+//!  Watch ─(a file was saved)─▶ Plan ─▶ Rebuild: an engine and a feed of its own ─(at one as-of)─▶ joins the running ones
 //! ```
 //!
 //! The engine takes in whole micro-batches and refreshes between two of them, so no result ever mixes two moments.
@@ -12,7 +13,14 @@
 mod engine;
 mod feed;
 mod live;
+mod planning;
+mod reading;
+mod rebuild;
+mod status;
+mod watch;
 
-pub use engine::{Engine, NamedView, Snapshot, ViewResult};
-pub use feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedTopic, MicroBatch};
-pub use live::{Live, LiveConfig, LiveError, Status, TopicStatus};
+pub use engine::{Cost, Engine, NamedView, Snapshot, ViewResult};
+pub use feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedInput, FeedTopic, FeedUntil, GoOn, InputId, MicroBatch};
+pub use live::{Live, LiveConfig, LiveError};
+pub use rebuild::RebuildStatus;
+pub use status::{FileState, Sources, Status, Swap, TopicStatus};

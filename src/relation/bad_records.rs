@@ -26,6 +26,7 @@ pub struct BadRecords {
 #[derive(Debug, Default)]
 struct Shared {
     total: AtomicU64,
+    quiet: bool,
     reasons: Mutex<HashMap<Reason, Tally>>,
 }
 
@@ -60,6 +61,11 @@ impl BadRecords {
         Self::default()
     }
 
+    /// A counter at zero that logs nothing: for reading once more what somebody else has read and spoken of.
+    pub fn quiet() -> Self {
+        Self { shared: Arc::new(Shared { quiet: true, ..Shared::default() }) }
+    }
+
     /// Bad records of all topics and kinds. Where two different declarations read one topic, a record counts once for
     /// each declaration that it does not fit.
     pub fn total(&self) -> u64 {
@@ -78,7 +84,8 @@ impl BadRecords {
 
     /// Counts one bad record, and logs it unless its reason has spoken lately.
     pub(super) fn report(&self, at: &Coordinates<'_>, kind: &'static str, column: Option<&str>, detail: &dyn Display) {
-        if let Some(line) = self.line(Instant::now(), at, kind, column, detail) {
+        let line = self.line(Instant::now(), at, kind, column, detail);
+        if let Some(line) = line.filter(|_| !self.shared.quiet) {
             tracing::warn!(target: "tallgrass::bad_record", "{line}");
         }
     }

@@ -1,6 +1,7 @@
 //! The relations that `sources.sql` declares.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -146,7 +147,40 @@ impl Relation {
     }
 }
 
+impl Relation {
+    /// What is declared, and of static files how they are on disk now, as a text that only tells whether two are the same.
+    pub fn declaration(&self) -> String {
+        match self {
+            Self::Kafka(relation) => relation.declaration(),
+            Self::Static(relation) => {
+                let CreateExternalTable { schema, locations, file_type, options, table_partition_cols, .. } =
+                    &relation.create;
+                let options: BTreeMap<_, _> = options.iter().collect();
+                let stamp = |file: PathBuf| {
+                    let now = std::fs::metadata(&file).ok().map(|file| (file.len(), file.modified().ok()));
+                    (file, now)
+                };
+                let files: Vec<_> = relation.files().into_iter().map(stamp).collect();
+                format!(
+                    "{file_type} {:?} {locations:?} {table_partition_cols:?} {options:?} {files:?}",
+                    schema.fields()
+                )
+            }
+        }
+    }
+}
+
 impl KafkaRelation {
+    fn declaration(&self) -> String {
+        let key = self.key.as_ref().map(|key| (key.column, key.deleted_when.as_ref().map(DeletedWhen::sql)));
+        format!("{} {:?} {key:?}", self.topic, self.declared)
+    }
+
+    /// Whether both give the same rows under the same name.
+    pub fn same_declaration(&self, other: &Self) -> bool {
+        self.name == other.name && self.declaration() == other.declaration()
+    }
+
     /// The name in SQL.
     pub fn name(&self) -> &str {
         &self.name
@@ -192,6 +226,21 @@ impl StaticRelation {
     /// The files, as found.
     pub fn locations(&self) -> &[String] {
         &self.create.locations
+    }
+
+    /// The files behind the locations, one level deep; a location that is no local file or folder is left out.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for location in self.locations() {
+            let path = PathBuf::from(location);
+            match std::fs::read_dir(&path) {
+                Ok(entries) => files.extend(entries.filter_map(Result::ok).map(|entry| entry.path())),
+                Err(_) if path.exists() => files.push(path),
+                Err(_) => {}
+            }
+        }
+        files.sort();
+        files
     }
 
     /// Opens the files with DataFusion, inferring the schema if none is declared.

@@ -35,6 +35,13 @@ impl Delta {
         self.weights.as_ref().map_or(1, |weights| weights.value(row))
     }
 
+    /// The rows that went and those that came, where all of the former stand before the latter, each with weight ±1: as
+    /// a keyed table gives them.
+    pub fn gone_and_came(&self) -> (RecordBatch, RecordBatch) {
+        let gone = self.weights.as_ref().map_or(0, |weights| weights.values().partition_point(|weight| *weight < 0));
+        (self.rows.slice(0, gone), self.rows.slice(gone, self.num_rows() - gone))
+    }
+
     /// Whether a row may have gone, so that a reader must look at the weights.
     pub fn retracts(&self) -> bool {
         self.weights.as_ref().is_some_and(|weights| weights.values().iter().any(|weight| *weight < 0))

@@ -74,7 +74,8 @@ impl KeyedTable {
     }
 
     /// Upserts and deletes, and returns what changed, consolidated: of several records of one key in the batch only the
-    /// newest counts, and a row that came and went within it was never there.
+    /// newest counts, and a row that came and went within it was never there. Rows that went, at −1, stand before those
+    /// that came, at +1.
     pub fn apply(&mut self, rows: RelationRows) -> Result<Delta, RelationError> {
         if rows.batch.num_rows() == 0 {
             return Ok(Delta::insertions(rows.batch));

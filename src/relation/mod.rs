@@ -25,10 +25,12 @@ pub mod infer;
 mod kafka_ddl;
 mod keyed;
 mod partition_reader;
+
 mod read_bounds;
 mod record_key;
 mod scan;
 mod segment;
+mod shared_read;
 mod topic_decoder;
 
 pub use bad_records::{BadCount, BadRecords, LOG_INTERVAL};
@@ -37,6 +39,7 @@ pub use deleted_when::DeletedWhen;
 pub use delta::Delta;
 pub use error::{CatalogError, RelationError};
 pub use keyed::KeyedTable;
-pub use read_bounds::{CONNECT_TIMEOUT, PartitionRange, ReadBounds, ReadProgress};
+pub use read_bounds::{CONNECT_TIMEOUT, PartitionRange, ReadBounds, ReadProgress, Until};
 pub use scan::{KafkaScan, KafkaTable, ScanContext};
+pub use shared_read::share_reads;
 pub use topic_decoder::{RelationRows, TopicDecoder, Wanted};

@@ -1,10 +1,11 @@
-//! Reads one range of one partition on a thread of its own, and hands Arrow batches to a stream.
+//! Reads one range of one partition on a thread of its own, and hands Arrow batches to one stream or to several.
 //!
 //! # Contract
-//! The stream ends after the last record of the range, or with an error; it never ends early without one. The end is
+//! A stream ends after the last record of the range, or with an error; it never ends early without one. The end is
 //! found by offset or by the partition's end, whichever comes first, so an offset that compaction or a transaction marker
 //! took is not waited for. A dropped stream stops the thread within [`POLL`].
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::physical_plan::metrics::Count;
 use futures::Stream;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::bad_records::BadRecords;
 use super::error::RelationError;
@@ -36,11 +38,18 @@ const MAX_BATCH_BYTES: u64 = 8 << 20;
 /// broker that restarts takes some seconds.
 const STALL: Duration = Duration::from_secs(30);
 
-/// What to read.
+/// How long a stream that is not read may hold up the others. After that its batches pile up: whoever reads it may be
+/// waiting for another partition, whose thread waits for somebody else.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a look at full channels waits.
+const FULL_WAIT: Duration = Duration::from_micros(300);
+
+/// What to read of a topic.
 pub(super) struct PartitionRead {
-    pub wanted: Wanted,
+    pub topic: Arc<str>,
     pub range: PartitionRange,
-    /// Rows that are wanted at most.
+    /// Rows that are wanted at most; of one stream only.
     pub limit: Option<usize>,
     pub batch_rows: usize,
     pub config: KafkaConfig,
@@ -50,54 +59,91 @@ pub(super) struct PartitionRead {
     pub records: Count,
 }
 
-/// What the thread sends: batches, then one `End` or one error.
+/// What a thread sends: batches, then one `End` or one error.
 enum Sent {
     Batch(RecordBatch),
     End,
 }
 
-type Sender = mpsc::Sender<Result<Sent>>;
+/// The reader's end of one stream.
+pub(super) struct Output {
+    wanted: Wanted,
+    sender: mpsc::Sender<std::result::Result<Sent, Arc<DataFusionError>>>,
+    table: Option<KeyedTable>,
+    /// Batches that its channel had no room for.
+    queue: VecDeque<RecordBatch>,
+}
 
-/// Starts to read.
-pub(super) fn stream(read: PartitionRead) -> Result<impl Stream<Item = Result<RecordBatch>> + Send> {
+/// The other end.
+pub(super) struct Input {
+    topic: Arc<str>,
+    partition: i32,
+    receiver: mpsc::Receiver<std::result::Result<Sent, Arc<DataFusionError>>>,
+}
+
+/// Both ends of a stream of what is wanted of a partition.
+pub(super) fn channel(wanted: Wanted, partition: i32) -> Result<(Output, Input)> {
     let (sender, receiver) = mpsc::channel(CHANNEL_BATCHES);
-    let topic = read.wanted.relation.topic().to_string();
-    let partition = read.range.partition;
+    let topic = Arc::clone(wanted.relation.topic());
+    let table = if wanted.relation.is_keyed() {
+        let mut columns = wanted.columns.clone();
+        columns.sort_unstable();
+        columns.dedup();
+        Some(KeyedTable::new(Arc::new(wanted.relation.schema().project(&columns)?)))
+    } else {
+        None
+    };
+    Ok((Output { wanted, sender, table, queue: VecDeque::new() }, Input { topic, partition, receiver }))
+}
+
+/// Starts to read into all outputs.
+pub(super) fn start(read: PartitionRead, outputs: Vec<Output>) -> Result<()> {
     // Not from the runtime's pool of blocking threads: that is bounded, and a merge that waits for all of its inputs would
     // wait for ever once more partitions than threads are read.
-    std::thread::Builder::new().name(format!("{topic}[{partition}]")).spawn(move || run(read, &sender))?;
-    Ok(futures::stream::unfold(Some(receiver), move |receiver| {
-        let topic = topic.clone();
-        async move {
-            let mut receiver = receiver?;
-            match receiver.recv().await {
-                Some(Ok(Sent::Batch(batch))) => Some((Ok(batch), Some(receiver))),
+    let name = format!("{}[{}]", read.topic, read.range.partition);
+    std::thread::Builder::new().name(name).spawn(move || run(read, outputs))?;
+    Ok(())
+}
+
+impl Input {
+    /// The batches as they come.
+    pub(super) fn stream(self) -> impl Stream<Item = Result<RecordBatch>> + Send {
+        futures::stream::unfold(Some(self), |input| async move {
+            let mut input = input?;
+            match input.receiver.recv().await {
+                Some(Ok(Sent::Batch(batch))) => Some((Ok(batch), Some(input))),
                 Some(Ok(Sent::End)) => None,
-                Some(Err(error)) => Some((Err(error), None)),
-                None => Some((Err(external(RelationError::ReaderDied { topic, partition })), None)),
+                Some(Err(error)) => Some((Err(DataFusionError::Shared(error)), None)),
+                None => {
+                    let (topic, partition) = (input.topic.to_string(), input.partition);
+                    Some((Err(external(RelationError::ReaderDied { topic, partition })), None))
+                }
             }
-        }
-    }))
+        })
+    }
 }
 
-fn run(read: PartitionRead, sender: &Sender) {
+fn run(read: PartitionRead, outputs: Vec<Output>) {
+    let senders: Vec<_> = outputs.iter().map(|output| output.sender.clone()).collect();
     let turn = Turn::wait();
-    let last = match Reader::open(read, sender).and_then(|reader| reader.read_all(turn)) {
-        Ok(ControlFlow::Continue(())) => Ok(Sent::End),
-        // Nobody listens any more.
-        Ok(ControlFlow::Break(())) => return,
-        Err(error) => Err(error),
-    };
-    // The query may have been dropped meanwhile: then there is nobody to tell.
-    drop(sender.blocking_send(last));
+    let ended = Reader::open(read, outputs).and_then(|reader| reader.read_all(turn)).map_err(Arc::new);
+    for sender in senders {
+        let last = match &ended {
+            Ok(ControlFlow::Continue(())) => Ok(Sent::End),
+            // Nobody listens any more.
+            Ok(ControlFlow::Break(())) => return,
+            Err(error) => Err(Arc::clone(error)),
+        };
+        // A query may have been dropped meanwhile: then there is nobody to tell.
+        drop(sender.blocking_send(last));
+    }
 }
 
-struct Reader<'a> {
+struct Reader {
     read: PartitionRead,
-    sender: &'a Sender,
+    outputs: Vec<Output>,
     kafka: BatchReader,
     decoder: TopicDecoder,
-    table: Option<KeyedTable>,
     next_offset: i64,
     /// Whether the first record at or after `skip_before_ms` has come.
     begun: bool,
@@ -141,25 +187,16 @@ struct Taken {
     trouble: Option<KafkaError>,
 }
 
-impl<'a> Reader<'a> {
-    fn open(read: PartitionRead, sender: &'a Sender) -> Result<Self> {
-        let relation = &read.wanted.relation;
-        let topic = Arc::clone(relation.topic());
-        let decoder =
-            TopicDecoder::new(&topic, std::slice::from_ref(&read.wanted), read.bad.clone()).map_err(external)?;
-        let table = if relation.is_keyed() {
-            let mut columns = read.wanted.columns.clone();
-            columns.sort_unstable();
-            columns.dedup();
-            Some(KeyedTable::new(Arc::new(relation.schema().project(&columns).map_err(DataFusionError::from)?)))
-        } else {
-            None
-        };
-        let start = Start { topic, partition: read.range.partition, next_offset: read.range.start };
+impl Reader {
+    fn open(read: PartitionRead, outputs: Vec<Output>) -> Result<Self> {
+        let wanted: Vec<Wanted> = outputs.iter().map(|output| output.wanted.clone()).collect();
+        let decoder = TopicDecoder::new(&read.topic, &wanted, read.bad.clone()).map_err(external)?;
+        let start =
+            Start { topic: Arc::clone(&read.topic), partition: read.range.partition, next_offset: read.range.start };
         let kafka = BatchReader::open(&read.config, &[start]).map_err(external)?;
         let next_offset = read.range.start;
         let begun = read.range.skip_before_ms.is_none();
-        Ok(Self { read, sender, kafka, decoder, table, next_offset, begun, rows_sent: 0 })
+        Ok(Self { read, outputs, kafka, decoder, next_offset, begun, rows_sent: 0 })
     }
 
     /// `turn` is given up as soon as the broker has sent something.
@@ -169,7 +206,7 @@ impl<'a> Reader<'a> {
         let mut heard = Instant::now();
         let mut last_trouble: Option<String> = None;
         loop {
-            if self.sender.is_closed() {
+            if self.outputs.iter().all(|output| output.sender.is_closed()) {
                 return Ok(ControlFlow::Break(()));
             }
             let before = self.next_offset;
@@ -178,11 +215,13 @@ impl<'a> Reader<'a> {
                 drop(turn.take());
             }
             let passed = self.next_offset.min(self.read.range.end) - before;
-            self.read.progress.advance(passed.max(0), taken.records, taken.bytes);
+            // Each of the planned scans has come so far.
+            let passed = passed.max(0) * self.outputs.len() as i64;
+            self.read.progress.advance(passed, taken.records, taken.bytes);
             self.read.records.add(taken.records as usize);
             pending_bytes += taken.bytes;
             if let Some(trouble) = taken.trouble {
-                tracing::debug!(topic = %self.read.wanted.relation.topic(), error = %trouble, "while reading");
+                tracing::debug!(topic = %self.read.topic, error = %trouble, "while reading");
                 last_trouble = Some(trouble.to_string());
             }
             if taken.ended && self.next_offset < self.read.range.end {
@@ -214,7 +253,7 @@ impl<'a> Reader<'a> {
         let room = self.read.batch_rows.saturating_sub(self.decoder.len());
         let left = usize::try_from(end - self.next_offset).unwrap_or(usize::MAX);
         // Tables need every record for one row; a stream's limit counts records, bad ones aside.
-        let limit = self.read.limit.filter(|_| self.table.is_none()).unwrap_or(usize::MAX);
+        let limit = self.limit().unwrap_or(usize::MAX);
         let limit = limit.saturating_sub(self.rows_sent + self.decoder.len());
         let max = room.min(left).min(limit).max(1);
 
@@ -250,56 +289,70 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// The rows that are wanted of a stream; what a table's rows are shows at the end.
+    fn limit(&self) -> Option<usize> {
+        self.read.limit.filter(|_| self.outputs.iter().all(|output| output.table.is_none()))
+    }
+
     fn is_satisfied(&self) -> bool {
-        self.table.is_none() && self.read.limit.is_some_and(|limit| self.rows_sent + self.decoder.len() >= limit)
+        self.limit().is_some_and(|limit| self.rows_sent + self.decoder.len() >= limit)
     }
 
     fn flush(&mut self) -> Result<ControlFlow<()>> {
         if self.decoder.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        for rows in self.decoder.finish().map_err(external)? {
-            if let Some(table) = &mut self.table {
+        let left = self.read.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.rows_sent));
+        for (output, rows) in self.outputs.iter_mut().zip(self.decoder.finish().map_err(external)?) {
+            if let Some(table) = &mut output.table {
                 table.absorb(rows).map_err(external)?;
-            } else if self.send(&rows.batch).is_break() {
-                return Ok(ControlFlow::Break(()));
+            } else {
+                // Less than there is only where a limit says so, and then this is the only stream.
+                let batch = rows.batch.slice(0, rows.batch.num_rows().min(left));
+                self.rows_sent += batch.num_rows();
+                output.push(batch);
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(self.deliver(Some(PATIENCE)))
     }
 
     fn finish(mut self) -> Result<ControlFlow<()>> {
-        let Some(table) = self.table.take() else { return Ok(ControlFlow::Continue(())) };
-        for batch in table.current().map_err(external)? {
-            let mut from = 0;
-            while from < batch.num_rows() {
-                let rows = self.read.batch_rows.max(1).min(batch.num_rows() - from);
-                if self.send(&batch.slice(from, rows)).is_break() {
-                    return Ok(ControlFlow::Break(()));
+        for output in &mut self.outputs {
+            let Some(table) = output.table.take() else { continue };
+            let mut left = self.read.limit.unwrap_or(usize::MAX);
+            for batch in table.current().map_err(external)? {
+                let end = batch.num_rows().min(left);
+                left -= end;
+                for from in (0..end).step_by(self.read.batch_rows.max(1)) {
+                    output.push(batch.slice(from, self.read.batch_rows.max(1).min(end - from)));
                 }
-                from += rows;
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(self.deliver(None))
     }
 
-    /// Sends what the limit leaves of a batch; breaks when nobody listens.
-    fn send(&mut self, batch: &RecordBatch) -> ControlFlow<()> {
-        let left = self.read.limit.map_or(usize::MAX, |limit| limit.saturating_sub(self.rows_sent));
-        let batch = batch.slice(0, batch.num_rows().min(left));
-        if batch.num_rows() == 0 {
-            return ControlFlow::Continue(());
-        }
-        self.rows_sent += batch.num_rows();
-        match self.sender.blocking_send(Ok(Sent::Batch(batch))) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
+    /// Hands what waits to whoever listens; breaks when nobody does. With `patience` it leaves behind what is not taken.
+    fn deliver(&mut self, patience: Option<Duration>) -> ControlFlow<()> {
+        let started = Instant::now();
+        loop {
+            let mut listens = false;
+            for output in &mut self.outputs {
+                listens |= output.drain().is_continue();
+            }
+            if !listens {
+                return ControlFlow::Break(());
+            }
+            let waits = self.outputs.iter().any(|output| !output.queue.is_empty());
+            if !waits || patience.is_some_and(|patience| self.outputs.len() > 1 && started.elapsed() >= patience) {
+                return ControlFlow::Continue(());
+            }
+            std::thread::sleep(FULL_WAIT);
         }
     }
 
     fn shortened(&self) -> RelationError {
         RelationError::Shortened {
-            topic: self.read.wanted.relation.topic().to_string(),
+            topic: self.read.topic.to_string(),
             partition: self.read.range.partition,
             next_offset: self.next_offset,
             end: self.read.range.end,
@@ -313,13 +366,43 @@ impl<'a> Reader<'a> {
                 external(KafkaError::Unreachable { brokers: self.read.config.brokers().to_owned(), after, reason })
             }
             None => external(RelationError::Stalled {
-                topic: self.read.wanted.relation.topic().to_string(),
+                topic: self.read.topic.to_string(),
                 partition: self.read.range.partition,
                 next_offset: self.next_offset,
                 end: self.read.range.end,
                 after,
             }),
         }
+    }
+}
+
+impl Output {
+    fn push(&mut self, batch: RecordBatch) {
+        if batch.num_rows() > 0 {
+            self.queue.push_back(batch);
+        }
+    }
+
+    /// Sends as much as its channel takes; breaks when nobody listens.
+    fn drain(&mut self) -> ControlFlow<()> {
+        if self.sender.is_closed() {
+            self.queue.clear();
+            return ControlFlow::Break(());
+        }
+        while let Some(batch) = self.queue.pop_front() {
+            match self.sender.try_send(Ok(Sent::Batch(batch))) {
+                Ok(()) => {}
+                Err(TrySendError::Full(Ok(Sent::Batch(batch)))) => {
+                    self.queue.push_front(batch);
+                    break;
+                }
+                Err(_) => {
+                    self.queue.clear();
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -79,10 +79,25 @@ impl ReadProgress {
 pub struct ReadBounds {
     config: KafkaConfig,
     connect_timeout: Duration,
-    until: Option<AsOf>,
+    until: Until,
     from_ms: Option<i64>,
     progress: Arc<ReadProgress>,
     frozen: Mutex<Frozen>,
+}
+
+/// Where reads end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Until {
+    /// At the ends as they are when each topic is first asked for.
+    #[default]
+    Ends,
+    /// At these offsets. A topic or partition without one had nothing then, so nothing of it is read.
+    Result(AsOf),
+    /// The same, but a topic that is read must be named: somebody wrote the offsets down, and may have forgotten one.
+    Offsets(AsOf),
+    /// Before the first record of each partition that has this time, in milliseconds since 1970 UTC, or a later one. The
+    /// broker must be able to look it up.
+    TimestampMs(i64),
 }
 
 #[derive(Default)]
@@ -114,17 +129,17 @@ impl ReadBounds {
         Self {
             config,
             connect_timeout: CONNECT_TIMEOUT,
-            until: None,
+            until: Until::Ends,
             from_ms: None,
             progress: Arc::default(),
             frozen: Mutex::default(),
         }
     }
 
-    /// Ends exactly at `as_of`. A topic or partition that it does not name had nothing then, so nothing of it is read.
+    /// Ends exactly there.
     #[must_use]
-    pub fn until(mut self, as_of: AsOf) -> Self {
-        self.until = Some(as_of);
+    pub fn until(mut self, until: Until) -> Self {
+        self.until = until;
         self
     }
 
@@ -229,10 +244,16 @@ impl ReadBounds {
         if let Some(known) = frozen.topics.get(topic) {
             return Ok(Arc::clone(known));
         }
-        if self.until.as_ref().is_some_and(|until| until.topic(topic).is_none()) {
-            let nothing = Arc::new(FrozenTopic { marks: BTreeMap::new(), from: StartOfTime::Earliest });
-            frozen.topics.insert(Arc::clone(topic), Arc::clone(&nothing));
-            return Ok(nothing);
+        match &self.until {
+            Until::Result(as_of) if as_of.topic(topic).is_none() => {
+                let nothing = Arc::new(FrozenTopic { marks: BTreeMap::new(), from: StartOfTime::Earliest });
+                frozen.topics.insert(Arc::clone(topic), Arc::clone(&nothing));
+                return Ok(nothing);
+            }
+            Until::Offsets(as_of) if as_of.topic(topic).is_none() => {
+                return Err(KafkaError::EndUnknown { topic: topic.to_string() });
+            }
+            _ => {}
         }
         let cluster = self.connected(&mut frozen)?;
         let from = match self.from_ms {
@@ -242,29 +263,40 @@ impl ReadBounds {
                 None => StartOfTime::Unknown(from_ms),
             },
         };
-        let mut marks = cluster.watermarks(topic)?;
-        if let Some(until) = &self.until {
-            let ends = until.topic(topic).cloned().unwrap_or_default();
-            marks.retain(|partition, _| ends.contains_key(partition));
-            for (&partition, &next_offset) in &ends {
-                let now = marks.get(&partition).copied().unwrap_or(Watermarks { low: 0, high: 0 });
-                if next_offset > now.high {
-                    // Less than was once read: the topic was made anew, and no read can give that result again.
-                    let Watermarks { low, high } = now;
-                    return Err(KafkaError::HistoryGone {
-                        topic: topic.to_string(),
-                        partition,
-                        next_offset,
-                        low,
-                        high,
-                    });
-                }
-                marks.insert(partition, Watermarks { low: now.low, high: next_offset });
-            }
-        }
+        let marks = self.cut(topic, cluster.watermarks(topic)?, &cluster)?;
         let known = Arc::new(FrozenTopic { marks, from });
         frozen.topics.insert(Arc::clone(topic), Arc::clone(&known));
         Ok(known)
+    }
+
+    /// The marks of a topic with the ends that were asked for.
+    fn cut(
+        &self,
+        topic: &Arc<str>,
+        mut marks: BTreeMap<i32, Watermarks>,
+        cluster: &Cluster,
+    ) -> Result<BTreeMap<i32, Watermarks>, KafkaError> {
+        let ends = match &self.until {
+            Until::Ends => return Ok(marks),
+            Until::Result(as_of) | Until::Offsets(as_of) => as_of.topic(topic).cloned().unwrap_or_default(),
+            Until::TimestampMs(until_ms) => cluster
+                .offsets_for_time(topic, *until_ms)?
+                .ok_or_else(|| KafkaError::NoTimeIndex { topic: topic.to_string() })?
+                .into_iter()
+                // A record may have come between the two requests.
+                .map(|(partition, next)| (partition, marks.get(&partition).map_or(next, |marks| next.min(marks.high))))
+                .collect(),
+        };
+        marks.retain(|partition, _| ends.contains_key(partition));
+        for (&partition, &next_offset) in &ends {
+            let now = marks.get(&partition).copied().unwrap_or(Watermarks { low: 0, high: 0 });
+            if next_offset > now.high {
+                // Where a result once counted more, the topic was made anew: no read can give that result again.
+                return Err(KafkaError::BeyondEnd { topic: topic.to_string(), partition, next_offset, high: now.high });
+            }
+            marks.insert(partition, Watermarks { low: now.low, high: next_offset });
+        }
+        Ok(marks)
     }
 
     fn cluster(&self) -> Result<Arc<Cluster>, KafkaError> {

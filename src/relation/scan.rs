@@ -40,6 +40,7 @@ use super::bounds;
 use super::catalog::KafkaRelation;
 use super::partition_reader::{self, PartitionRead};
 use super::read_bounds::{PartitionRange, ReadBounds, ReadProgress};
+use super::shared_read::SharedRead;
 use super::topic_decoder::Wanted;
 use crate::kafka::KafkaConfig;
 
@@ -131,6 +132,7 @@ pub struct KafkaScan {
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    shared: Option<SharedRead>,
 }
 
 impl KafkaScan {
@@ -152,7 +154,26 @@ impl KafkaScan {
             Boundedness::Bounded,
         ));
         let metrics = ExecutionPlanMetricsSet::new();
-        Ok(Self { relation, projection, ranges, limit, context, schema, properties, metrics })
+        Ok(Self { relation, projection, ranges, limit, context, schema, properties, metrics, shared: None })
+    }
+
+    /// The same scan as one of several that are read together.
+    pub(super) fn sharing(&self, shared: SharedRead) -> Self {
+        Self {
+            relation: Arc::clone(&self.relation),
+            projection: self.projection.clone(),
+            ranges: self.ranges.clone(),
+            limit: self.limit,
+            context: self.context.clone(),
+            schema: Arc::clone(&self.schema),
+            properties: Arc::clone(&self.properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+            shared: Some(shared),
+        }
+    }
+
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted { relation: Arc::clone(&self.relation), columns: self.projection.clone() }
     }
 
     /// The relation that is read.
@@ -217,7 +238,7 @@ impl ExecutionPlan for KafkaScan {
         };
         let baseline = BaselineMetrics::new(&self.metrics, partition);
         let read = PartitionRead {
-            wanted: Wanted { relation: Arc::clone(&self.relation), columns: self.projection.clone() },
+            topic: Arc::clone(self.relation.topic()),
             range: range.clone(),
             limit: self.limit,
             batch_rows: context.session_config().batch_size(),
@@ -227,7 +248,16 @@ impl ExecutionPlan for KafkaScan {
             records: MetricBuilder::new(&self.metrics).counter("records_read", partition),
         };
         let order = Reorder::new(&self.projection);
-        let batches = partition_reader::stream(read)?
+        let input = match &self.shared {
+            Some(shared) => shared.start(partition, read)?,
+            None => {
+                let (output, input) = partition_reader::channel(self.wanted(), range.partition)?;
+                partition_reader::start(read, vec![output])?;
+                input
+            }
+        };
+        let batches = input
+            .stream()
             .map(move |batch| batch.and_then(|batch| order.apply(&batch)))
             .inspect_ok(move |batch| baseline.record_output(batch.num_rows()));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))

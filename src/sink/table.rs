@@ -72,7 +72,7 @@ pub fn markdown_rows(batch: &RecordBatch) -> Result<String, ArrowError> {
 }
 
 /// What a terminal shows for a value: see the module's text.
-fn shown(value: Option<String>) -> String {
+pub fn shown(value: Option<String>) -> String {
     match value {
         None => "NULL".to_owned(),
         Some(text) if text == "NULL" => "'NULL'".to_owned(),

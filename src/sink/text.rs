@@ -204,6 +204,20 @@ impl View {
     }
 }
 
+/// Each row as a JSON object on one line, as [`Format::Ndjson`] writes it.
+pub fn json_rows(name: &str, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<String>, SinkError> {
+    let schema = with_distinct_names(schema);
+    let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for batch in batches {
+        let text = encode_json(batch, &schema).map_err(|source| {
+            let (view, format) = (name.to_owned(), Format::Ndjson);
+            SinkError::Encode { view, format, source }
+        })?;
+        rows.extend(escape_json(&text).lines().map(str::to_owned));
+    }
+    Ok(rows)
+}
+
 /// The batch as one JSON object a line, under the schema's names.
 fn encode_json(batch: &RecordBatch, schema: &SchemaRef) -> Result<String, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -4,6 +4,7 @@
 //! its `now()` becomes a parameter first, and each refresh binds it.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -61,6 +62,18 @@ pub fn asks_for_now(plan: &LogicalPlan) -> Result<bool> {
         })
     })?;
     Ok(found)
+}
+
+/// A plan as it is at one moment, in nanoseconds since 1970 UTC: the replay of a live result asks for its moment, not for
+/// that of the replay.
+pub fn at(plan: LogicalPlan, nanoseconds: i64) -> Result<LogicalPlan> {
+    bind(lift(plan)?, nanoseconds)
+}
+
+/// This moment, in nanoseconds since 1970 UTC.
+pub fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 /// Binds the moment, in nanoseconds since 1970 UTC.

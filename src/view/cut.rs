@@ -19,6 +19,9 @@
 //! sorts with a limit and duplicate elimination are not, but have a small state that merges. The cut goes right above
 //! the lowest of those. What stands below no such operator keeps its rows ([`Reduction::Rows`]).
 //!
+//! The rows of a table also go. A linear plan gives the going of its result's rows too, but only an aggregate that can
+//! take away is kept up to date so ([`weights`]). Whatever else stands above reads the table's current rows.
+//!
 //! # Contract
 //! The plan is optimized, over [`LiveRelation`]s and static providers. The residual plan over the slots' contents, each
 //! holding what its own subplan gives over all rows so far, equals the whole plan over all rows so far.
@@ -36,13 +39,17 @@ use datafusion::logical_expr::{
 };
 
 use super::clock;
+use super::needs::Needs;
 use super::source::{LiveRelation, RelationKind};
+use super::weights::{self, Weighted};
 
 /// How a slot's content is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
-    /// Groups and the partial states of their aggregates.
+    /// Groups and the partial states of their aggregates, over rows that only come.
     Aggregate,
+    /// The same over rows that also go: the aggregates are linear, and a count says whether a group is still there.
+    Weighted,
     /// The first rows by an order.
     TopK,
     /// Every row that the delta plan gives, up to a limit.
@@ -58,6 +65,17 @@ pub struct Slot {
     pub plan: LogicalPlan,
     /// How it is kept.
     pub reduction: Reduction,
+    /// For [`Reduction::Rows`], what needs them all.
+    pub needs: Option<Needs>,
+}
+
+/// A table whose current rows the residual plan reads.
+#[derive(Debug, Clone)]
+pub struct TableRead {
+    /// Its name.
+    pub relation: Arc<str>,
+    /// What needs them all.
+    pub needs: Needs,
 }
 
 /// A plan after the cut.
@@ -69,8 +87,10 @@ pub enum Cut {
     Evaluate {
         /// What stands above the cut.
         residual: LogicalPlan,
-        /// What it reads.
+        /// What it reads of what is maintained.
         slots: Vec<Slot>,
+        /// What it reads of tables.
+        tables: Vec<TableRead>,
     },
 }
 
@@ -85,31 +105,34 @@ pub enum Use {
 
 /// Cuts an optimized plan.
 pub fn cut(plan: LogicalPlan, usage: Use) -> Result<Cut> {
-    let mut cutter = Cutter { slots: Vec::new() };
+    let mut cutter = Cutter { slots: Vec::new(), tables: Vec::new() };
     let (nature, plan) = cutter.visit(plan)?;
-    Ok(match nature {
-        Nature::Linear if usage == Use::NewRows => Cut::Append(plan),
-        Nature::Linear => {
-            let residual = cutter.slot(plan, Reduction::Rows)?;
-            Cut::Evaluate { residual, slots: cutter.slots }
-        }
-        Nature::Static | Nature::Changing => Cut::Evaluate { residual: plan, slots: cutter.slots },
-    })
+    if nature == Nature::GROWING && usage == Use::NewRows {
+        return Ok(Cut::Append(plan));
+    }
+    let residual = cutter.keep(nature, plan, &Needs::Result)?;
+    Ok(Cut::Evaluate { residual, slots: cutter.slots, tables: cutter.tables })
 }
 
 /// What new rows do to a subplan's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nature {
+pub(super) enum Nature {
     /// Nothing.
     Static,
-    /// They add their own result.
-    Linear,
+    /// They add their own result; and rows that go take theirs away, if any go.
+    Linear { retracts: bool },
     /// Anything: it is evaluated anew over slots and tables.
     Changing,
 }
 
+impl Nature {
+    pub(super) const GROWING: Self = Self::Linear { retracts: false };
+    pub(super) const RETRACTING: Self = Self::Linear { retracts: true };
+}
+
 struct Cutter {
     slots: Vec<Slot>,
+    tables: Vec<TableRead>,
 }
 
 impl Cutter {
@@ -119,8 +142,9 @@ impl Cutter {
             let provider = source_as_provider(&scan.source)?;
             let provider: &dyn std::any::Any = provider.as_ref();
             let nature = match provider.downcast_ref::<LiveRelation>().map(LiveRelation::kind) {
-                Some(RelationKind::Stream) => Nature::Linear,
-                Some(RelationKind::Table | RelationKind::Slot) => Nature::Changing,
+                Some(RelationKind::Stream) => Nature::GROWING,
+                Some(RelationKind::Table) => Nature::RETRACTING,
+                Some(RelationKind::Slot) => Nature::Changing,
                 None => Nature::Static,
             };
             return Ok((nature, plan));
@@ -138,40 +162,76 @@ impl Cutter {
         if !subqueries && natures.iter().all(|nature| *nature == Nature::Static) {
             return Ok((Nature::Static, plan));
         }
-        let exact = !subqueries && !depends_on_the_moment(&plan)?;
+        let moment = depends_on_the_moment(&plan)?;
+        let exact = !subqueries && !moment;
         if exact && is_linear(&plan, &natures) {
-            return Ok((Nature::Linear, plan));
+            return Ok((Nature::Linear { retracts: natures.contains(&Nature::RETRACTING) }, plan));
         }
-        if exact && natures == [Nature::Linear] {
-            match &plan {
-                LogicalPlan::Aggregate(_) => return Ok((Nature::Changing, self.slot(plan, Reduction::Aggregate)?)),
-                LogicalPlan::Distinct(Distinct::All(input)) => {
-                    let distinct = distinct(input)?;
-                    return Ok((Nature::Changing, self.slot(distinct, Reduction::Aggregate)?));
-                }
-                LogicalPlan::Sort(sort) if sort.fetch.is_some() => {
-                    // Nothing tells the planner that a slot has an order: an OFFSET above would skip other rows.
-                    let (expr, fetch) = (sort.expr.clone(), sort.fetch);
-                    let input = Arc::new(self.slot(plan, Reduction::TopK)?);
-                    return Ok((Nature::Changing, LogicalPlan::Sort(Sort { expr, input, fetch })));
-                }
-                _ => {}
-            }
+        if exact
+            && let [Nature::Linear { retracts }] = natures.as_slice()
+            && let Some(reduced) = self.reduce(&plan, *retracts)?
+        {
+            return Ok((Nature::Changing, reduced));
         }
 
+        let needs = Needs::of(&plan, &natures, moment, subqueries);
         let membership = membership_side(&plan);
         let children = natures
             .into_iter()
             .zip(children)
             .enumerate()
             .map(|(side, (nature, child))| match nature {
-                Nature::Linear if membership == Some(side) => self.slot(distinct(&child)?, Reduction::Aggregate),
-                Nature::Linear => self.slot(child, Reduction::Rows),
-                Nature::Static | Nature::Changing => Ok(child),
+                Nature::GROWING if membership == Some(side) => {
+                    self.slot(LogicalPlan::Aggregate(distinct(&child)?), Reduction::Aggregate, None)
+                }
+                _ => self.keep(nature, child, &needs),
             })
             .collect::<Result<Vec<_>>>()?;
         let plan = if subqueries { self.cut_subqueries(plan)? } else { plan };
         Ok((Nature::Changing, plan.with_new_exprs(plan.expressions(), children)?))
+    }
+
+    /// Puts a slot in the place of an operator over linear input, if its state can be kept.
+    fn reduce(&mut self, plan: &LogicalPlan, retracts: bool) -> Result<Option<LogicalPlan>> {
+        let distinct = match plan {
+            LogicalPlan::Distinct(Distinct::All(input)) => Some(distinct(input)?),
+            _ => None,
+        };
+        let aggregate = match (&distinct, plan) {
+            (Some(aggregate), _) | (None, LogicalPlan::Aggregate(aggregate)) => aggregate,
+            (None, LogicalPlan::Sort(sort)) if sort.fetch.is_some() && !retracts => {
+                // Nothing tells the planner that a slot has an order: an OFFSET above would skip other rows.
+                let input = Arc::new(self.slot(plan.clone(), Reduction::TopK, None)?);
+                let sorted = Sort { expr: sort.expr.clone(), input, fetch: sort.fetch };
+                return Ok(Some(LogicalPlan::Sort(sorted)));
+            }
+            _ => return Ok(None),
+        };
+        if !retracts {
+            return self.slot(LogicalPlan::Aggregate(aggregate.clone()), Reduction::Aggregate, None).map(Some);
+        }
+        weights::rewrite(aggregate)?.map(|weighted| self.weighted(weighted)).transpose()
+    }
+
+    /// Keeps what is linear for an operator that needs all of its rows: a stream's are kept, a table has its own.
+    fn keep(&mut self, nature: Nature, plan: LogicalPlan, needs: &Needs) -> Result<LogicalPlan> {
+        match nature {
+            Nature::Static | Nature::Changing => Ok(plan),
+            Nature::GROWING => self.slot(plan, Reduction::Rows, Some(needs.clone())),
+            Nature::RETRACTING => {
+                if let LogicalPlan::TableScan(scan) = &plan {
+                    let relation = scan.table_name.table().into();
+                    self.tables.push(TableRead { relation, needs: needs.clone() });
+                    return Ok(plan);
+                }
+                let mut inputs = Vec::new();
+                for input in plan.inputs() {
+                    let (nature, input) = self.visit(input.clone())?;
+                    inputs.push(self.keep(nature, input, needs)?);
+                }
+                plan.with_new_exprs(plan.expressions(), inputs)
+            }
+        }
     }
 
     fn cut_subqueries(&mut self, plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -180,7 +240,7 @@ impl Cutter {
                 return Ok(Transformed::no(subquery));
             };
             let (nature, inner) = self.visit(Arc::unwrap_or_clone(subquery))?;
-            let inner = if nature == Nature::Linear { self.slot(inner, Reduction::Rows)? } else { inner };
+            let inner = self.keep(nature, inner, &Needs::Subquery)?;
             let subquery = Subquery { subquery: Arc::new(inner), outer_ref_columns, spans };
             Ok(Transformed::yes(LogicalPlan::Subquery(subquery)))
         })
@@ -188,11 +248,23 @@ impl Cutter {
     }
 
     /// Puts a slot in a subplan's place, with the same columns under the same names.
-    fn slot(&mut self, plan: LogicalPlan, reduction: Reduction) -> Result<LogicalPlan> {
-        let name: Arc<str> = format!("__slot_{}", self.slots.len()).into();
+    fn slot(&mut self, plan: LogicalPlan, reduction: Reduction, needs: Option<Needs>) -> Result<LogicalPlan> {
+        let name = self.next_name();
         let read = read_slot(&name, plan.schema())?;
-        self.slots.push(Slot { name, plan, reduction });
+        self.slots.push(Slot { name, plan, reduction, needs });
         Ok(read)
+    }
+
+    /// The same for an aggregate kept by weights.
+    fn weighted(&mut self, weighted: Weighted) -> Result<LogicalPlan> {
+        let name = self.next_name();
+        let read = weighted.read(&name)?;
+        self.slots.push(Slot { name, plan: weighted.plan, reduction: Reduction::Weighted, needs: None });
+        Ok(read)
+    }
+
+    fn next_name(&self) -> Arc<str> {
+        format!("__slot_{}", self.slots.len()).into()
     }
 }
 
@@ -211,8 +283,8 @@ pub fn slot_column(index: usize) -> String {
     format!("c{index}")
 }
 
-/// Reads a slot under the names that its subplan's columns had.
-pub fn read_slot(name: &Arc<str>, schema: &DFSchema) -> Result<LogicalPlan> {
+/// Reads a slot's columns as they are called there; `schema` is that of its subplan.
+pub fn scan_slot(name: &Arc<str>, schema: &DFSchema) -> Result<LogicalPlanBuilder> {
     let fields: Vec<_> = schema
         .fields()
         .iter()
@@ -221,6 +293,11 @@ pub fn read_slot(name: &Arc<str>, schema: &DFSchema) -> Result<LogicalPlan> {
         .collect();
     let columns = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
     let relation: Arc<dyn TableProvider> = Arc::new(LiveRelation::new(Arc::clone(name), columns, RelationKind::Slot));
+    LogicalPlanBuilder::scan(name.as_ref(), provider_as_source(relation), None)
+}
+
+/// Reads a slot under the names that its subplan's columns had.
+pub fn read_slot(name: &Arc<str>, schema: &DFSchema) -> Result<LogicalPlan> {
     let exprs: Vec<Expr> = schema
         .iter()
         .enumerate()
@@ -228,13 +305,13 @@ pub fn read_slot(name: &Arc<str>, schema: &DFSchema) -> Result<LogicalPlan> {
             col(format!("{name}.{}", slot_column(index))).alias_qualified(qualifier.cloned(), field.name())
         })
         .collect();
-    LogicalPlanBuilder::scan(name.as_ref(), provider_as_source(relation), None)?.project(exprs)?.build()
+    scan_slot(name, schema)?.project(exprs)?.build()
 }
 
 /// Every different row once, as the aggregate that DataFusion makes of it too.
-fn distinct(input: &LogicalPlan) -> Result<LogicalPlan> {
+fn distinct(input: &LogicalPlan) -> Result<Aggregate> {
     let groups = input.schema().columns().into_iter().map(Expr::Column).collect();
-    Ok(LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input.clone()), groups, Vec::new())?))
+    Aggregate::try_new(Arc::new(input.clone()), groups, Vec::new())
 }
 
 /// The side of a semi, anti or mark join that only says whether there is a match: there a row's repeats change nothing.
@@ -252,9 +329,9 @@ fn is_linear(plan: &LogicalPlan, natures: &[Nature]) -> bool {
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)
         | LogicalPlan::SubqueryAlias(_)
-        | LogicalPlan::Unnest(_) => natures == [Nature::Linear],
+        | LogicalPlan::Unnest(_) => matches!(natures, [Nature::Linear { .. }]),
         // A static branch would come again with every delta, so all must be linear.
-        LogicalPlan::Union(_) => natures.iter().all(|nature| *nature == Nature::Linear),
+        LogicalPlan::Union(_) => natures.iter().all(|nature| matches!(nature, Nature::Linear { .. })),
         LogicalPlan::Join(join) => is_linear_join(join, natures),
         _ => false,
     }
@@ -262,13 +339,13 @@ fn is_linear(plan: &LogicalPlan, natures: &[Nature]) -> bool {
 
 fn is_linear_join(join: &Join, natures: &[Nature]) -> bool {
     match natures {
-        [Nature::Linear, Nature::Static] => {
+        [Nature::Linear { .. }, Nature::Static] => {
             matches!(
                 join.join_type,
                 JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark
             )
         }
-        [Nature::Static, Nature::Linear] => {
+        [Nature::Static, Nature::Linear { .. }] => {
             matches!(
                 join.join_type,
                 JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark

@@ -1,7 +1,7 @@
 //! A view while it lives: fed with new rows, asked for its result.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -11,7 +11,8 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::clock;
-use super::cut::{Cut, Reduction, Use, cut, volatile_function};
+use super::cut::{Cut, Use, cut, volatile_function};
+use super::explain::{Description, describe};
 use super::reducer::{Reducer, StateSize};
 use super::run::{Rows, Runner};
 
@@ -20,9 +21,9 @@ use super::run::{Rows, Runner};
 pub enum Maintenance {
     /// New rows are appended to the result; no state.
     Append,
-    /// Reducers take in what is new; a refresh costs as much as their state is large.
+    /// Reducers take in what is new, and take away what went; a refresh costs as much as their state is large.
     Incremental,
-    /// Evaluated over the current rows of keyed tables at each refresh.
+    /// Evaluated over the current rows of keyed tables at each refresh, perhaps beside reducers.
     FromTables,
     /// Keeps rows of a stream and evaluates over them at each refresh.
     Recomputed,
@@ -30,11 +31,24 @@ pub enum Maintenance {
     Static,
 }
 
+/// In a word.
+impl fmt::Display for Maintenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Append => "append",
+            Self::Incremental => "incremental",
+            Self::FromTables => "from the table's rows",
+            Self::Recomputed => "recomputed",
+            Self::Static => "static",
+        })
+    }
+}
+
 /// One view, planned once.
 #[derive(Debug)]
 pub struct LiveView {
     schema: SchemaRef,
-    maintenance: Maintenance,
+    description: Description,
     reducers: Vec<Reducer>,
     root: Root,
 }
@@ -55,10 +69,12 @@ impl LiveView {
             return plan_err!("{name}() gives another value each time, so no replay could give the same numbers");
         }
         let schema = Arc::new(plan.schema().as_arrow().clone());
-        match cut(plan, usage)? {
+        let cut = cut(plan, usage)?;
+        let description = describe(&cut)?;
+        match cut {
             Cut::Append(plan) => Ok(Self {
                 schema,
-                maintenance: Maintenance::Append,
+                description,
                 reducers: Vec::new(),
                 root: Root::Append(Runner::plan(state, &plan).await?),
             }),
@@ -66,7 +82,7 @@ impl LiveView {
                 "rows can be handed on as they come only from a SELECT of filters and projections over streams: \
                  no aggregate, DISTINCT, ORDER BY, LIMIT, window or keyed table"
             ),
-            Cut::Evaluate { residual, slots } => {
+            Cut::Evaluate { residual, slots, tables: _ } => {
                 let mut reducers = Vec::with_capacity(slots.len());
                 for slot in &slots {
                     reducers.push(Reducer::plan(state, slot, max_rows).await?);
@@ -74,18 +90,9 @@ impl LiveView {
                 let asks = clock::asks_for_now(&residual)?;
                 let bound = if asks { clock::bind(residual.clone(), 0)? } else { residual.clone() };
                 let runner = Runner::plan(state, &bound).await?;
-                let maintenance = if reducers.iter().any(|reducer| reducer.reduction() == Reduction::Rows) {
-                    Maintenance::Recomputed
-                } else if !reducers.is_empty() {
-                    Maintenance::Incremental
-                } else if runner.sources().is_empty() {
-                    Maintenance::Static
-                } else {
-                    Maintenance::FromTables
-                };
                 let logical = asks.then_some(residual);
                 let root = Root::Evaluate { residual: runner, logical, state: Box::new(state.clone()) };
-                Ok(Self { schema, maintenance, reducers, root })
+                Ok(Self { schema, description, reducers, root })
             }
         }
     }
@@ -97,7 +104,12 @@ impl LiveView {
 
     /// How it is kept up to date.
     pub fn maintenance(&self) -> Maintenance {
-        self.maintenance
+        self.description.maintenance
+    }
+
+    /// The same in words, and what it costs.
+    pub fn describe(&self) -> &Description {
+        &self.description
     }
 
     /// Whether the result changes though nothing new came.
@@ -107,9 +119,7 @@ impl LiveView {
 
     /// Every relation that it reads, with the columns (indices into the relation's schema) it needs.
     pub fn inputs(&self) -> Vec<(Arc<str>, Vec<usize>)> {
-        let root = match &self.root {
-            Root::Append(runner) | Root::Evaluate { residual: runner, .. } => runner,
-        };
+        let (Root::Append(root) | Root::Evaluate { residual: root, .. }) = &self.root;
         let runners = self.reducers.iter().map(Reducer::delta).chain([root]);
         runners
             .flat_map(Runner::sources)
@@ -118,7 +128,27 @@ impl LiveView {
             .collect()
     }
 
-    /// Takes in new rows of a stream; gives back the rows that an appending view adds to its result.
+    /// Whether it must be told what changes in a relation, with [`Self::apply`] and [`Self::retract`].
+    pub fn reads_changes_of(&self, relation: &str) -> bool {
+        self.reducers.iter().any(|reducer| reducer.delta().reads(relation))
+            || matches!(&self.root, Root::Append(delta) if delta.reads(relation))
+    }
+
+    /// Whether it must be given the current rows of a table, in [`Self::evaluate`].
+    pub fn reads_rows_of(&self, table: &str) -> bool {
+        matches!(&self.root, Root::Evaluate { residual, .. } if residual.reads(table))
+    }
+
+    /// Takes in rows of a table that went: updated or deleted, and there before. What came in their place is for
+    /// [`Self::apply`]. Until both have been told, the state is of no moment.
+    pub async fn retract(&mut self, gone: Rows<'_>) -> Result<()> {
+        for reducer in &mut self.reducers {
+            reducer.retract(gone).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes in new rows of a relation; gives back the rows that an appending view adds to its result.
     pub async fn apply(&mut self, new: Rows<'_>) -> Result<Vec<RecordBatch>> {
         for reducer in &mut self.reducers {
             reducer.apply(new).await?;
@@ -132,14 +162,14 @@ impl LiveView {
         }
     }
 
-    /// The result over all rows so far, given the current rows of every keyed table; nothing for an appending view.
-    pub async fn evaluate(&mut self, tables: &[Rows<'_>]) -> Result<Vec<RecordBatch>> {
+    /// The result over all rows so far, given the current rows of every table that it [reads](Self::reads_rows_of);
+    /// nothing for an appending view. `now_ns`, in nanoseconds since 1970 UTC, is what `now()` says.
+    pub async fn evaluate(&mut self, tables: &[Rows<'_>], now_ns: i64) -> Result<Vec<RecordBatch>> {
         let Root::Evaluate { residual, logical, state } = &mut self.root else {
             return Ok(Vec::new());
         };
         if let Some(logical) = logical {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-            let plan = clock::bind(logical.clone(), i64::try_from(now).unwrap_or(i64::MAX))?;
+            let plan = clock::bind(logical.clone(), now_ns)?;
             *residual = Runner::plan(state, &plan).await?;
         }
         for reducer in &mut self.reducers {
@@ -151,6 +181,12 @@ impl LiveView {
             residual.fill(*rows)?;
         }
         residual.run().await
+    }
+
+    /// How many columns each slot has.
+    #[cfg(test)]
+    pub(super) fn slot_widths(&self) -> Vec<usize> {
+        self.reducers.iter().map(Reducer::width).collect()
     }
 
     /// What its reducers hold.

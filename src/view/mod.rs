@@ -3,21 +3,33 @@
 pub mod clock;
 pub mod cut;
 mod diagnose;
+pub mod difference;
+pub mod digest;
 pub mod exact_sum;
+pub mod explain;
+pub mod fingerprint;
 pub mod front_matter;
 pub mod live_view;
+pub mod needs;
 mod param;
 pub mod reducer;
 pub mod run;
 pub mod session;
 #[cfg(test)]
 mod shipped_tests;
+pub mod signed;
 pub mod source;
 pub mod sql_error;
 pub mod sql_file;
 pub mod statement;
+pub mod weights;
+#[cfg(test)]
+mod weights_tests;
 pub mod workspace;
 
+pub use difference::Difference;
+pub use explain::Description;
+pub use fingerprint::{Fingerprint, fingerprints};
 pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
 pub use live_view::{LiveView, Maintenance};
 pub use run::Rows;

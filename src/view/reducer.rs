@@ -9,6 +9,9 @@
 //!
 //! Folding like that (a binary counter of runs) costs each partial row O(log n) merges and keeps at most twice the
 //! groups in memory, so cost per batch does not depend on history.
+//!
+//! Rows that go take the same way. Before their partial states join the runs they are negated ([`signed`]), and a group
+//! whose states add up to zero is dropped when runs fold.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::{exec_datafusion_err, internal_datafusion_err};
+use datafusion::common::{exec_datafusion_err, internal_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{LogicalPlan, Sort};
@@ -25,6 +28,7 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 
 use super::cut::{Reduction, Slot, read_slot, slot_column};
 use super::run::{Rows, Runner, with_schema};
+use super::signed;
 use super::source::SourceExec;
 
 /// Maintains the content of one slot.
@@ -58,8 +62,9 @@ impl Reducer {
             .collect();
         let whole = Runner::plan(state, &slot.plan).await?;
         let (delta, state) = match slot.reduction {
-            Reduction::Aggregate => {
-                let (delta, states) = PartialStates::split(whole, state.task_ctx())?;
+            Reduction::Aggregate | Reduction::Weighted => {
+                let weighted = slot.reduction == Reduction::Weighted;
+                let (delta, states) = PartialStates::split(whole, weighted, state.task_ctx())?;
                 (delta, State::Aggregate(states))
             }
             Reduction::TopK => {
@@ -97,13 +102,30 @@ impl Reducer {
         &self.delta
     }
 
+    /// Takes in rows of one relation that went: they were there before. Only a [`Reduction::Weighted`] slot can.
+    pub async fn retract(&mut self, gone: Rows<'_>) -> Result<()> {
+        let delta = self.delta_of(gone).await?;
+        match &mut self.state {
+            _ if delta.is_empty() => Ok(()),
+            State::Aggregate(states) => states.retract(delta).await,
+            State::TopK { .. } | State::Rows { .. } => {
+                internal_err!("rows of {} went from a slot that cannot take away", gone.relation)
+            }
+        }
+    }
+
+    /// The delta plan's result over rows of one relation, which it may not read at all.
+    async fn delta_of(&mut self, rows: Rows<'_>) -> Result<Vec<RecordBatch>> {
+        if !self.delta.reads(rows.relation) {
+            return Ok(Vec::new());
+        }
+        self.delta.fill(rows)?;
+        self.delta.run().await
+    }
+
     /// Takes in new rows of one relation.
     pub async fn apply(&mut self, new: Rows<'_>) -> Result<()> {
-        if !self.delta.reads(new.relation) {
-            return Ok(());
-        }
-        self.delta.fill(new)?;
-        let delta = self.delta.run().await?;
+        let delta = self.delta_of(new).await?;
         if delta.is_empty() {
             return Ok(());
         }
@@ -172,6 +194,8 @@ struct PartialStates {
     finish: Runner,
     /// The whole aggregate, for the result over no rows: without a GROUP BY, or with an empty grouping set, that is a row.
     nothing: Runner,
+    /// Of a weighted slot, how many columns in front are the group's.
+    groups_of_weights: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -189,7 +213,7 @@ impl Run {
 
 impl PartialStates {
     /// Takes the planned aggregate apart: what runs on new rows, and what merges its states.
-    fn split(nothing: Runner, context: Arc<TaskContext>) -> Result<(Runner, Self)> {
+    fn split(nothing: Runner, weighted: bool, context: Arc<TaskContext>) -> Result<(Runner, Self)> {
         let plan = Arc::clone(nothing.physical());
         let whole = find_aggregate(&plan)
             .ok_or_else(|| internal_datafusion_err!("an aggregate was planned as {}", plan.name()))?;
@@ -215,16 +239,33 @@ impl PartialStates {
             Ok(Runner::new(Arc::new(merge), Arc::clone(&context)))
         };
         let (fold, finish) = (merge(AggregateMode::PartialReduce)?, merge(AggregateMode::Final)?);
-        Ok((Runner::new(partial, context), Self { runs: Vec::new(), fold, finish, nothing }))
+        let groups_of_weights = weighted.then_some(whole.group_expr().expr().len());
+        Ok((Runner::new(partial, context), Self { runs: Vec::new(), fold, finish, nothing, groups_of_weights }))
+    }
+
+    /// Takes in the partial states of rows that went.
+    async fn retract(&mut self, partial: Vec<RecordBatch>) -> Result<()> {
+        let Some(groups) = self.groups_of_weights else {
+            return internal_err!("rows went from an aggregate that cannot take away");
+        };
+        self.push(partial.iter().map(|states| signed::negated(states, groups)).collect::<Result<_>>()?).await
     }
 
     async fn push(&mut self, partial: Vec<RecordBatch>) -> Result<()> {
         let mut last = Run::new(partial);
         while let Some(before) = self.runs.pop_if(|before| before.rows <= 2 * last.rows) {
             let batches = before.batches.into_iter().chain(last.batches).collect();
-            last = Run::new(compact(run_over(&mut self.fold, batches).await?)?);
+            let mut folded = run_over(&mut self.fold, batches).await?;
+            // Without a GROUP BY there is one state, and it stays.
+            if let Some(groups @ 1..) = self.groups_of_weights {
+                folded =
+                    folded.into_iter().map(|states| signed::without_zeros(states, groups)).collect::<Result<_>>()?;
+            }
+            last = Run::new(compact(folded)?);
         }
-        self.runs.push(last);
+        if last.rows > 0 {
+            self.runs.push(last);
+        }
         Ok(())
     }
 

@@ -29,7 +29,8 @@ use datafusion::physical_plan::{
 pub enum RelationKind {
     /// Rows only come: what is linear over it can run on the new rows alone.
     Stream,
-    /// Rows change and go: the current ones are a source of the residual plan.
+    /// Rows change and go: what is linear over it can run on those that came and on those that went. The current rows
+    /// are a source of the residual plan.
     Table,
     /// The result of a reducer: a source of the residual plan, made by the cut itself.
     Slot,

@@ -8,7 +8,7 @@
 //!    control_panel.sql
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub enum WorkspaceError {
 }
 
 /// The declared relations of a folder, ready to plan its views.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Workspace {
     dir: PathBuf,
     catalog: Catalog,
@@ -213,43 +213,22 @@ fn find_word(file: &SqlFile, name: &str) -> Option<Span> {
     found.and_then(|token| Span::of(token.span))
 }
 
-/// Every file after those that it reads; files in a circle are errors that name all of it.
+/// Every file after those that it reads; files in a circle, and those that read one of them, are errors.
 /// A file named like a relation is refused later, and nobody reads it: the name means the relation.
 fn in_order_of_reading<'a>(
     files: &'a [SqlFile],
     is_relation: &dyn Fn(&str) -> bool,
 ) -> Vec<Result<&'a SqlFile, (&'a SqlFile, SqlError)>> {
-    let by_name: BTreeMap<&str, &SqlFile> = files.iter().map(|file| (file.name(), file)).collect();
-    let reads: BTreeMap<&str, Vec<&str>> = files
-        .iter()
-        .map(|file| {
-            let references = file.references();
-            (
-                file.name(),
-                by_name
-                    .keys()
-                    .copied()
-                    .filter(|name| !is_relation(name) && references.iter().any(|read| read == name))
-                    .collect(),
-            )
-        })
-        .collect();
+    let reads = reads_of(files, is_relation);
     let mut ordered = Vec::with_capacity(files.len());
     let mut done: BTreeSet<&str> = BTreeSet::new();
-    while ordered.len() < files.len() {
+    loop {
         let ready: Vec<&SqlFile> = files
             .iter()
             .filter(|file| !done.contains(file.name()))
             .filter(|file| reads[file.name()].iter().all(|read| done.contains(read)))
             .collect();
         if ready.is_empty() {
-            let stuck: Vec<&SqlFile> = files.iter().filter(|file| !done.contains(file.name())).collect();
-            let names: Vec<String> = stuck.iter().map(|file| format!("{}.sql", file.name())).collect();
-            let message = format!("these files read each other in a circle, or one that does: {}", names.join(", "));
-            ordered.extend(stuck.into_iter().map(|file| {
-                let error = SqlError::new(file.path(), file.text(), None, message.clone());
-                Err((file, error))
-            }));
             break;
         }
         for file in ready {
@@ -257,5 +236,94 @@ fn in_order_of_reading<'a>(
             ordered.push(Ok(file));
         }
     }
+    for file in files.iter().filter(|file| !done.contains(file.name())) {
+        let (span, message) = match circle(file.name(), &reads) {
+            Some(circle) => {
+                let path: Vec<String> = circle.iter().chain([&file.name()]).map(|name| format!("{name}.sql")).collect();
+                (find_word(file, circle.get(1).unwrap_or(&file.name())), format!("reads itself: {}", path.join(" → ")))
+            }
+            None => {
+                let stuck = reads[file.name()].iter().find(|read| !done.contains(*read)).copied().unwrap_or_default();
+                (find_word(file, stuck), format!("reads '{stuck}', which is in a circle of files or reads one"))
+            }
+        };
+        ordered.push(Err((file, SqlError::new(file.path(), file.text(), span, message))));
+    }
     ordered
+}
+
+/// File → the files that it reads.
+pub fn reads_of<'a>(files: &'a [SqlFile], is_relation: &dyn Fn(&str) -> bool) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let names: Vec<&str> = files.iter().map(SqlFile::name).filter(|name| !is_relation(name)).collect();
+    let reads = |file: &SqlFile| {
+        let references = file.references();
+        names.iter().copied().filter(|name| references.iter().any(|read| read == name)).collect()
+    };
+    files.iter().map(|file| (file.name(), reads(file))).collect()
+}
+
+/// The shortest way from a file through those that it reads back to itself, without the end.
+fn circle<'a>(from: &'a str, reads: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
+    let mut paths = VecDeque::from([vec![from]]);
+    let mut seen = BTreeSet::new();
+    while let Some(path) = paths.pop_front() {
+        for read in path.last().and_then(|last| reads.get(last)).into_iter().flatten() {
+            if *read == from {
+                return Some(path);
+            }
+            if seen.insert(*read) {
+                paths.push_back(path.iter().chain([read]).copied().collect());
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn files(texts: &[(&str, &str)]) -> Vec<SqlFile> {
+        texts.iter().map(|(name, sql)| SqlFile::parse(name, format!("q/{name}.sql"), *sql).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_comes_after_those_that_it_reads() {
+        let files = files(&[("c", "SELECT * FROM b, a"), ("b", "SELECT * FROM a"), ("a", "SELECT 1")]);
+        let ordered = in_order_of_reading(&files, &|_| false);
+        let names: Vec<&str> = ordered.iter().map(|file| file.as_ref().unwrap().name()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_circle_names_its_files_and_not_their_readers() {
+        let files = files(&[
+            ("a", "SELECT * FROM b"),
+            ("b", "SELECT 1 FROM\n  c"),
+            ("c", "SELECT * FROM a"),
+            ("reader", "SELECT * FROM a"),
+            ("alone", "SELECT 1"),
+            ("self", "SELECT * FROM self"),
+        ]);
+        let ordered = in_order_of_reading(&files, &|_| false);
+        let errors: Vec<String> = ordered.iter().filter_map(|file| Some(file.as_ref().err()?.1.to_string())).collect();
+        insta::assert_snapshot!(errors.join("\n"), @r"
+        q/a.sql:1:15: error: reads itself: a.sql → b.sql → c.sql → a.sql
+          1 | SELECT * FROM b
+            |               ^
+        q/b.sql:2:3: error: reads itself: b.sql → c.sql → a.sql → b.sql
+          2 |   c
+            |   ^
+        q/c.sql:1:15: error: reads itself: c.sql → a.sql → b.sql → c.sql
+          1 | SELECT * FROM a
+            |               ^
+        q/reader.sql:1:15: error: reads 'a', which is in a circle of files or reads one
+          1 | SELECT * FROM a
+            |               ^
+        q/self.sql:1:15: error: reads itself: self.sql → self.sql
+          1 | SELECT * FROM self
+            |               ^^^^
+        ");
+    }
 }

@@ -11,7 +11,7 @@ use tallgrass::kafka::{
     AsOf, GroupEvent, GroupReader, GroupStart, KafkaConfig, KafkaError, Message, Producer, Record, Start,
 };
 
-use crate::support::{Broker, POLL, TIME_LIMIT, broker, unique, wait_for};
+use crate::support::{Broker, POLL, TIME_LIMIT, broker, real_broker, unique, wait_for};
 
 /// A member that acts on what it reads and commits only when it must: before partitions leave, and at its end.
 struct Member {
@@ -236,6 +236,29 @@ fn a_group_that_starts_at_the_end_goes_on_there_when_it_comes_again() {
     let assigned = await_assignment(&reader);
     assert_eq!(assigned.starts[0].next_offset, 10);
     assert_eq!(read_some(&reader, assigned.first, 5), (10..15).collect::<Vec<i64>>());
+}
+
+#[test]
+fn partitions_younger_than_a_member_that_starts_at_the_end_are_read_from_their_beginning() {
+    let Some(broker) = real_broker("the embedded broker adds no partitions") else { return };
+    let topic = broker.topic("younger", 1);
+    fill(&broker, &topic, 10);
+    let reader = join(&broker, &unique("group"), &topic, GroupStart::Latest);
+    assert_eq!(await_assignment(&reader).starts[0].next_offset, 10);
+    broker.add_partitions(&topic, 3);
+    // There before the member hears of the partitions.
+    broker.produce_records([1, 2].map(|partition| Record {
+        topic: &topic,
+        partition: Some(partition),
+        value: Some(b"{}"),
+        ..Record::default()
+    }));
+    let mut read = BTreeSet::new();
+    wait_for("the first records", || {
+        reader.read(10, POLL, |message| _ = read.insert((message.partition, message.offset)), |_| {}).unwrap();
+        (read.len() == 2).then_some(())
+    });
+    assert_eq!(read, BTreeSet::from([(1, 0), (2, 0)]));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use datafusion::arrow::array::AsArray as _;
 use datafusion::arrow::datatypes::Int64Type;
 use futures::executor::block_on;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use tallgrass::pipeline::{BatchLimits, Live, LiveConfig, Snapshot};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ fn config(broker: &Broker, topic: &str) -> (LiveConfig, tempfile::TempDir) {
         refresh: Duration::from_millis(10),
         max_retained_rows: 1000,
         bounded: false,
+        watch: true,
     };
     (config, folder)
 }
@@ -116,8 +117,7 @@ fn partitions_added_later_are_read_from_their_beginning() {
     with_live(config, |look| {
         produce(&broker, &topic, 20);
         wait_for_count(look, 20);
-        block_on(admin(&broker).create_partitions([&NewPartitions::new(&topic, 4)], &AdminOptions::new())).unwrap();
-        wait_for("new partitions", || (broker.cluster().partitions(&topic).unwrap().len() == 4).then_some(()));
+        broker.add_partitions(&topic, 4);
         for _ in 0..10 {
             produce(&broker, &topic, 30);
         }

@@ -5,6 +5,7 @@
 
 mod cli;
 mod generators;
+mod hot_reload;
 mod init;
 mod kafka;
 mod kafka_cluster;

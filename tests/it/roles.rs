@@ -279,7 +279,7 @@ fn a_view_may_read_a_view_and_a_circle_names_its_files() {
     fs::write(dashboard.join("pong.sql"), "SELECT * FROM ping").unwrap();
     let run = world.run(&["replay", "ping"]);
     assert_eq!(run.code, Some(3));
-    assert!(run.stderr.contains("circle") && run.stderr.contains("ping.sql, pong.sql"), "{}", run.stderr);
+    assert!(run.stderr.contains("reads itself: ping.sql → pong.sql → ping.sql"), "{}", run.stderr);
     // The others are shown all the same.
     let live = world.run(&["dashboard", "--once", "--format", "json"]);
     assert_eq!(live.code, Some(3));

@@ -13,7 +13,7 @@ use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
 use tallgrass::kafka::{AsOf, KafkaConfig, KafkaError, Producer, Record};
-use tallgrass::relation::{BadRecords, Catalog, KafkaTable, ReadBounds};
+use tallgrass::relation::{BadRecords, Catalog, KafkaTable, ReadBounds, Until};
 
 use crate::support::{self, Broker, TIME_LIMIT};
 
@@ -435,16 +435,17 @@ async fn a_read_ends_exactly_at_the_as_of_that_it_is_given() {
     let mut as_of = AsOf::default();
     as_of.set(&name, 0, 20);
     as_of.set(&name, 2, 0);
-    let session = lab.bounded(&stream(&topic), ReadBounds::new(lab.config.clone()).until(as_of.clone())).await;
+    let session =
+        lab.bounded(&stream(&topic), ReadBounds::new(lab.config.clone()).until(Until::Result(as_of.clone()))).await;
     assert_eq!(session.number("SELECT count(*) FROM t").await, 20);
     assert_eq!(session.bounds.as_of(), as_of);
     // More than there is cannot be read: the topic is not the one that was meant.
     as_of.set(&name, 0, 51);
-    let session = lab.bounded(&stream(&topic), ReadBounds::new(lab.config.clone()).until(as_of)).await;
+    let session = lab.bounded(&stream(&topic), ReadBounds::new(lab.config.clone()).until(Until::Offsets(as_of))).await;
     let error = session.batches("SELECT count(*) FROM t").await.unwrap_err();
     let DataFusionError::External(source) = error.find_root() else { panic!("{error}") };
     assert!(
-        matches!(source.downcast_ref::<KafkaError>(), Some(KafkaError::HistoryGone { next_offset: 51, .. })),
+        matches!(source.downcast_ref::<KafkaError>(), Some(KafkaError::BeyondEnd { next_offset: 51, .. })),
         "{error}"
     );
 }

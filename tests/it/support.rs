@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
 use tallgrass::kafka::{BatchReader, Cluster, EmbeddedBroker, KafkaConfig, Message, Producer, Record, Signal, Start};
 
 /// How long any test waits for anything.
@@ -102,6 +105,19 @@ impl Broker {
             Some(embedded) => embedded.create_topic(name, partitions).expect("the topic is made"),
             None => self.cluster().ensure_topic(name, partitions, compacted).expect("the topic is made"),
         }
+    }
+
+    /// Gives a topic more partitions and waits until they are there; a real broker only.
+    pub fn add_partitions(&self, topic: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", self.brokers()).create().expect("an admin client");
+        let (grown, options) = (NewPartitions::new(topic, partitions), AdminOptions::new());
+        let added = admin.create_partitions([&grown], &options);
+        futures::executor::block_on(added).expect("the partitions are added");
+        let cluster = self.cluster();
+        wait_for("new partitions", || {
+            (cluster.partitions(topic).is_ok_and(|found| found.len() == partitions)).then_some(())
+        });
     }
 
     /// Makes a topic with a name of its own.

@@ -143,6 +143,7 @@ pub fn frame() -> Frame {
             as_of: "12:03:07".to_owned(),
             elapsed: Duration::from_secs(192),
             catching_up: None,
+            proof: None,
         },
         tiles: vec![online, seen, strongest, distinct, by_type, per_minute, spawns(900), last_seen, broken],
         logs: Vec::new(),

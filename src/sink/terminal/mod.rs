@@ -38,6 +38,7 @@ pub use self::palette::Palette;
 pub use self::plain::draw_plain;
 pub use self::rows::show_moment;
 pub use self::screen::{Key, Screen};
+pub use self::strip::show_duration;
 pub use self::tail::LogTail;
 pub use super::chart::ChartKind;
 
@@ -73,6 +74,17 @@ pub struct Strip {
     pub elapsed: Duration,
     /// While history is read: how much of it was, 0 to 1
     pub catching_up: Option<f64>,
+    /// Whether a replay says the same, where somebody checks
+    pub proof: Option<ProofNote>,
+}
+
+/// What the last comparison with a replay found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProofNote {
+    /// For people, such as `live = replay, 12 s ago`
+    pub text: String,
+    /// Whether all is well
+    pub good: bool,
 }
 
 /// One result and how to show it.

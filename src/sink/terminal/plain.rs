@@ -47,6 +47,9 @@ fn write_strip(block: &mut Vec<u8>, strip: &Strip) -> io::Result<()> {
     if !strip.as_of.is_empty() {
         write!(block, " · as of {}", sanitize(&strip.as_of))?;
     }
+    if let Some(proof) = &strip.proof {
+        write!(block, " · {}", sanitize(&proof.text))?;
+    }
     writeln!(block, " · {} ──", show_duration(strip.elapsed))
 }
 

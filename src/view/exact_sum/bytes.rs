@@ -65,6 +65,25 @@ pub(super) fn write<const N: usize>(out: &mut Vec<u8>, non_finite: NonFinite, nu
     out.drain(start..start + skipped);
 }
 
+/// Appends the state of the negated sum; nothing when the bytes are no state.
+pub(super) fn write_negated(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), InvalidState> {
+    let state = State::read(bytes)?;
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let counts = state.non_finite != NonFinite::default();
+    let mut header = state.place as u16;
+    header |= if counts { COUNTS } else { 0 };
+    // Without a magnitude the number is zero, which has no sign.
+    header |= if state.negative || state.magnitude.is_empty() { 0 } else { NEGATIVE };
+    out.extend(header.to_le_bytes());
+    if counts {
+        write_counts(out, state.non_finite.negated());
+    }
+    out.extend_from_slice(state.magnitude);
+    Ok(())
+}
+
 impl<'a> State<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, InvalidState> {
         let invalid = |reason| InvalidState { reason, length: bytes.len() };

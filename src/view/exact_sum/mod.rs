@@ -14,6 +14,7 @@
 //!  rest     the 70 limbs of the full range, NaN and ±∞, on the heap        [rest]
 //!  digits   the one unsigned form that a number has: rounding, comparing   [digits]
 //!  bytes    the same as a short byte string: partial states                [bytes]
+//!  negate   the bytes of what is taken away                                [negate]
 //!  functions, groups, scalar   `sum` and `avg` of SQL on top of it
 //! ```
 //!
@@ -34,6 +35,7 @@ mod bytes;
 mod digits;
 mod functions;
 mod groups;
+mod negate;
 mod rest;
 mod scalar;
 
@@ -45,3 +47,4 @@ mod sql_tests;
 pub use accumulator::ExactSum;
 pub use bytes::InvalidState;
 pub use functions::{Kind, exact_kind, functions};
+pub use negate::negate_states;

@@ -34,6 +34,15 @@ impl NonFinite {
         self.negative = self.negative.wrapping_add(other.negative);
     }
 
+    /// The same taken away. Wraps as additions do.
+    pub(super) fn negated(self) -> Self {
+        Self {
+            nan: self.nan.wrapping_neg(),
+            positive: self.positive.wrapping_neg(),
+            negative: self.negative.wrapping_neg(),
+        }
+    }
+
     /// What they make of the sum, whatever else is in it; `None` when there are none. A weight is a factor: an infinity
     /// that was only taken away (half of a delta, say) counts as one of the other sign.
     pub(super) fn outcome(self) -> Option<f64> {

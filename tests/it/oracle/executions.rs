@@ -13,7 +13,7 @@ use datafusion::prelude::SessionContext;
 use tallgrass::pipeline::{Engine, NamedView, Snapshot};
 use tallgrass::relation::KafkaRelation;
 use tallgrass::view::cut::Use;
-use tallgrass::view::{Maintenance, SqlFile, Workspace, live_view, session};
+use tallgrass::view::{Fingerprint, Maintenance, SqlFile, Workspace, live_view, session};
 
 use super::compare::difference;
 use super::history::{Fed, History, Step};
@@ -61,7 +61,7 @@ pub async fn engine(workspace: &Workspace, files: &[SqlFile]) -> Engine {
             Err(error) => Err(error),
         };
         let view = view.map_err(|error| Arc::new(DataFusionError::External(Box::new(error))));
-        views.push(NamedView { name: file.name().into(), view });
+        views.push(NamedView::new(file.name(), Fingerprint::default(), view));
     }
     Engine::new(workspace.catalog(), views).unwrap()
 }

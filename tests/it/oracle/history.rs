@@ -205,7 +205,7 @@ impl<'a> Fed<'a> {
     /// Nothing so far: every partition stands at its beginning.
     pub fn start(history: &'a History, engine: &mut Engine) -> Self {
         let mut as_of = AsOf::default();
-        let read: Vec<Arc<str>> = engine.topics().iter().map(|topic| Arc::clone(&topic.topic)).collect();
+        let read: Vec<Arc<str>> = engine.topics().into_iter().map(|topic| topic.topic).collect();
         for topic in history.topics.iter().filter(|topic| read.contains(&topic.name)) {
             for place in &topic.places {
                 as_of.set(&topic.name, place.partition, 0);
@@ -222,8 +222,8 @@ impl<'a> Fed<'a> {
             self.rows[*topic].extend(rows);
             let topic = &self.history.topics[*topic];
             let Some(place) = topics.iter().position(|read| read.topic == topic.name) else { continue };
-            let decoded = topics[place].wanted.iter().map(|wanted| topic.decoded(wanted, rows));
-            batch.rows.push((place, decoded.collect()));
+            let decoded = topics[place].inputs.iter().map(|input| (input.id, topic.decoded(&input.wanted, rows)));
+            batch.rows.extend(decoded);
             for row in rows {
                 batch.next_offsets.set(&topic.name, topic.places[*row].partition, topic.offsets[*row] + 1);
             }

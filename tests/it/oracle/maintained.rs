@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tallgrass::pipeline::{Engine, NamedView};
 use tallgrass::view::cut::Use;
-use tallgrass::view::{LiveView, Maintenance};
+use tallgrass::view::{Fingerprint, LiveView, Maintenance};
 
 use super::data;
 use super::executions::{self, Verdict, View, check};
@@ -121,7 +121,7 @@ async fn a_view_that_must_keep_too_many_rows_fails_and_says_why() {
     let context = workspace.live_session().await.unwrap();
     let plan = context.state().create_logical_plan("SELECT k FROM s").await.unwrap();
     let view = LiveView::plan(&context.state(), plan, Use::Result, 10).await.map_err(Arc::new);
-    let mut engine = Engine::new(workspace.catalog(), vec![NamedView { name: "q".into(), view }]).unwrap();
+    let mut engine = Engine::new(workspace.catalog(), vec![NamedView::new("q", Fingerprint::default(), view)]).unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let history = data::history(&workspace, &mut random).await;
     let topics = engine.topics().to_vec();

@@ -1,0 +1,269 @@
+//! Live results as lines: one JSON object for each view whose result is another than its last line said.
+//!
+//! ```text
+//! {"view":"by_type","as_of":{"pokemons":{"0":120}},"now":"2026-01-31T09:00:00Z","digest":"0174…","rows":[{…},…]}
+//! {"view":"typo","as_of":{"pokemons":{"0":120}},"now":"2026-01-31T09:00:00Z","error":"…"}
+//! ```
+//!
+//! The first line after a file's meaning changed says how the rows differ from those of the old one at the same offsets:
+//! `"swap":{"as_of":{…},"added":1,"removed":0,"changed":2}`. Where the broker had lost the beginning of a partition when the live run started, `"since":{"pokemons":{"0":40}}` says
+//! from which offset the result counts. A line has all that `tallgrass verify --against` needs to replay it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::proof::{Claim, LiveRows, Said, since};
+use crate::kafka::{AsOf, HistoryStart};
+use crate::pipeline::{FileState, Live, Snapshot, Sources, Swap};
+use crate::sink::sanitize::escape_json;
+use crate::sink::text::json_rows;
+use crate::view::digest::Digest;
+use crate::view::{Difference, words};
+
+/// One refresh of a live run, as others see it.
+#[derive(Debug, Clone, Default)]
+pub struct Shot {
+    /// The results.
+    pub snapshot: Snapshot,
+    /// What the broker had lost when the run started.
+    pub history: Vec<HistoryStart>,
+    /// What the results' views were planned from; none while some are on their way to another meaning.
+    pub sources: Option<Arc<Sources>>,
+    /// The dashboard's files.
+    pub files: Vec<FileState>,
+}
+
+impl Shot {
+    /// What a refresh of a live run says.
+    pub fn of(live: &Live, snapshot: Snapshot) -> Self {
+        Self {
+            snapshot,
+            history: live.status().history.clone(),
+            sources: live.sources().cloned(),
+            files: live.files().to_vec(),
+        }
+    }
+}
+
+/// Writes lines, and remembers what they said.
+#[derive(Debug, Default)]
+pub struct Changes {
+    last: BTreeMap<Arc<str>, Result<Digest, String>>,
+    /// The error of each broken file; its last good result may go on beside it.
+    broken: BTreeMap<Arc<str>, String>,
+    swaps: BTreeMap<Arc<str>, Swap>,
+}
+
+impl Changes {
+    /// Writes a line for each view that has changed, and flushes.
+    pub fn write(&mut self, out: &mut dyn Write, shot: &Shot) -> anyhow::Result<()> {
+        for file in &shot.files {
+            let error = file.error.as_ref().map(ToString::to_string);
+            if self.broken.get(&file.name) == error.as_ref() {
+                continue;
+            }
+            match error {
+                Some(error) => {
+                    write_line(out, &file.name, shot, &error_field(&error))?;
+                    self.broken.insert(Arc::clone(&file.name), error);
+                }
+                None => _ = self.broken.remove(&file.name),
+            }
+        }
+        for result in &shot.snapshot.results {
+            let said = result.rows.as_ref().map_err(|error| words(error));
+            let said =
+                said.and_then(|rows| Ok((Digest::of(&result.schema, rows).map_err(|error| error.to_string())?, rows)));
+            let swap = shot.files.iter().find(|file| file.name == result.name).and_then(|file| file.swap.as_ref());
+            let swapped = swap.filter(|swap| self.swaps.get(&result.name) != Some(swap));
+            if let Some(swap) = swapped {
+                self.swaps.insert(Arc::clone(&result.name), swap.clone());
+            }
+            if !self.is_news(&result.name, &said.as_ref().map(|(digest, _)| *digest).map_err(Clone::clone))
+                && swapped.is_none()
+            {
+                continue;
+            }
+            let fields = match said {
+                Ok((digest, rows)) => {
+                    let rows = json_rows(&result.name, &result.schema, rows)?;
+                    let swap = swapped.map(swap_field).unwrap_or_default();
+                    format!("\"digest\":\"{digest}\",{swap}\"rows\":[{}]", rows.join(","))
+                }
+                Err(error) => error_field(&error),
+            };
+            write_line(out, &result.name, shot, &fields)?;
+        }
+        Ok(out.flush()?)
+    }
+
+    fn is_news(&mut self, view: &Arc<str>, said: &Result<Digest, String>) -> bool {
+        if self.last.get(view) == Some(said) {
+            return false;
+        }
+        self.last.insert(Arc::clone(view), said.clone());
+        true
+    }
+}
+
+/// How the file's new meaning differs from its old one, where both were results.
+fn swap_field(swap: &Swap) -> String {
+    let as_of = swap.as_of.to_json();
+    match swap.difference {
+        Some(Difference { added, removed, changed, .. }) => {
+            format!("\"swap\":{{\"as_of\":{as_of},\"added\":{added},\"removed\":{removed},\"changed\":{changed}}},")
+        }
+        None => format!("\"swap\":{{\"as_of\":{as_of}}},"),
+    }
+}
+
+fn error_field(error: &str) -> String {
+    format!("\"error\":{}", escape_json(&Value::from(error).to_string()))
+}
+
+fn write_line(out: &mut dyn Write, view: &str, shot: &Shot, fields: &str) -> anyhow::Result<()> {
+    let view = Value::from(view).to_string();
+    let as_of = shot.snapshot.as_of.to_json();
+    let now = jiff::Timestamp::from_nanosecond(shot.snapshot.now_ns.into())?;
+    let since = match since(&shot.history) {
+        none if none.iter().next().is_none() => String::new(),
+        since => format!("\"since\":{},", since.to_json()),
+    };
+    // One write, so that a reader never sees half of a line from another one's.
+    let line = format!("{{\"view\":{},\"as_of\":{as_of},{since}\"now\":\"{now}\",{fields}}}\n", escape_json(&view));
+    Ok(out.write_all(line.as_bytes())?)
+}
+
+/// A line as it is read.
+#[derive(Deserialize)]
+struct Line {
+    view: String,
+    as_of: Value,
+    #[serde(default)]
+    since: Option<Value>,
+    now: String,
+    #[serde(default)]
+    digest: Option<String>,
+    #[serde(default)]
+    rows: Option<Vec<Value>>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+/// Only the view of a line.
+#[derive(Deserialize)]
+struct Name {
+    view: String,
+}
+
+/// The last claim about each view in lines that [`Changes`] wrote; blank lines do not count.
+pub fn read_claims(lines: impl BufRead) -> anyhow::Result<Vec<Claim>> {
+    let mut last: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for (index, line) in lines.lines().enumerate() {
+        let (number, line) = (index + 1, line.with_context(|| format!("line {}", index + 1))?);
+        if !line.trim().is_empty() {
+            let Name { view } = serde_json::from_str(&line).with_context(|| format!("line {number}"))?;
+            last.insert(view, (number, line));
+        }
+    }
+    let claims = last.into_values().map(|(number, line)| claim(&line).with_context(|| format!("line {number}")));
+    claims.collect()
+}
+
+fn claim(line: &str) -> anyhow::Result<Claim> {
+    let line: Line = serde_json::from_str(line)?;
+    let now: jiff::Timestamp = line.now.parse().with_context(|| format!("\"now\":\"{}\"", line.now.escape_debug()))?;
+    let said = match (line.error, line.digest, line.rows) {
+        (Some(error), _, _) => Err(format!("the live view had no result: {error}")),
+        (None, Some(digest), Some(rows)) => Ok(Said { digest: digest.parse()?, rows: LiveRows::Json(rows) }),
+        _ => return Err(anyhow!("it has neither \"digest\" and \"rows\" nor an \"error\"")),
+    };
+    Ok(Claim {
+        view: line.view.into(),
+        as_of: AsOf::from_json(&line.as_of)?,
+        since: line.since.as_ref().map(AsOf::from_json).transpose()?.unwrap_or_default(),
+        now_ns: i64::try_from(now.as_nanosecond())?,
+        said,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use datafusion::error::DataFusionError;
+
+    use super::*;
+    use crate::pipeline::ViewResult;
+
+    fn shot(offset: i64, results: &[(&str, Result<i64, &str>)]) -> Shot {
+        let mut as_of = AsOf::default();
+        as_of.set(&"t".into(), 0, offset);
+        let results = results.iter().map(|(name, said)| {
+            let n: ArrayRef = Arc::new(Int64Array::from(vec![said.unwrap_or_default()]));
+            let batch = RecordBatch::try_from_iter([("n", n)]).unwrap();
+            ViewResult {
+                name: (*name).into(),
+                schema: batch.schema(),
+                rows: said.map(|_| vec![batch]).map_err(|e| Arc::new(DataFusionError::Execution(e.to_owned()))),
+            }
+        });
+        let snapshot = Snapshot { as_of, now_ns: 1_767_268_980_000_000_007, results: results.collect() };
+        Shot { snapshot, ..Shot::default() }
+    }
+
+    fn written(shots: &[Shot]) -> Vec<String> {
+        let (mut changes, mut out) = (Changes::default(), Vec::new());
+        for shot in shots {
+            changes.write(&mut out, shot).unwrap();
+        }
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn only_what_has_changed_is_written_and_an_error_once() {
+        let lines = written(&[
+            shot(1, &[("a", Ok(1)), ("b", Err("no\nsuch \u{202e}thing"))]),
+            shot(2, &[("a", Ok(1)), ("b", Err("no\nsuch \u{202e}thing"))]),
+            shot(3, &[("a", Ok(2)), ("b", Ok(7))]),
+            shot(4, &[("a", Ok(1)), ("b", Ok(7))]),
+        ]);
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn the_last_line_of_each_view_reads_back() {
+        let mut shots = [shot(1, &[("a", Ok(1)), ("b", Ok(1))]), shot(5, &[("a", Ok(2)), ("b", Err("gone"))])];
+        shots[1].history = vec![HistoryStart { topic: "t".into(), partition: 0, first_offset: 3 }];
+        let claims = read_claims(written(&shots).join("\n\n").as_bytes()).unwrap();
+        let [a, b] = &claims[..] else { unreachable!("two views") };
+        assert_eq!((&*a.view, a.as_of.to_string(), a.since.to_string()), ("a", "t 0:5".into(), "t 0:3".into()));
+        assert_eq!(a.now_ns, shots[1].snapshot.now_ns);
+        let said = a.said.as_ref().unwrap();
+        let batches = shots[1].snapshot.results[0].rows.as_ref().unwrap();
+        assert_eq!(said.digest, Digest::of(&batches[0].schema(), batches).unwrap());
+        assert!(b.said.as_ref().unwrap_err().ends_with("gone"));
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        let good = written(&[shot(1, &[("a", Ok(1))])]).remove(0);
+        for (text, says) in [
+            (format!("{good}\n{}", &good[..40]), "line 2"),
+            ("7".to_owned(), "line 1"),
+            (good.replace("\"t\"", "7"), "line 1"),
+            (good.replace("\"0\":1", "\"0\":-1"), "no offset"),
+            (good.replace("\"digest\":\"", "\"digest\":\"x"), "no digest"),
+            (good.replace("\"rows\"", "\"lines\""), "neither"),
+            (good.replace("\"now\":\"2", "\"now\":\"x"), "now"),
+        ] {
+            let error = format!("{:#}", read_claims(text.as_bytes()).unwrap_err());
+            assert!(error.contains("line") && error.contains(says), "{text}: {error}");
+        }
+    }
+}

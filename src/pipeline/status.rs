@@ -1,0 +1,117 @@
+//! How a dashboard is doing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::rebuild::RebuildStatus;
+use crate::kafka::{AsOf, HistoryStart, Watermarks};
+use crate::view::{Difference, SqlError, SqlFile, Workspace};
+
+/// How far one topic has been read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TopicStatus {
+    /// Offsets that were there when reading started, or have been read since.
+    pub total: i64,
+    /// Offsets that have been read.
+    pub done: i64,
+}
+
+/// How a dashboard is doing.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// When it started.
+    pub started: Instant,
+    /// Messages read.
+    pub messages: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// Records that were no rows.
+    pub bad_records: u64,
+    /// Reading of each topic; one that does not exist is left out.
+    pub topics: BTreeMap<Arc<str>, TopicStatus>,
+    /// Topics that do not exist (yet).
+    pub missing: Vec<Arc<str>>,
+    /// What the broker's trouble is, while it has some.
+    pub trouble: Option<String>,
+    /// Partitions whose beginning the broker no longer has.
+    pub history: Vec<HistoryStart>,
+    /// What is wrong with the declarations, while they are; the relations of before stay.
+    pub sources_error: Option<String>,
+    /// Views that are being rebuilt, and how far that is.
+    pub rebuild: Option<(Vec<Arc<str>>, RebuildStatus)>,
+}
+
+impl Status {
+    pub(super) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            messages: 0,
+            bytes: 0,
+            bad_records: 0,
+            topics: BTreeMap::new(),
+            missing: Vec::new(),
+            trouble: None,
+            history: Vec::new(),
+            sources_error: None,
+            rebuild: None,
+        }
+    }
+
+    /// Share of what was there at the start that has been read, 0 to 1.
+    pub fn progress(&self) -> f64 {
+        let (done, total) =
+            self.topics.values().fold((0, 0), |(done, total), topic| (done + topic.done, total + topic.total));
+        if total == 0 { 1.0 } else { done as f64 / total as f64 }
+    }
+
+    /// Whether what was there at the start has been read.
+    pub fn caught_up(&self) -> bool {
+        self.topics.values().all(|topic| topic.done >= topic.total)
+    }
+
+    pub(super) fn count_progress(&mut self, marks: &mut BTreeMap<(Arc<str>, i32), Watermarks>, as_of: &AsOf) {
+        let mut topics: BTreeMap<Arc<str>, TopicStatus> = BTreeMap::new();
+        for ((topic, partition), marks) in marks {
+            let Some(next_offset) = as_of.next_offset(topic, *partition) else { continue };
+            marks.high = marks.high.max(next_offset);
+            let status = topics.entry(Arc::clone(topic)).or_default();
+            status.total += marks.high - marks.low;
+            status.done += next_offset - marks.low;
+        }
+        self.topics = topics;
+    }
+}
+
+/// A dashboard file: what is shown of it, and what is wrong with it.
+#[derive(Debug, Clone)]
+pub struct FileState {
+    /// The view's name.
+    pub name: Arc<str>,
+    /// The file as it is on disk, or as it last could be parsed; none that never could.
+    pub file: Option<SqlFile>,
+    /// The file whose view runs: an older one while the new one is broken or being built, none before the first.
+    pub running: Option<SqlFile>,
+    /// Why it cannot be a view as it is. What it was before goes on.
+    pub error: Option<SqlError>,
+    /// Its last change of meaning.
+    pub swap: Option<Swap>,
+}
+
+/// What the running views were planned from: a replay of these gives their rows.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The relations.
+    pub workspace: Workspace,
+    /// The files, in their order.
+    pub files: Vec<SqlFile>,
+}
+
+/// A view's new meaning took the place of the old one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swap {
+    /// When: both results were of these offsets.
+    pub as_of: AsOf,
+    /// How the rows differ from the old result's; none where there was no old one.
+    pub difference: Option<Difference>,
+}
