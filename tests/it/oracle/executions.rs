@@ -21,6 +21,9 @@ use super::history::{Fed, History, Step};
 /// No view of these tests keeps more.
 const MAX_ROWS: usize = 10_000_000;
 
+/// Of the batch execution; the live one has one.
+const PARTITIONS: usize = 3;
+
 /// A file of SQL, and whether it says the order of its rows wholly.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -85,6 +88,8 @@ pub async fn batch_session(workspace: &Workspace, history: &History, fed: &[Vec<
         Arc::new(MemTable::try_new(Arc::clone(relation.schema()), partitions).unwrap())
     };
     workspace.catalog().register(&context, rows).await.unwrap();
+    // The same plans whatever the machine.
+    context.state_ref().write().config_mut().options_mut().execution.target_partitions = PARTITIONS;
     context
 }
 

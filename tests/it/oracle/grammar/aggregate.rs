@@ -27,6 +27,7 @@ impl Generator<'_> {
             }
         }
         let sets = !groups.is_empty() && self.chance(Feature::GroupingSets, 0.15);
+        self.grouping_sets |= sets;
         let mut items = groups.clone();
         // One for all: DataFusion cannot give its input to two of them in different orders.
         let order = self.order(&frame.columns, frame.key.as_deref());
