@@ -88,12 +88,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         tokio::task::spawn_blocking(move || watch(&board, &watching, &move || panes.on_screen()))
     };
     let mut last = Shot::default();
-    let alarm = async {
-        match args.duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
-    };
+    let alarm = alarm(args.duration);
     let reading = CancellationToken::new();
     let generators = roles.generators.clone();
     let ending = async {
@@ -161,6 +156,14 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         (true, true) => Exit::Interrupted,
         (true, false) => Exit::Done,
     })
+}
+
+/// Rings after this long, or never.
+async fn alarm(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Compares the last results with a replay and says for each file what came of it; true if none differs.

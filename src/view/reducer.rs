@@ -23,8 +23,10 @@ use datafusion::common::{exec_datafusion_err, internal_datafusion_err, internal_
 use datafusion::error::Result;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{LogicalPlan, Sort};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 
 use super::cut::{Reduction, Slot, read_slot, slot_column};
 use super::run::{Rows, Runner, with_schema};
@@ -218,6 +220,12 @@ impl PartialStates {
         let whole = find_aggregate(&plan)
             .ok_or_else(|| internal_datafusion_err!("an aggregate was planned as {}", plan.name()))?;
         let input_schema = whole.input_schema();
+        // Where the rows of one batch come in an aggregate's order, its states of several batches still come in none.
+        let of_states = |aggregate: &Arc<AggregateFunctionExpr>| -> Result<Arc<AggregateFunctionExpr>> {
+            let unordered = Arc::clone(aggregate).with_beneficial_ordering(false)?;
+            Ok(unordered.map_or_else(|| Arc::clone(aggregate), Arc::new))
+        };
+        let merging: Vec<_> = whole.aggr_expr().iter().map(of_states).collect::<Result<_>>()?;
         let partial = Arc::new(AggregateExec::try_new(
             AggregateMode::Partial,
             whole.group_expr().clone(),
@@ -231,8 +239,8 @@ impl PartialStates {
             let merge = AggregateExec::try_new(
                 mode,
                 whole.group_expr().as_final(),
-                whole.aggr_expr().to_vec(),
-                vec![None; whole.aggr_expr().len()],
+                merging.clone(),
+                vec![None; merging.len()],
                 Arc::new(SourceExec::anonymous(&states)),
                 Arc::clone(&input_schema),
             )?;
@@ -240,7 +248,10 @@ impl PartialStates {
         };
         let (fold, finish) = (merge(AggregateMode::PartialReduce)?, merge(AggregateMode::Final)?);
         let groups_of_weights = weighted.then_some(whole.group_expr().expr().len());
-        Ok((Runner::new(partial, context), Self { runs: Vec::new(), fold, finish, nothing, groups_of_weights }))
+        Ok((
+            Runner::new(in_place_of(&plan, partial)?, context),
+            Self { runs: Vec::new(), fold, finish, nothing, groups_of_weights },
+        ))
     }
 
     /// Takes in the partial states of rows that went.
@@ -304,8 +315,20 @@ fn find_aggregate(plan: &Arc<dyn ExecutionPlan>) -> Option<&AggregateExec> {
     }
     match plan.children().as_slice() {
         [child] => find_aggregate(child),
+        [child, ..] if any.is::<ScalarSubqueryExec>() => find_aggregate(child),
         _ => None,
     }
+}
+
+/// `partial` below what gives the values of scalar subqueries (over static relations) to the plan below it.
+fn in_place_of(plan: &Arc<dyn ExecutionPlan>, partial: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let any: &dyn Any = plan.as_ref();
+    if !any.is::<ScalarSubqueryExec>() {
+        return Ok(partial);
+    }
+    let subqueries = plan.children().into_iter().skip(1).cloned();
+    let children = std::iter::once(partial).chain(subqueries).collect();
+    Arc::clone(plan).replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
 /// The same sort with the same limit, over rows that the engine puts there.

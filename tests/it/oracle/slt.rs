@@ -66,15 +66,13 @@ impl Database {
         let mut answers = HashMap::new();
         for ((view, live), expected) in self.queries.iter().zip(live.results).zip(expected) {
             let answer = match (live.rows, expected) {
-                (Ok(rows), Ok((schema, batches))) => {
-                    match difference((&live.schema, &rows), (&schema, &batches), false) {
-                        Some(how) => Err(how),
-                        None => {
-                            let (schema, rows) = if self.update { (schema, batches) } else { (live.schema, rows) };
-                            Ok(datafusion::arrow::compute::concat_batches(&schema, &rows).unwrap())
-                        }
+                (Ok(rows), Ok((schema, batches))) => match difference(&rows, &batches, false) {
+                    Some(how) => Err(how),
+                    None => {
+                        let (schema, rows) = if self.update { (schema, batches) } else { (live.schema, rows) };
+                        Ok(datafusion::arrow::compute::concat_batches(&schema, &rows).unwrap())
                     }
-                }
+                },
                 (live, batch) => Err(format!(
                     "live: {}; batch: {}",
                     live.map_or_else(|error| error.to_string(), |_| "rows".to_owned()),

@@ -27,11 +27,13 @@ impl Generator<'_> {
             }
         }
         let sets = !groups.is_empty() && self.chance(Feature::GroupingSets, 0.15);
+        self.grouping_sets |= sets;
         let mut items = groups.clone();
         // One for all: DataFusion cannot give its input to two of them in different orders.
         let order = self.order(&frame.columns, frame.key.as_deref());
-        for _ in 0..self.random.random_range(1..=4) {
-            let call = self.call(frame, &order, !sets);
+        for index in 0..self.random.random_range(1..=4) {
+            // A list alone could not be sorted by.
+            let call = self.call(frame, &order, !sets && (index > 0 || !groups.is_empty()));
             items.push(call);
         }
         let list = groups.iter().map(|group| group.sql.as_str()).collect::<Vec<_>>().join(", ");
@@ -100,7 +102,7 @@ impl Generator<'_> {
             }
             _ => {
                 let kind = self.one(&[Kind::Int, Kind::Double]);
-                column(format!("median({})", self.expression(frame, kind, 0)), kind)
+                column(format!("median({})", self.expression(frame, kind, 0)), Kind::Double)
             }
         }
     }

@@ -41,6 +41,7 @@ impl Generator<'_> {
         let known = self.known.clone();
         if !known.is_empty() && self.chance(Feature::Views, 0.25) {
             let known = self.one(&known);
+            self.grouping_sets |= known.grouping_sets;
             let alias = self.name("t");
             let of = |column: &Column| Column { sql: format!("{alias}.{}", column.sql), kind: column.kind };
             return Frame {
