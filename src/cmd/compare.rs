@@ -11,38 +11,49 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array as _, AsArray as _, RecordBatch};
 use datafusion::arrow::datatypes::Float64Type;
 use datafusion::arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
 use serde_json::Value;
 
 use crate::sink::cells::Cells;
 use crate::sink::sanitize::sanitize;
 use crate::sink::table::shown;
 use crate::view::digest::RowEncoder;
+use crate::view::{Tolerance, tolerance};
 
 /// Rows of each side that a difference shows.
 pub const MAX_SHOWN: usize = 5;
 
-/// How far the numbers of a column may lie apart and still count as the same, relative to the larger one. Columns that
-/// are not named must be the same exactly.
+/// How far the numbers of a result's columns may lie apart and still count as the same. Columns that are not named must
+/// be the same exactly.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tolerance {
-    columns: BTreeMap<Arc<str>, f64>,
+pub struct Tolerances {
+    columns: BTreeMap<Arc<str>, Tolerance>,
 }
 
-impl Tolerance {
+impl Tolerances {
     /// Every column exactly.
     pub fn exact() -> Self {
         Self::default()
     }
 
-    /// Allows the numbers of one column to differ by `relative`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no view says yet which of its columns are not exact"))]
+    /// What the functions in a plan allow.
+    pub fn of(plan: &LogicalPlan) -> Result<Self, DataFusionError> {
+        let names = plan.schema().fields().iter().map(|field| field.name().as_str());
+        let allowed = names.zip(tolerance(plan)?);
+        Ok(allowed.fold(Self::exact(), |all, (name, tolerance)| all.allow(name, tolerance)))
+    }
+
+    /// Allows the numbers of one column to differ.
     #[must_use]
-    pub fn allow(mut self, column: &str, relative: f64) -> Self {
-        self.columns.insert(column.into(), relative);
+    pub fn allow(mut self, column: &str, tolerance: Tolerance) -> Self {
+        if tolerance != Tolerance::Exact {
+            self.columns.insert(column.into(), tolerance);
+        }
         self
     }
 
-    fn of(&self, column: &str) -> Option<f64> {
+    fn column(&self, column: &str) -> Option<Tolerance> {
         self.columns.get(column).copied()
     }
 }
@@ -72,12 +83,12 @@ impl fmt::Display for Row {
 }
 
 /// Whether two rows say the same: their values read the same, or are numbers within their column's tolerance.
-pub fn same_row(live: &Row, replay: &Row, tolerance: &Tolerance) -> bool {
+pub fn same_row(live: &Row, replay: &Row, tolerance: &Tolerances) -> bool {
     let same = |(live, replay): (&Cell, &Cell)| {
         live.column == replay.column
             && (live.text == replay.text
-                || match (tolerance.of(&live.column), live.number, replay.number) {
-                    (Some(relative), Some(a), Some(b)) => (a - b).abs() <= relative * a.abs().max(b.abs()),
+                || match (tolerance.column(&live.column), live.number, replay.number) {
+                    (Some(tolerance), Some(a), Some(b)) => tolerance.allows(a, b),
                     _ => false,
                 })
     };
@@ -112,12 +123,12 @@ pub struct Side {
 }
 
 /// Compares rows in memory.
-pub fn batches(live: &[RecordBatch], replay: &[RecordBatch], tolerance: &Tolerance) -> Result<Difference, ArrowError> {
+pub fn batches(live: &[RecordBatch], replay: &[RecordBatch], tolerance: &Tolerances) -> Result<Difference, ArrowError> {
     differ(encoded(live)?, encoded(replay)?, &|(batch, row)| arrow_row(batch, *row), tolerance)
 }
 
 /// Compares rows that were written as JSON: whatever reads back as the same value is the same.
-pub fn json(live: &[Value], replay: &[Value], tolerance: &Tolerance) -> Result<Difference, ArrowError> {
+pub fn json(live: &[Value], replay: &[Value], tolerance: &Tolerances) -> Result<Difference, ArrowError> {
     let encoded = |rows: &'_ [Value]| rows.iter().map(|row| (row.to_string().into_bytes(), row.clone())).collect();
     differ(encoded(live), encoded(replay), &|row| Ok(json_row(row)), tolerance)
 }
@@ -143,7 +154,7 @@ fn differ<R>(
     mut live: Encoded<R>,
     mut replay: Encoded<R>,
     read: &dyn Fn(&R) -> Result<Row, ArrowError>,
-    tolerance: &Tolerance,
+    tolerance: &Tolerances,
 ) -> Result<Difference, ArrowError> {
     live.sort_by(|(a, _), (b, _)| a.cmp(b));
     replay.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -162,7 +173,7 @@ fn differ<R>(
             only_replay.extend(from_replay.map(|(_, row)| row));
         }
     }
-    if *tolerance == Tolerance::exact() {
+    if *tolerance == Tolerances::exact() {
         let side = |rows: &[R]| {
             let first = rows.iter().take(MAX_SHOWN).map(read).collect::<Result<_, _>>()?;
             Ok::<_, ArrowError>(Side { rows: rows.len(), first })
@@ -175,9 +186,9 @@ fn differ<R>(
 }
 
 /// Pairs the rows that are the same within the tolerance. Only rows whose other columns agree are tried with each other.
-fn pair(live: Vec<Row>, replay: Vec<Row>, tolerance: &Tolerance) -> Difference {
+fn pair(live: Vec<Row>, replay: Vec<Row>, tolerance: &Tolerances) -> Difference {
     let exact = |row: &Row| -> Vec<String> {
-        let exact = row.cells.iter().filter(|cell| tolerance.of(&cell.column).is_none());
+        let exact = row.cells.iter().filter(|cell| tolerance.column(&cell.column).is_none());
         exact.map(|cell| cell.text.clone()).collect()
     };
     let mut candidates: BTreeMap<Vec<String>, Vec<Row>> = BTreeMap::new();
@@ -254,11 +265,11 @@ mod tests {
     fn order_and_batches_do_not_count_and_repeats_do() {
         let live = [rows(&[("a", 1.0), ("b", 2.0)]), rows(&[("a", 1.0)])].concat();
         let same = rows(&[("a", 1.0), ("a", 1.0), ("b", 2.0)]);
-        assert!(batches(&live, &same, &Tolerance::exact()).unwrap().is_empty());
-        let once = batches(&live, &rows(&[("a", 1.0), ("b", 2.0)]), &Tolerance::exact()).unwrap();
+        assert!(batches(&live, &same, &Tolerances::exact()).unwrap().is_empty());
+        let once = batches(&live, &rows(&[("a", 1.0), ("b", 2.0)]), &Tolerances::exact()).unwrap();
         assert_eq!((once.only_live.rows, once.only_replay.rows), (1, 0));
         assert_eq!(texts(&once.only_live), ["name = a, x = 1.0"]);
-        assert_eq!(batches(&[], &same, &Tolerance::exact()).unwrap().only_replay.rows, 3);
+        assert_eq!(batches(&[], &same, &Tolerances::exact()).unwrap().only_replay.rows, 3);
     }
 
     #[test]
@@ -266,22 +277,31 @@ mod tests {
         let many = |add: f64| {
             rows(&[("\x1b[2J", 1.0), ("b", add), ("c", add), ("d", add), ("e", add), ("f", add), ("g", add)])
         };
-        let found = batches(&many(1.0), &many(2.0), &Tolerance::exact()).unwrap();
+        let found = batches(&many(1.0), &many(2.0), &Tolerances::exact()).unwrap();
         assert_eq!((found.only_live.rows, found.only_replay.rows), (6, 6));
         assert_eq!((found.only_live.first.len(), found.only_replay.first.len()), (MAX_SHOWN, MAX_SHOWN));
         assert_eq!(texts(&found.only_replay)[0], "name = b, x = 2.0");
-        let hostile = batches(&many(1.0)[..], &[], &Tolerance::exact()).unwrap();
+        let hostile = batches(&many(1.0)[..], &[], &Tolerances::exact()).unwrap();
         assert_eq!(texts(&hostile.only_live)[0], "name = \\x1b[2J, x = 1.0");
     }
 
     #[test]
     fn a_tolerance_forgives_its_column_alone() {
         let (live, replay) = (rows(&[("a", 1.0), ("b", 2.0)]), rows(&[("b", 2.0), ("a", 1.0 + 1e-15)]));
-        assert!(!batches(&live, &replay, &Tolerance::exact()).unwrap().is_empty());
-        let close = batches(&live, &replay, &Tolerance::exact().allow("x", 1e-12)).unwrap();
+        assert!(!batches(&live, &replay, &Tolerances::exact()).unwrap().is_empty());
+        let close = batches(&live, &replay, &Tolerances::exact().allow("x", Tolerance::Relative(1e-12))).unwrap();
         assert_eq!((close.is_empty(), close.close), (true, 1));
-        assert!(!batches(&live, &replay, &Tolerance::exact().allow("name", 1e-12)).unwrap().is_empty());
-        let far = batches(&live, &rows(&[("a", 1.1), ("b", 2.0)]), &Tolerance::exact().allow("x", 1e-12)).unwrap();
+        assert!(
+            !batches(&live, &replay, &Tolerances::exact().allow("name", Tolerance::Relative(1e-12)))
+                .unwrap()
+                .is_empty()
+        );
+        let far = batches(
+            &live,
+            &rows(&[("a", 1.1), ("b", 2.0)]),
+            &Tolerances::exact().allow("x", Tolerance::Relative(1e-12)),
+        )
+        .unwrap();
         assert_eq!(
             (texts(&far.only_live), texts(&far.only_replay)),
             (vec!["name = a, x = 1.0".into()], vec!["name = a, x = 1.1".into()])
@@ -292,9 +312,9 @@ mod tests {
     fn json_rows_are_compared_as_values() {
         let live = [json!({"a": 1, "b": null}), json!({"a": 2, "b": "x"})];
         let replay = [json!({"b": "x", "a": 2}), json!({"b": null, "a": 3})];
-        let found = json(&live, &replay, &Tolerance::exact()).unwrap();
+        let found = json(&live, &replay, &Tolerances::exact()).unwrap();
         assert_eq!(texts(&found.only_live), ["a = 1, b = null"]);
         assert_eq!(texts(&found.only_replay), ["a = 3, b = null"]);
-        assert!(json(&live, &replay, &Tolerance::exact().allow("a", 0.7)).unwrap().is_empty());
+        assert!(json(&live, &replay, &Tolerances::exact().allow("a", Tolerance::Relative(0.7))).unwrap().is_empty());
     }
 }

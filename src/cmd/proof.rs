@@ -20,7 +20,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
 use super::batch::Planned;
-use super::compare::{self, Difference, Tolerance};
+use super::compare::{self, Difference, Tolerances};
 use super::{carried, explain};
 use crate::kafka::{AsOf, HistoryStart, KafkaConfig, KafkaError};
 use crate::pipeline::{Snapshot, ViewResult};
@@ -204,24 +204,27 @@ impl Prover<'_> {
                 (_, None) => Err(Verdict::Failed { reason: "there is no file of this name".to_owned() }),
                 (_, Some(Err(error))) => Err(Verdict::Failed { reason: error.to_string() }),
                 (Ok(rows), Some(Ok(plan))) => match self.prepare(claim, plan, &session, &bounds).await {
-                    Ok(plan) => Ok((rows, plan)),
+                    Ok(planned) => Tolerances::of(plan)
+                        .map(|tolerances| (rows, tolerances, planned))
+                        .map_err(|error| failed(error.into())),
                     Err(verdict) => Err(verdict),
                 },
             };
             match prepared {
-                Ok((rows, plan)) => {
-                    said.push((claim, rows));
+                Ok((rows, tolerances, plan)) => {
+                    said.push((claim, rows, tolerances));
                     planned.push(plan);
                 }
                 Err(verdict) => _ = verdicts.insert(Arc::clone(&claim.view), verdict),
             }
         }
-        let replays = said.into_iter().zip(Planned::share(planned)?).map(|((claim, said), planned)| async move {
-            let schema = planned.schema();
-            let replayed = planned.collect().await;
-            let verdict = replayed.and_then(|rows| compare(claim, said, &schema, &rows, &Tolerance::exact()));
-            anyhow::Ok((Arc::clone(&claim.view), verdict.unwrap_or_else(failed)))
-        });
+        let replays =
+            said.into_iter().zip(Planned::share(planned)?).map(|((claim, said, tolerances), planned)| async move {
+                let schema = planned.schema();
+                let replayed = planned.collect().await;
+                let verdict = replayed.and_then(|rows| compare(claim, said, &schema, &rows, &tolerances));
+                anyhow::Ok((Arc::clone(&claim.view), verdict.unwrap_or_else(failed)))
+            });
         let replayed: Vec<_> =
             futures::stream::iter(replays).buffer_unordered(self.views_at_once).try_collect().await?;
         verdicts.extend(replayed);
@@ -263,7 +266,7 @@ fn compare(
     said: &Said,
     schema: &SchemaRef,
     replay: &[RecordBatch],
-    tolerance: &Tolerance,
+    tolerance: &Tolerances,
 ) -> anyhow::Result<Verdict> {
     let digest = Digest::of(schema, replay)?;
     let rows = replay.iter().map(RecordBatch::num_rows).sum();
