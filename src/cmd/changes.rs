@@ -72,7 +72,11 @@ impl Changes {
                     write_line(out, &file.name, shot, &error_field(&error))?;
                     self.broken.insert(Arc::clone(&file.name), error);
                 }
-                None => _ = self.broken.remove(&file.name),
+                // What the view says is written anew, so that its last line is no error.
+                None => {
+                    self.broken.remove(&file.name);
+                    self.last.remove(&file.name);
+                }
             }
         }
         for result in &shot.snapshot.results {

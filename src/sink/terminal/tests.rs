@@ -54,6 +54,19 @@ fn look() -> Look {
 }
 
 #[test]
+fn a_proof_is_seen_on_the_line_on_top_and_a_difference_even_where_there_is_little_room() {
+    for (good, words, width) in [(true, "live = replay, 12 s ago", 160), (false, "DIFFERS: by_type", 80)] {
+        let mut frame = frame();
+        frame.strip.proof = Some(ProofNote { text: words.to_owned(), good });
+        let screen = text(&drawn(&frame, &look(), width, 24).0);
+        assert!(screen.lines().next().unwrap().contains(words), "{screen}");
+        let mut plain = Vec::new();
+        draw_plain(&mut plain, &frame).unwrap();
+        assert!(String::from_utf8(plain).unwrap().lines().next().unwrap().contains(words));
+    }
+}
+
+#[test]
 fn a_small_terminal() {
     assert_snapshot!(text(&drawn(&frame(), &look(), 80, 24).0));
 }
