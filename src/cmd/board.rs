@@ -11,7 +11,7 @@ use crate::kafka::AsOf;
 use crate::pipeline::{Cost, FileState, Live, Snapshot, Status, ViewResult};
 use crate::sink::cells::group_digits;
 use crate::sink::terminal::{ChartKind, Frame, LogPane, ProofNote, Strip, Tile, show_duration};
-use crate::view::words;
+use crate::view::{Maintenance, words};
 
 /// Columns of the grid that a tile takes if its file does not say.
 const TILE_WIDTH: u16 = 6;
@@ -184,15 +184,29 @@ fn foot(result: &ViewResult) -> String {
     let Cost { rows, reducing, refresh, state } = result.cost;
     let Some(maintenance) = result.maintenance else { return String::new() };
     let mut parts = vec![maintenance.to_string()];
-    if rows > 0 {
-        let micros = reducing.as_secs_f64() * 1e6 / (rows as f64 / 1e3);
-        parts.push(format!("{} µs per 1,000 events", group_digits(&format!("{micros:.0}"))));
-    }
-    parts.push(format!("refresh {:.1} ms", refresh.as_secs_f64() * 1e3));
     if state.rows > 0 {
-        parts.push(format!("{} groups or rows in {}", group_digits(&state.rows.to_string()), show_bytes(state.bytes)));
+        let what = match (maintenance, state.rows) {
+            (Maintenance::Recomputed, 1) => "row",
+            (Maintenance::Recomputed, _) => "rows",
+            (_, 1) => "group",
+            (_, _) => "groups",
+        };
+        parts.push(format!("{} {what}, {}", group_digits(&state.rows.to_string()), show_bytes(state.bytes)));
+    }
+    parts.push(format!("refresh {}", show_time(refresh)));
+    if rows > 0 {
+        parts.push(format!("{} per 1,000 events", show_time(reducing.div_f64(rows as f64 / 1e3))));
     }
     parts.join(" · ")
+}
+
+fn show_time(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
+        seconds if seconds < 0.1 => format!("{:.1} ms", seconds * 1e3),
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
+        seconds => format!("{seconds:.1} s"),
+    }
 }
 
 fn show_bytes(bytes: usize) -> String {

@@ -401,6 +401,10 @@ impl Live {
     }
 
     fn start_rebuild(&mut self, views: Vec<NamedView>) {
+        if self.rebuild.as_ref().is_some_and(|rebuild| rebuild.builds(&views)) {
+            // Something else was saved meanwhile.
+            return;
+        }
         self.stop_rebuild();
         if views.is_empty() {
             return;
@@ -477,6 +481,8 @@ impl Live {
         drop_aside(std::mem::replace(&mut self.feed, feed));
         self.bad_before = self.status.bad_records.wrapping_sub(bad.total());
         self.bad = bad;
+        // The new feed has just read.
+        self.status.trouble = None;
         self.stop_rebuild();
         self.note_sources();
         self.news = true;

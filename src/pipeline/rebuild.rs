@@ -22,6 +22,7 @@ use super::feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedInput, FeedUntil,
 use super::live::LiveError;
 use crate::kafka::{AsOf, Cluster, KafkaConfig, KafkaError, Watermarks};
 use crate::relation::{BadRecords, CONNECT_TIMEOUT, Catalog};
+use crate::view::Fingerprint;
 
 /// Records that the running views may wait for: some milliseconds.
 const LAST_STRETCH: i64 = 20_000;
@@ -62,6 +63,7 @@ pub(super) struct Shadow {
 #[derive(Debug)]
 pub(super) struct Rebuild {
     names: Vec<Arc<str>>,
+    fingerprints: Vec<Fingerprint>,
     task: JoinHandle<Result<Box<Shadow>, LiveError>>,
     /// A shadow that has reached its ends, while the running views have not.
     waiting: Option<Box<Shadow>>,
@@ -94,6 +96,7 @@ impl Rebuild {
     /// Starts to build views.
     pub(super) fn start(beside: Beside, views: Vec<NamedView>) -> Self {
         let names = views.iter().map(|view| Arc::clone(&view.name)).collect();
+        let fingerprints = views.iter().map(|view| view.fingerprint).collect();
         let counters = Arc::new(Counters {
             started: Instant::now(),
             total: AtomicI64::new(0),
@@ -106,7 +109,13 @@ impl Rebuild {
             shadow.read_to_end(&counting).await?;
             Ok(shadow)
         });
-        Self { names, task, waiting: None, rounds: 0, counters }
+        Self { names, fingerprints, task, waiting: None, rounds: 0, counters }
+    }
+
+    /// Whether it builds these very views.
+    pub(super) fn builds(&self, views: &[NamedView]) -> bool {
+        let built = self.names.iter().zip(&self.fingerprints);
+        built.eq(views.iter().map(|view| (&view.name, &view.fingerprint)))
     }
 
     /// The views that are built.

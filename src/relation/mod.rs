@@ -41,5 +41,6 @@ pub use error::{CatalogError, RelationError};
 pub use keyed::KeyedTable;
 pub use read_bounds::{CONNECT_TIMEOUT, PartitionRange, ReadBounds, ReadProgress, Until};
 pub use scan::{KafkaScan, KafkaTable, ScanContext};
+pub use segment::compacted;
 pub use shared_read::share_reads;
 pub use topic_decoder::{RelationRows, TopicDecoder, Wanted};

@@ -114,8 +114,9 @@ fn own_size(array: &ArrayRef) -> usize {
     }
 }
 
-/// The same rows without text that no row refers to: filters and concatenations of view arrays keep every buffer alive.
-fn compacted(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+/// The same rows without text that no row refers to: filters, sorts and concatenations of view arrays keep every buffer
+/// alive that any of their inputs had.
+pub fn compacted(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().map(compacted_array).collect::<Result<_, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(batch.schema(), columns, &options)
