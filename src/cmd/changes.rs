@@ -67,16 +67,13 @@ impl Changes {
             if self.broken.get(&file.name) == error.as_ref() {
                 continue;
             }
-            match error {
-                Some(error) => {
-                    write_line(out, &file.name, shot, &error_field(&error))?;
-                    self.broken.insert(Arc::clone(&file.name), error);
-                }
+            if let Some(error) = error {
+                write_line(out, &file.name, shot, &error_field(&error))?;
+                self.broken.insert(Arc::clone(&file.name), error);
+            } else {
                 // What the view says is written anew, so that its last line is no error.
-                None => {
-                    self.broken.remove(&file.name);
-                    self.last.remove(&file.name);
-                }
+                self.broken.remove(&file.name);
+                self.last.remove(&file.name);
             }
         }
         for result in &shot.snapshot.results {
