@@ -31,7 +31,12 @@ pub struct Runner {
     sources: Vec<Source>,
     context: Arc<TaskContext>,
     keeps_state: bool,
+    /// Since the plan was fresh.
+    runs: u32,
 }
+
+/// Runs after which a plan is made afresh: each run adds its metrics to those of all before, and nobody reads them.
+const FRESH_AFTER: u32 = 64;
 
 impl Runner {
     /// Plans an optimized logical plan. The session must have one target partition and no dynamic filters.
@@ -42,7 +47,7 @@ impl Runner {
 
     /// Wraps a physical plan of one partition.
     pub fn new(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Self {
-        Self { sources: sources(&plan), keeps_state: keeps_state(&plan), plan, context }
+        Self { sources: sources(&plan), keeps_state: keeps_state(&plan), plan, context, runs: 0 }
     }
 
     /// The physical plan.
@@ -72,10 +77,12 @@ impl Runner {
 
     /// Runs over what is in the leaves and empties them.
     pub async fn run(&mut self) -> Result<Vec<RecordBatch>> {
-        if self.keeps_state {
-            // A hash join keeps the table that it built: each run needs a fresh one. The leaves stay the same.
+        // A hash join keeps the table that it built: each run needs a fresh one. The leaves stay the same.
+        if self.keeps_state || self.runs >= FRESH_AFTER {
             self.plan = reset_plan_states(Arc::clone(&self.plan))?;
+            self.runs = 0;
         }
+        self.runs += 1;
         let result = collect(Arc::clone(&self.plan), Arc::clone(&self.context)).await;
         for source in &self.sources {
             source.cell.fill(Vec::new());
@@ -108,4 +115,53 @@ fn keeps_state(plan: &Arc<dyn ExecutionPlan>) -> bool {
 pub fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use datafusion::arrow::array::Int64Array;
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+
+    use super::super::session;
+    use super::super::source::{LiveRelation, RelationKind};
+    use super::*;
+
+    fn metrics(plan: &Arc<dyn ExecutionPlan>) -> usize {
+        let own = plan.metrics().map_or(0, |metrics| metrics.iter().count());
+        own + plan.children().into_iter().map(metrics).sum::<usize>()
+    }
+
+    #[tokio::test]
+    async fn a_plan_that_runs_for_days_keeps_no_trace_of_its_runs() {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let context = session::live();
+        for name in ["s", "r"] {
+            let relation = LiveRelation::new(name, Arc::clone(&schema), RelationKind::Table);
+            context.register_table(name, Arc::new(relation)).unwrap();
+        }
+        for sql in [
+            "SELECT n % 3, count(*), sum(n) FROM s WHERE n > 1 GROUP BY n % 3",
+            "SELECT n FROM s WHERE n > 1 UNION ALL SELECT n + 1 FROM r",
+            "SELECT s.n, r.n FROM s JOIN r ON s.n = r.n ORDER BY s.n LIMIT 3",
+            "SELECT n, rank() OVER (ORDER BY n) FROM s",
+            "SELECT unnest([n, n]) FROM s CROSS JOIN (SELECT max(n) FROM r)",
+        ] {
+            let plan = context.state().create_logical_plan(sql).await.unwrap();
+            let plan = context.state().optimize(&plan).unwrap();
+            let mut runner = Runner::plan(&context.state(), &plan).await.unwrap();
+            let batch =
+                RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![1, 2, 3]))]).unwrap();
+            let mut counts = Vec::new();
+            for _ in 0..500 {
+                for relation in ["s", "r"] {
+                    runner.fill(Rows { relation, columns: &[0], batches: std::slice::from_ref(&batch) }).unwrap();
+                }
+                assert!(!runner.run().await.unwrap().is_empty(), "{sql}");
+                counts.push(metrics(runner.physical()));
+            }
+            let (early, late) = (counts[..100].iter().max(), counts[400..].iter().max());
+            assert_eq!(early, late, "{sql}");
+        }
+    }
 }
