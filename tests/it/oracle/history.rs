@@ -194,7 +194,7 @@ impl History {
 /// How far an engine has been fed.
 #[derive(Debug)]
 pub struct Fed<'a> {
-    history: &'a History,
+    pub history: &'a History,
     /// Rows of each topic in the order in which they came.
     pub rows: Vec<Vec<usize>>,
     /// What the engine's as-of must be.

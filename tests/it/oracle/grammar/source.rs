@@ -41,7 +41,6 @@ impl Generator<'_> {
         let known = self.known.clone();
         if !known.is_empty() && self.chance(Feature::Views, 0.25) {
             let known = self.one(&known);
-            self.grouping_sets |= known.grouping_sets;
             let alias = self.name("t");
             let of = |column: &Column| Column { sql: format!("{alias}.{}", column.sql), kind: column.kind };
             return Frame {
@@ -201,7 +200,12 @@ pub(super) fn filters(filters: &[String]) -> String {
 }
 
 fn join_frames(left: Frame, right: Frame, join: &str, on: &str) -> Frame {
-    let key = left.key.zip(right.key).map(|(left, right)| left.into_iter().chain(right).collect());
+    // Where both sides are filled up with nulls, a key of nulls may be anybody's.
+    let key = left
+        .key
+        .zip(right.key)
+        .filter(|_| join != "FULL JOIN")
+        .map(|(left, right)| left.into_iter().chain(right).collect());
     let lists = key.is_some();
     let columns = left.columns.into_iter().chain(right.columns);
     let right_from = if right.joined { format!("({})", right.from) } else { right.from };
