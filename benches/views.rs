@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use datafusion::arrow::array::{BinaryArray, Float64Array, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
 use tallgrass::relation::{KeyedTable, RelationRows};
 use tallgrass::view::cut::Use;
 use tallgrass::view::source::{LiveRelation, RelationKind};
@@ -28,11 +29,11 @@ fn schema() -> SchemaRef {
 }
 
 /// Rows whose keys run through `groups` numbers in a scattered order.
-fn batch(first: u64, groups: u64) -> RecordBatch {
+fn batch(first: u64, groups: u64) -> Result<RecordBatch, ArrowError> {
     let key = |row: u64| (row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % groups;
     let keys = Int64Array::from_iter_values((first..first + BATCH as u64).map(|row| key(row) as i64));
     let values = Float64Array::from_iter_values((first..first + BATCH as u64).map(|row| row as f64 * 0.1));
-    RecordBatch::try_new(schema(), vec![Arc::new(keys), Arc::new(values)]).expect("two columns of one length")
+    RecordBatch::try_new(schema(), vec![Arc::new(keys), Arc::new(values)])
 }
 
 async fn view(sql: &str) -> Result<LiveView, Box<dyn Error>> {
@@ -67,7 +68,7 @@ async fn groups() -> Result<(), Box<dyn Error>> {
     println!("{:>10}  {:>14}  {:>14}  {:>12}", "groups", "M rows/s", "refresh, ms", "state, MB");
     for groups in [10_u64, 1_000, 100_000, 1_000_000] {
         let count = 400;
-        let batches: Vec<RecordBatch> = (0..count).map(|at| batch(at * BATCH as u64, groups)).collect();
+        let batches = (0..count).map(|at| batch(at * BATCH as u64, groups)).collect::<Result<Vec<_>, _>>()?;
         let (mut best, mut last) = (Duration::MAX, None);
         for _ in 0..RUNS {
             let mut view = view("SELECT k, count(*), sum(x) FROM s GROUP BY k").await?;
@@ -95,8 +96,9 @@ async fn history() -> Result<(), Box<dyn Error>> {
     let stretch: u64 = 1_000_000;
     for million in 1..=20_u64 {
         let first = (million - 1) * stretch;
-        let batches: Vec<RecordBatch> =
-            (0..stretch.div_ceil(BATCH as u64)).map(|at| batch(first + at * BATCH as u64, 1_000)).collect();
+        let batches = (0..stretch.div_ceil(BATCH as u64))
+            .map(|at| batch(first + at * BATCH as u64, 1_000))
+            .collect::<Result<Vec<_>, _>>()?;
         let took = feed(&mut view, &batches).await?;
         if [1, 5, 10, 20].contains(&million) {
             let events = (batches.len() * BATCH) as f64;
@@ -116,20 +118,20 @@ fn keyed() -> Result<(), Box<dyn Error>> {
     println!("\nkeyed table of 1 M keys (8 bytes each), two columns of 8 bytes");
     let keys: u64 = 1_000_000;
     let rows = |first: u64| {
-        let batch = batch(first, keys);
+        let batch = batch(first, keys)?;
         let ids: Vec<[u8; 8]> = (first..first + BATCH as u64)
             .map(|row| ((row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8) % keys).to_be_bytes())
             .collect();
-        RelationRows { batch, keys: Some(BinaryArray::from_iter_values(ids)), deletes: None }
+        Ok::<_, ArrowError>(RelationRows { batch, keys: Some(BinaryArray::from_iter_values(ids)), deletes: None })
     };
     let mut table = KeyedTable::new(schema());
     let mut at = 0;
     while table.len() < keys as usize * 99 / 100 {
-        table.absorb(rows(at))?;
+        table.absorb(rows(at)?)?;
         at += BATCH as u64;
     }
     let per_key = table.memory_size() as f64 / table.len() as f64;
-    let batches: Vec<RelationRows> = (0..100).map(|step| rows(at + step * BATCH as u64)).collect();
+    let batches = (0..100).map(|step| rows(at + step * BATCH as u64)).collect::<Result<Vec<_>, _>>()?;
     let updates = (batches.len() * BATCH) as f64;
     for (name, told) in [("updates, result only", false), ("updates with their changes", true)] {
         let batches = batches.clone();

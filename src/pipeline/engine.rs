@@ -185,9 +185,10 @@ impl Engine {
             for reader in readers {
                 reader.inputs.insert(id);
             }
-            let table = match relation.is_keyed() {
-                true => Some(KeyedTable::new(Arc::new(relation.schema().project(&wanted.columns)?))),
-                false => None,
+            let table = if relation.is_keyed() {
+                Some(KeyedTable::new(Arc::new(relation.schema().project(&wanted.columns)?)))
+            } else {
+                None
             };
             inputs.push(Input { id, wanted, table });
         }

@@ -464,10 +464,8 @@ impl Live {
                 }
                 _ => None,
             };
-            match difference {
-                Some(difference) => tracing::info!("{}: {difference}, as of {}", new.name, self.engine.as_of()),
-                None => tracing::info!("{}: there as of {}", new.name, self.engine.as_of()),
-            }
+            let what = difference.map_or_else(|| "there".to_owned(), |difference| difference.to_string());
+            tracing::info!("{}: {what}, as of {}", new.name, self.engine.as_of());
             if let Some(file) = self.files.iter_mut().find(|file| file.name == new.name) {
                 file.running.clone_from(&file.file);
                 file.swap = Some(Swap { as_of: self.engine.as_of().clone(), difference });

@@ -159,7 +159,9 @@ impl<'a> Reading<'a> {
             self.positions.entry((Arc::clone(topic), partition)).or_insert(next_offset);
         }
         if until.is_none() {
-            self.topics.iter_mut().for_each(|topic| topic.later = false);
+            for topic in &mut self.topics {
+                topic.later = false;
+            }
         }
         // Those made since the last look start at their beginning, below any end that somebody has seen.
         self.find_partitions(false)?;

@@ -201,7 +201,9 @@ impl Shadow {
         let bad = BadRecords::default();
         let mut topics = topics(running);
         // What only the running views read is read again from where they stand.
-        topics.iter_mut().for_each(|topic| topic.later = !engine.reads(&topic.topic));
+        for topic in &mut topics {
+            topic.later = !engine.reads(&topic.topic);
+        }
         let feed = Feed::start(&kafka, topics, limits, FeedUntil::EndsOfKnownTopics, &bad)?;
         Ok(Self { engine, feed, found: BTreeMap::new(), bad })
     }

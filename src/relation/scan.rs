@@ -248,13 +248,12 @@ impl ExecutionPlan for KafkaScan {
             records: MetricBuilder::new(&self.metrics).counter("records_read", partition),
         };
         let order = Reorder::new(&self.projection);
-        let input = match &self.shared {
-            Some(shared) => shared.start(partition, read)?,
-            None => {
-                let (output, input) = partition_reader::channel(self.wanted(), range.partition)?;
-                partition_reader::start(read, vec![output])?;
-                input
-            }
+        let input = if let Some(shared) = &self.shared {
+            shared.start(partition, read)?
+        } else {
+            let (output, input) = partition_reader::channel(self.wanted(), range.partition)?;
+            partition_reader::start(read, vec![output])?;
+            input
         };
         let batches = input
             .stream()

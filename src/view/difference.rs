@@ -49,9 +49,10 @@ impl Difference {
             for batch in batches {
                 let rows = row_of.convert_columns(batch.columns())?;
                 // Without a label all rows are alike.
-                let names = match labels.is_empty() {
-                    true => None,
-                    false => Some(label_of.convert_columns(batch.project(&labels)?.columns())?),
+                let names = if labels.is_empty() {
+                    None
+                } else {
+                    Some(label_of.convert_columns(batch.project(&labels)?.columns())?)
                 };
                 for row in 0..batch.num_rows() {
                     let label = names.as_ref().map(|names| names.row(row).as_ref().to_vec()).unwrap_or_default();
