@@ -1,5 +1,7 @@
 //! A dashboard's life: read, refresh, rebuild what was edited, start over when the log is no longer the one that was read.
 
+mod edits;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,14 +12,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{Engine, NamedView, Snapshot};
-use super::feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedUntil, GoOn};
-use super::planning::{Fate, Plan, PlannedFile, Running, plan, plan_folder, static_files};
-use super::rebuild::{Beside, Next, Rebuild, Shadow};
-use super::status::{FileState, Sources, Status, Swap};
+use super::feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedUntil};
+use super::planning::{Fate, Plan, PlannedFile, Running, plan, plan_folder};
+use super::rebuild::Rebuild;
+use super::status::{FileState, Sources, Status};
 use super::watch::Watch;
-use crate::kafka::{AsOf, HistoryGuard, KafkaConfig, KafkaError, Watermarks};
+use crate::kafka::{HistoryGuard, KafkaConfig, KafkaError, Watermarks};
 use crate::relation::{BadRecords, RelationError};
-use crate::view::{Difference, SqlError, Workspace, WorkspaceError};
+use crate::view::{SqlError, Workspace, WorkspaceError};
 
 /// How long a rebuild that failed waits before it is tried again.
 const REBUILD_AGAIN: Duration = Duration::from_secs(5);
@@ -317,181 +319,6 @@ impl Live {
         self.look();
         Ok(())
     }
-
-    /// Looks at the folder, in the background.
-    fn look(&mut self) {
-        if !self.config.watch {
-            return;
-        }
-        if self.planning.is_some() {
-            self.planned_too_early = true;
-            return;
-        }
-        let (dir, running, max_rows) = (self.config.queries.clone(), self.running(), self.config.max_retained_rows);
-        self.planning = Some(tokio::spawn(async move { plan_folder(&dir, &running, max_rows).await }));
-    }
-
-    fn running(&self) -> Running {
-        self.engine.views().iter().map(|view| (Arc::clone(&view.name), view.fingerprint)).collect()
-    }
-
-    /// Does what the folder asks for.
-    fn take_plan(&mut self, planned: Result<Plan, LiveError>) {
-        self.planning = None;
-        self.news = true;
-        if std::mem::take(&mut self.planned_too_early) {
-            return self.look();
-        }
-        let Plan { workspace, files } = match planned {
-            Ok(plan) => plan,
-            Err(error) => {
-                let words = words_of(&error);
-                if self.status.sources_error.as_ref() != Some(&words) {
-                    tracing::error!("{words}\nthe relations stay as they were");
-                }
-                self.status.sources_error = Some(words);
-                return;
-            }
-        };
-        self.status.sources_error = None;
-        self.workspace = workspace;
-        self.follow_static_files();
-        let mut build = Vec::new();
-        let mut states = Vec::with_capacity(files.len());
-        for PlannedFile { name, file, fate } in files {
-            let mut state = FileState { name: Arc::clone(&name), file, running: None, error: None, swap: None };
-            let former = match &fate {
-                Fate::Rename(from) => from,
-                _ => &name,
-            };
-            if let Some(known) = self.files.iter().find(|known| known.name == *former) {
-                state.swap.clone_from(&known.swap);
-                state.running.clone_from(&known.running);
-                state.file = state.file.or_else(|| known.file.clone());
-            }
-            match fate {
-                Fate::Keep => state.running.clone_from(&state.file),
-                Fate::Rename(from) => {
-                    state.running.clone_from(&state.file);
-                    tracing::info!("{from} is called {name} now");
-                    self.engine.rename(&from, &name);
-                }
-                Fate::Build(view) => build.push(*view),
-                Fate::Broken(error) => {
-                    let told = self.files.iter().any(|known| known.error.as_ref() == Some(&error));
-                    if !told {
-                        tracing::error!("{error}");
-                    }
-                    state.error = Some(error);
-                }
-            }
-            states.push(state);
-        }
-        for gone in self.files.iter().filter(|known| !states.iter().any(|state| state.name == known.name)) {
-            if self.engine.views().iter().any(|view| view.name == gone.name) {
-                tracing::info!("{} is gone", gone.name);
-            }
-        }
-        self.files = states;
-        let names: Vec<Arc<str>> = self.files.iter().map(|file| Arc::clone(&file.name)).collect();
-        self.engine.arrange(&names);
-        self.note_missing();
-        self.note_sources();
-        self.start_rebuild(build);
-    }
-
-    fn start_rebuild(&mut self, views: Vec<NamedView>) {
-        if self.rebuild.as_ref().is_some_and(|rebuild| rebuild.builds(&views)) {
-            // Something else was saved meanwhile.
-            return;
-        }
-        self.stop_rebuild();
-        if views.is_empty() {
-            return;
-        }
-        let names: Vec<&str> = views.iter().map(|view| &*view.name).collect();
-        tracing::info!("{}: rebuilding from the earliest offsets", names.join(", "));
-        let mut first_offsets = AsOf::default();
-        for ((topic, partition), marks) in &self.marks {
-            first_offsets.set(topic, *partition, marks.low);
-        }
-        let beside = Beside {
-            kafka: self.config.kafka.clone(),
-            limits: self.config.limits,
-            catalog: self.workspace.catalog().clone(),
-            running: self.engine.inputs(),
-            first_offsets,
-        };
-        self.rebuild = Some(Rebuild::start(beside, views));
-    }
-
-    fn stop_rebuild(&mut self) {
-        self.rebuild = None;
-        self.held = false;
-        self.again = None;
-    }
-
-    fn rebuild_failed(&mut self, error: &LiveError) {
-        tracing::warn!("{error}; rebuilding again in {} s", REBUILD_AGAIN.as_secs());
-        self.stop_rebuild();
-        self.news = true;
-        self.again = Some(Instant::now() + REBUILD_AGAIN);
-    }
-
-    async fn go_on_with_rebuild(&mut self) -> Result<(), LiveError> {
-        let Some(rebuild) = &mut self.rebuild else { return Ok(()) };
-        match rebuild.next(&self.engine) {
-            Next::Wait => {}
-            Next::Round(hold) => self.held = hold,
-            Next::Swap(shadow) => self.swap(*shadow).await?,
-        }
-        Ok(())
-    }
-
-    /// The new views take the places of the old ones, at the offsets where both stand.
-    async fn swap(&mut self, shadow: Shadow) -> Result<(), LiveError> {
-        let Shadow { mut engine, feed, found, bad } = shadow;
-        let new = engine.refresh().await?;
-        let old = self.engine.refresh_some(|name| new.results.iter().any(|result| *result.name == *name)).await?;
-        self.engine.adopt(engine);
-        let names: Vec<Arc<str>> = self.files.iter().map(|file| Arc::clone(&file.name)).collect();
-        self.engine.arrange(&names);
-        for new in &new.results {
-            let old = old.results.iter().find(|old| old.name == new.name);
-            let difference = match (old.map(|old| (&old.schema, &old.rows)), &new.rows) {
-                (Some((schema, Ok(old))), Ok(rows)) => {
-                    Some(Difference::between((schema, old), (&new.schema, rows)).map_err(DataFusionError::from)?)
-                }
-                _ => None,
-            };
-            let what = difference.map_or_else(|| "there".to_owned(), |difference| difference.to_string());
-            tracing::info!("{}: {what}, as of {}", new.name, self.engine.as_of());
-            if let Some(file) = self.files.iter_mut().find(|file| file.name == new.name) {
-                file.running.clone_from(&file.file);
-                file.swap = Some(Swap { as_of: self.engine.as_of().clone(), difference });
-            }
-        }
-        for (topic, partitions) in &found {
-            self.found(topic, partitions);
-        }
-        self.count_progress();
-        feed.go_on(GoOn { until: None, from: self.engine.as_of().clone() });
-        drop_aside(std::mem::replace(&mut self.feed, feed));
-        self.bad_before = self.status.bad_records.wrapping_sub(bad.total());
-        self.bad = bad;
-        // The new feed has just read.
-        self.status.trouble = None;
-        self.stop_rebuild();
-        self.note_sources();
-        self.news = true;
-        Ok(())
-    }
-
-    fn follow_static_files(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            watch.follow(static_files(self.workspace.catalog()));
-        }
-    }
 }
 
 /// Joining the reader thread takes up to a tenth of a second.
@@ -557,17 +384,4 @@ impl From<KafkaError> for LiveError {
     fn from(error: KafkaError) -> Self {
         Self::Feed(error.into())
     }
-}
-
-/// The error with its causes.
-fn words_of(error: &LiveError) -> String {
-    let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if !words.ends_with(&error.to_string()) {
-            words = format!("{words}: {error}");
-        }
-        cause = error.source();
-    }
-    words
 }

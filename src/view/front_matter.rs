@@ -56,21 +56,6 @@ impl Chart {
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, chart)| *chart == self).map_or("table", |(name, _)| name)
     }
-
-    /// The chart for a view that names none, from its result's columns alone: the rows are not known yet.
-    pub fn guess(schema: &Schema) -> Self {
-        let has = |name| schema.field_with_name(name).is_ok_and(|field| field.data_type().is_numeric());
-        if has("lat") && has("lon") {
-            return Self::Map;
-        }
-        let types: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
-        match types.as_slice() {
-            [one] if one.is_numeric() => Self::Number,
-            [time, y @ ..] if time.is_temporal() && !y.is_empty() && y.iter().all(|y| y.is_numeric()) => Self::Line,
-            [label, y] if label.is_string() && y.is_numeric() => Self::Bar,
-            _ => Self::Table,
-        }
-    }
 }
 
 /// A column of the result that front matter names.
@@ -102,7 +87,7 @@ pub struct Param {
 pub struct FrontMatter {
     /// Heading of the tile; the view's name when absent
     pub title: Option<String>,
-    /// How to draw; see [`Chart::guess`] when absent
+    /// How to draw; guessed from the result when absent
     pub chart: Option<Chart>,
     /// Column of the horizontal axis, or of the labels
     pub x: Option<ColumnName>,
@@ -372,21 +357,5 @@ mod tests {
         ];
         let said = declarations.map(|declaration| format!("[{declaration}] {}", complaint(declaration))).join("\n");
         insta::assert_snapshot!("wrong_parameters", said);
-    }
-
-    #[test]
-    fn a_chart_is_guessed_from_the_columns() {
-        let guess = |types: &[(&str, DataType)]| {
-            Chart::guess(&Schema::new(
-                types.iter().map(|(name, t)| Field::new(*name, t.clone(), true)).collect::<Vec<_>>(),
-            ))
-        };
-        let time = DataType::Timestamp(TimeUnit::Millisecond, None);
-        assert_eq!(guess(&[("n", DataType::Int64)]), Chart::Number);
-        assert_eq!(guess(&[("minute", time), ("n", DataType::Int64)]), Chart::Line);
-        assert_eq!(guess(&[("name", DataType::Utf8View), ("n", DataType::Int64)]), Chart::Bar);
-        assert_eq!(guess(&[("lat", DataType::Float64), ("lon", DataType::Float64)]), Chart::Map);
-        assert_eq!(guess(&[("name", DataType::Utf8View)]), Chart::Table);
-        assert_eq!(Chart::Scatter.name(), "scatter");
     }
 }
