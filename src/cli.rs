@@ -224,10 +224,10 @@ pub struct Demo {
     #[arg(long, value_parser = parse_interval, value_name = "DURATION")]
     pub verify: Option<Duration>,
     /// Events per second of each Pokémon generator
-    #[arg(long, default_value = "50/s")]
+    #[arg(long, default_value = "50/s", allow_hyphen_values = true)]
     pub rate: Rate,
     /// Logins and logoffs per second
-    #[arg(long, default_value = "10/s")]
+    #[arg(long, default_value = "10/s", allow_hyphen_values = true)]
     pub user_rate: Rate,
     /// How a logoff looks in Kafka
     #[arg(long, value_enum, default_value = "tombstone")]
@@ -258,7 +258,7 @@ pub struct PokemonGen {
     #[arg(long, default_value = "pokemons")]
     pub topic: String,
     /// Events per second (50/s, 90/min), or max
-    #[arg(long, default_value = "50/s")]
+    #[arg(long, default_value = "50/s", allow_hyphen_values = true)]
     pub rate: Rate,
     /// Stop after this many events
     #[arg(long, value_name = "N")]
@@ -267,7 +267,7 @@ pub struct PokemonGen {
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     pub near: Vec<Place>,
     /// How far from its spawn point a Pokémon appears at most, km
-    #[arg(long, default_value = "5", value_name = "KM", value_parser = parse_positive)]
+    #[arg(long, default_value = "5", value_name = "KM", value_parser = parse_positive, allow_hyphen_values = true)]
     pub spread_km: f64,
     /// Same seed, same events
     #[arg(long)]
@@ -301,7 +301,7 @@ pub struct UserGen {
     #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub users: u32,
     /// Events per second (10/s, 90/min), or max
-    #[arg(long, default_value = "10/s")]
+    #[arg(long, default_value = "10/s", allow_hyphen_values = true)]
     pub rate: Rate,
     /// Stop after this many events
     #[arg(long, value_name = "N")]
@@ -336,7 +336,7 @@ pub struct Dashboard {
     /// Read up to the end offsets as of the start, print the results and exit
     #[arg(long)]
     pub once: bool,
-    /// How --once prints; ndjson, also without it, writes a line for each result that changes
+    /// How --once prints. Without --once only ndjson, which then writes a line for each result that changes, for ever
     #[arg(
         long,
         value_enum,
@@ -399,7 +399,7 @@ pub struct ControlPanel {
     #[arg(long, allow_hyphen_values = true, value_parser = parse_longitude)]
     pub lon: f64,
     /// How near is near, km
-    #[arg(long, default_value = "3", value_name = "KM", value_parser = parse_positive)]
+    #[arg(long, default_value = "3", value_name = "KM", value_parser = parse_positive, allow_hyphen_values = true)]
     pub radius_km: f64,
     /// Name of this panel; its consumer group is control-panel-ID [default: generated]
     #[arg(long, value_parser = parse_name)]

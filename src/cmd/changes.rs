@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! {"view":"by_type","as_of":{"pokemons":{"0":120}},"now":"2026-01-31T09:00:00Z","digest":"0174…","rows":[{…},…]}
+//! {"view":"dropped","as_of":{"pokemons":{"0":120}},"now":"2026-01-31T09:00:00Z","gone":true}
 //! {"view":"typo","as_of":{"pokemons":{"0":120}},"now":"2026-01-31T09:00:00Z","error":"…"}
 //! ```
 //!
@@ -9,7 +10,7 @@
 //! `"swap":{"as_of":{…},"added":1,"removed":0,"changed":2}`. Where the broker had lost the beginning of a partition when the live run started, `"since":{"pokemons":{"0":40}}` says
 //! from which offset the result counts. A line has all that `tallgrass verify --against` needs to replay it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 
@@ -62,6 +63,14 @@ pub struct Changes {
 impl Changes {
     /// Writes a line for each view that has changed, and flushes.
     pub fn write(&mut self, out: &mut dyn Write, shot: &Shot) -> anyhow::Result<()> {
+        let is_there = |name: &Arc<str>| shot.files.iter().any(|file| file.name == *name);
+        let gone: BTreeSet<Arc<str>> =
+            self.last.keys().chain(self.broken.keys()).filter(|name| !is_there(name)).cloned().collect();
+        for view in gone {
+            write_line(out, &view, shot, "\"gone\":true")?;
+            self.last.remove(&view);
+            self.broken.remove(&view);
+        }
         for file in &shot.files {
             let error = file.error.as_ref().map(ToString::to_string);
             if self.broken.get(&file.name) == error.as_ref() {
@@ -156,21 +165,37 @@ struct Line {
     error: Option<String>,
 }
 
-/// Only the view of a line.
+/// Only the view of a line, and whether it is one no more.
 #[derive(Deserialize)]
 struct Name {
     view: String,
+    #[serde(default)]
+    gone: bool,
 }
 
-/// The last claim about each view in lines that [`Changes`] wrote; blank lines do not count.
+/// The last claim about each view in lines that [`Changes`] wrote; blank lines do not count, nor does a last line that was
+/// cut off because its writer was.
 pub fn read_claims(lines: impl BufRead) -> anyhow::Result<Vec<Claim>> {
     let mut last: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    let mut torn: Option<anyhow::Error> = None;
     for (index, line) in lines.lines().enumerate() {
         let (number, line) = (index + 1, line.with_context(|| format!("line {}", index + 1))?);
-        if !line.trim().is_empty() {
-            let Name { view } = serde_json::from_str(&line).with_context(|| format!("line {number}"))?;
-            last.insert(view, (number, line));
+        if line.trim().is_empty() {
+            continue;
         }
+        if let Some(error) = torn.take() {
+            return Err(error);
+        }
+        match serde_json::from_str(&line) {
+            Ok(Name { view, gone: true }) => _ = last.remove(&view),
+            Ok(Name { view, gone: false }) => _ = last.insert(view, (number, line)),
+            Err(error) => torn = Some(anyhow::Error::new(error).context(format!("line {number}"))),
+        }
+    }
+    match torn {
+        Some(error) if last.is_empty() => return Err(error),
+        Some(error) => tracing::warn!("the last line is not whole, and left out: {error:#}"),
+        None => {}
     }
     let claims = last.into_values().map(|(number, line)| claim(&line).with_context(|| format!("line {number}")));
     claims.collect()

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command};
@@ -57,10 +57,19 @@ const SQL_ERROR: u8 = 3;
 const UNREACHABLE: u8 = 4;
 const INTERRUPTED: u8 = 130;
 
+/// Stack of the threads that parse and plan SQL: an expression of thousands of terms is as deep as it is long. Only what
+/// is used of it costs memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// Runs the command and turns its outcome into the process's exit code; errors go to stderr.
 pub fn main(cli: Cli) -> ExitCode {
     log::init();
-    match run(cli) {
+    // Not on the main thread, whose stack is the system's choice.
+    let command = std::thread::Builder::new().name("command".to_owned()).stack_size(STACK_BYTES).spawn(|| run(cli));
+    let ended = command
+        .map_err(anyhow::Error::from)
+        .and_then(|command| command.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    match ended {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failed) => ExitCode::from(FAILED),
         Ok(Exit::SqlError) => ExitCode::from(SQL_ERROR),
@@ -82,12 +91,12 @@ pub fn main(cli: Cli) -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let runtime = Runtime::new()?;
+    let runtime = Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
     let stop = CancellationToken::new();
     // On a thread of its own: a query that computes may keep every worker of the runtime busy.
     let stopping = stop.clone();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        if let Ok(runtime) = Builder::new_current_thread().enable_all().build() {
             runtime.block_on(stop_on_signal(stopping));
         }
     })?;

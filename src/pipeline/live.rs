@@ -94,6 +94,8 @@ pub struct Live {
     /// The folder has changed since.
     planned_too_early: bool,
     rebuild: Option<Rebuild>,
+    /// More was saved than the rebuild builds.
+    look_after_swap: bool,
     /// The running views must not move until the rebuild's round has ended.
     held: bool,
     /// When a rebuild that failed is tried again.
@@ -103,7 +105,8 @@ pub struct Live {
 impl Live {
     /// Plans every dashboard file and starts to read. A broken file is an error beside the others, which go on.
     pub async fn start(config: LiveConfig) -> Result<Self, LiveError> {
-        let Plan { workspace, files } = plan_folder(&config.queries, &Running::new(), config.max_retained_rows).await?;
+        let Plan { workspace, files, .. } =
+            plan_folder(&config.queries, &Running::new(), config.max_retained_rows, None).await?;
         let (files, views) = split(files);
         let engine = Engine::new(workspace.catalog(), views)?;
         let bad = BadRecords::default();
@@ -124,6 +127,7 @@ impl Live {
             planning: None,
             planned_too_early: false,
             rebuild: None,
+            look_after_swap: false,
             held: false,
             again: None,
             config,
@@ -131,10 +135,7 @@ impl Live {
         live.note_missing();
         live.note_sources();
         if live.config.watch {
-            match Watch::start(&live.config.queries) {
-                Ok(watch) => live.watch = Some(watch),
-                Err(error) => tracing::warn!("edits of SQL files will not be seen: {error}"),
-            }
+            live.watch = Some(Watch::start(&live.config.queries));
             live.follow_static_files();
         }
         Ok(live)
@@ -298,7 +299,8 @@ impl Live {
         self.stop_rebuild();
         let workspace = Workspace::load(&self.config.queries).unwrap_or_else(|_| self.workspace.clone());
         let files = self.files.iter().filter_map(|file| file.running.clone().map(Ok)).collect();
-        let Plan { workspace, files } = plan(workspace, files, &Running::new(), self.config.max_retained_rows).await?;
+        let Plan { workspace, files, .. } =
+            plan(workspace, files, &Running::new(), self.config.max_retained_rows).await?;
         let (files, views) = split(files);
         self.workspace = workspace;
         for file in &mut self.files {

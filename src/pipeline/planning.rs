@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::engine::NamedView;
 use crate::relation::{Catalog, Relation};
 use crate::view::cut::Use;
+use crate::view::workspace::DASHBOARD;
 use crate::view::{Fingerprint, LoadedFile, SqlError, SqlFile, Workspace, WorkspaceError, fingerprints, live_view};
 
 /// How long a file may be gone or empty before it counts as deleted or broken: some editors write in two steps.
@@ -17,6 +18,8 @@ const SECOND_LOOK: Duration = Duration::from_millis(120);
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) workspace: Workspace,
+    /// Why the declarations or the folder are not those on disk.
+    pub(super) sources_error: Option<String>,
     /// In the order of the dashboard.
     pub(super) files: Vec<PlannedFile>,
 }
@@ -45,21 +48,35 @@ pub(super) enum Fate {
 /// The running views: what each file meant.
 pub(super) type Running = BTreeMap<Arc<str>, Fingerprint>;
 
-/// Plans a folder as it is on disk. A file that misses or is empty gets a second look.
-pub(super) async fn plan_folder(dir: &Path, running: &Running, max_rows: usize) -> Result<Plan, WorkspaceError> {
-    let workspace = Workspace::load(dir);
+/// Plans a folder as it is on disk. A file that misses or is empty gets a second look. With `last`, the workspace of
+/// before, declarations that cannot be used leave those of before in force, and a folder that is gone changes nothing.
+pub(super) async fn plan_folder(
+    dir: &Path,
+    running: &Running,
+    max_rows: usize,
+    last: Option<Workspace>,
+) -> Result<Plan, WorkspaceError> {
+    let mut workspace = Workspace::load(dir);
     let looks_torn = match &workspace {
         Ok(workspace) => is_torn(&workspace.dashboard(), running),
         Err(_) => true,
     };
-    let workspace = if looks_torn && !running.is_empty() {
+    if looks_torn && last.is_some() {
         tokio::time::sleep(SECOND_LOOK).await;
-        Workspace::load(dir)?
-    } else {
-        workspace?
+        workspace = Workspace::load(dir);
+    }
+    let (workspace, sources_error) = match (workspace, last) {
+        (Ok(workspace), _) => (workspace, None),
+        (Err(error), Some(last)) => (last, Some(words_of(&error))),
+        (Err(error), None) => return Err(error),
     };
+    if !running.is_empty() {
+        // Gone for a moment, as when a whole folder is checked out anew, is not the same as empty.
+        let path = dir.join(DASHBOARD);
+        std::fs::read_dir(&path).map_err(|source| WorkspaceError::Folder { path, source })?;
+    }
     let files = workspace.dashboard();
-    plan(workspace, files, running, max_rows).await
+    Ok(Plan { sources_error, ..plan(workspace, files, running, max_rows).await? })
 }
 
 /// Whether a file looks as if somebody were just writing it.
@@ -109,7 +126,7 @@ pub(super) async fn plan(
         planned.push(PlannedFile { name, file: file.as_ref().ok().cloned(), fate });
     }
     drop(plans);
-    Ok(Plan { workspace, files: planned })
+    Ok(Plan { workspace, sources_error: None, files: planned })
 }
 
 fn name_of(file: &LoadedFile) -> &str {
@@ -126,4 +143,17 @@ pub(super) fn static_files(catalog: &Catalog) -> Vec<PathBuf> {
         Relation::Kafka(_) => Vec::new(),
     };
     catalog.relations().flat_map(files).collect()
+}
+
+/// The error with its causes.
+pub(super) fn words_of(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if !words.ends_with(&error.to_string()) {
+            words = format!("{words}: {error}");
+        }
+        cause = error.source();
+    }
+    words
 }

@@ -112,10 +112,10 @@ impl Rebuild {
         Self { names, fingerprints, task, waiting: None, rounds: 0, counters }
     }
 
-    /// Whether it builds these very views.
-    pub(super) fn builds(&self, views: &[NamedView]) -> bool {
-        let built = self.names.iter().zip(&self.fingerprints);
-        built.eq(views.iter().map(|view| (&view.name, &view.fingerprint)))
+    /// Whether everything that it builds is among these views.
+    pub(super) fn is_wanted(&self, views: &[NamedView]) -> bool {
+        let mut built = self.names.iter().zip(&self.fingerprints);
+        built.all(|(name, print)| views.iter().any(|view| view.name == *name && view.fingerprint == *print))
     }
 
     /// The views that are built.

@@ -6,6 +6,7 @@ use std::path::Path;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as SqlStatement, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::diagnose::{self, Names};
@@ -65,11 +66,40 @@ fn parse_one(source: SqlSource<'_>, tokens: &[TokenWithSpan], rule: &str) -> Res
             begun = true;
         }
     }
+    refuse_too_deep(source, tokens)?;
     let parser = DFParserBuilder::new(source.text).with_dialect(&GenericDialect {}).build();
     let mut statements = parser
         .and_then(|mut parser| parser.parse_statements())
         .map_err(|error| diagnose::explain(source, &error, &Names::default()))?;
     statements.pop_front().ok_or_else(|| source.error(None, "there is no statement").with_hint(rule.to_owned()))
+}
+
+/// Operators in a row make a tree as deep as they are many, and every step over it as many calls.
+const MAX_OPERATORS: usize = 5_000;
+
+/// The same of set operations, whose steps are larger.
+const MAX_SET_OPERATIONS: usize = 400;
+
+/// Says where a statement becomes too deep for the stack, before anything walks down it.
+fn refuse_too_deep(source: SqlSource<'_>, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let (mut operators, mut sets) = (0, 0);
+    for token in tokens {
+        match &token.token {
+            Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => operators += 1,
+            Token::Word(word) => match word.keyword {
+                Keyword::AND | Keyword::OR | Keyword::NOT => operators += 1,
+                Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT => sets += 1,
+                _ => {}
+            },
+            _ => {}
+        }
+        if operators > MAX_OPERATORS || sets > MAX_SET_OPERATIONS {
+            let message = format!("more than {MAX_OPERATORS} operators, or {MAX_SET_OPERATIONS} set operations");
+            let error = source.error(Span::of(token.span), message);
+            return Err(error.with_hint("a list fits better: x IN (…), or a file as a static relation".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// The statement if it is a query that only reads, else the verb of what it is.

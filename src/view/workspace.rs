@@ -27,7 +27,9 @@ use super::source::{LiveRelation, RelationKind};
 use super::sql_error::{Span, SqlError};
 use super::sql_file::{Bindings, SqlFile, load_folder, plan, plan_with};
 use super::words;
-use crate::relation::{BadRecords, Catalog, CatalogError, KafkaRelation, KafkaTable, ReadBounds};
+use crate::relation::{
+    BadRecords, Catalog, CatalogError, KafkaRelation, KafkaTable, ReadBounds, Relation, StaticRelation,
+};
 
 /// Name of the file that declares the relations.
 pub const SOURCES: &str = "sources.sql";
@@ -52,9 +54,17 @@ pub enum WorkspaceError {
     /// A file that the command needs is wrong.
     #[error(transparent)]
     Sql(#[from] SqlError),
-    /// A static relation cannot be loaded.
-    #[error("cannot load {relation}")]
-    Static {
+    /// The dashboard's folder cannot be read.
+    #[error("cannot read {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A relation cannot be registered.
+    #[error("cannot use relation {relation}")]
+    Relation {
         /// Its name.
         relation: String,
         /// DataFusion's words.
@@ -109,26 +119,22 @@ impl Workspace {
     /// A session for live plans: relations without rows; static ones in memory, since every micro-batch may join them.
     pub async fn live_session(&self) -> Result<SessionContext, WorkspaceError> {
         let context = session::live();
-        self.catalog
-            .register(&context, |relation: &Arc<KafkaRelation>| {
-                let kind = if relation.is_keyed() { RelationKind::Table } else { RelationKind::Stream };
-                let key = relation.key().map(|key| relation.declared().field(key.column).name().as_str());
-                Arc::new(LiveRelation::new(relation.name(), Arc::clone(relation.schema()), kind).with_key(key))
-            })
-            .await?;
-        for relation in self.catalog.relations().filter(|relation| relation.as_kafka().is_none()) {
-            let name = relation.name();
-            let load = async {
-                let frame = context.table(datafusion::common::TableReference::bare(name)).await?;
-                let schema = Arc::new(frame.schema().as_arrow().clone());
-                let table = MemTable::try_new(schema, vec![frame.collect().await?])?;
-                let reference = datafusion::common::TableReference::bare(name);
-                context.deregister_table(reference.clone())?;
-                context.register_table(reference, Arc::new(table))
-            };
-            let relation = name.to_owned();
-            load.await.map_err(|source| WorkspaceError::Static { relation, source })?;
+        for relation in self.catalog.kafka_relations() {
+            let kind = if relation.is_keyed() { RelationKind::Table } else { RelationKind::Stream };
+            let key = relation.key().map(|key| relation.declared().field(key.column).name().as_str());
+            let live = LiveRelation::new(relation.name(), Arc::clone(relation.schema()), kind).with_key(key);
+            let name = datafusion::common::TableReference::bare(relation.name());
+            let failed = |source| WorkspaceError::Relation { relation: relation.name().to_owned(), source };
+            context.register_table(name, Arc::new(live)).map_err(failed)?;
         }
+        let mut unusable = BTreeMap::new();
+        for relation in self.catalog.relations() {
+            let Relation::Static(relation) = relation else { continue };
+            if let Err(why) = load(&context, relation).await {
+                unusable.insert(relation.name().to_owned(), why);
+            }
+        }
+        context.state_ref().write().config_mut().set_extension(Arc::new(Unusable(unusable)));
         Ok(context)
     }
 
@@ -163,7 +169,7 @@ impl Workspace {
                         format!("'{}' is already a relation of {SOURCES}: name the file otherwise", file.name());
                     Err((file, SqlError::new(file.path(), file.text(), None, message)))
                 }
-                Ok(file) => match plan(context, file).await {
+                Ok(file) => match usable_plan(context, file).await {
                     Ok(plan) => {
                         let view = Arc::new(ViewTable::new(plan.clone(), None));
                         match context.register_table(datafusion::common::TableReference::bare(file.name()), view) {
@@ -191,6 +197,37 @@ impl Workspace {
     ) -> Result<LogicalPlan, SqlError> {
         plan_with(context, file, bindings).await
     }
+}
+
+/// Static relations of a session that could not be loaded, and why.
+#[derive(Debug)]
+struct Unusable(BTreeMap<String, String>);
+
+/// Loads a static relation into memory, or says why that fails, naming its files.
+async fn load(context: &SessionContext, relation: &StaticRelation) -> Result<(), String> {
+    let loaded = async {
+        let provider = relation.provider(context).await.map_err(|error| error.to_string())?;
+        let frame = context.read_table(provider).map_err(|error| words(&error))?;
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let rows = frame.collect().await.map_err(|error| words(&error))?;
+        let table = MemTable::try_new(schema, vec![rows]).map_err(|error| words(&error))?;
+        let name = datafusion::common::TableReference::bare(relation.name());
+        context.register_table(name, Arc::new(table)).map_err(|error| words(&error))
+    };
+    let failed = |why: String| format!("cannot load {}: {why}", relation.locations().join(", "));
+    loaded.await.map(|_| ()).map_err(failed)
+}
+
+/// Plans a file, unless it reads a static relation that could not be loaded.
+async fn usable_plan(context: &SessionContext, file: &SqlFile) -> Result<LogicalPlan, SqlError> {
+    if let Some(unusable) = context.state().config().get_extension::<Unusable>() {
+        for name in file.references() {
+            if let Some(why) = unusable.0.get(&name) {
+                return Err(SqlError::new(file.path(), file.text(), find_word(file, &name), why.clone()));
+            }
+        }
+    }
+    plan(context, file).await
 }
 
 /// Makes a live view of a planned file, or says in its own terms why there can be none.

@@ -284,6 +284,98 @@ fn editors_that_save_in_two_steps_show_no_error() {
     }
 }
 
+#[test]
+fn a_static_file_that_cannot_be_read_holds_up_its_readers_only() {
+    let joined = "SELECT count(*) AS n FROM s JOIN names ON s.id = names.id";
+    let edited = Edited::start(&[("a", joined), ("b", COUNT)]).run();
+    edited.produce(30);
+    edited.wait("a start", |seen| seen.number("a") == Some(30));
+    edited.write("names.csv", "id,name\nno number,x\n");
+    let seen = edited.wait("an error", |seen| seen.error("a").is_some());
+    assert!(seen.error("a").unwrap().contains("names.csv"), "{:?}", seen.error("a"));
+    edited.save("b", "SELECT count(*) * 2 AS n FROM s");
+    edited.wait("the edit of another file", |seen| seen.number("b") == Some(60) && seen.number("a") == Some(30));
+    edited.write("names.csv", "id,name\n2,two\n");
+    edited.wait("the mended file", |seen| seen.number("a") == Some(10) && seen.error("a").is_none());
+    edited.end();
+}
+
+#[test]
+fn a_folder_put_in_the_place_of_another_is_followed() {
+    let edited = Edited::start(&[("a", COUNT)]).run();
+    edited.produce(10);
+    edited.wait("a start", |seen| seen.number("a") == Some(10));
+    // As a deployment does it, and later an edit there.
+    let (new, old) = (edited.path("dashboard.new"), edited.path("dashboard.old"));
+    std::fs::create_dir(&new).unwrap();
+    std::fs::write(new.join("a.sql"), "SELECT count(*) * 2 AS n FROM s").unwrap();
+    std::fs::rename(edited.path("dashboard"), &old).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    std::fs::rename(&new, edited.path("dashboard")).unwrap();
+    edited.wait("the new folder", |seen| seen.number("a") == Some(20));
+    std::thread::sleep(Duration::from_millis(2500));
+    edited.save("a", "SELECT count(*) * 3 AS n FROM s");
+    edited.wait("an edit in it", |seen| seen.number("a") == Some(30));
+    for seen in edited.end() {
+        assert_eq!(seen.files.len(), 1, "a folder that is gone for a moment takes no tile away");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_link_points_at_is_followed() {
+    let edited = Edited::start(&[("a", COUNT)]);
+    edited.write("elsewhere.sql", "SELECT count(*) + 1 AS n FROM s");
+    std::os::unix::fs::symlink(edited.path("elsewhere.sql"), edited.path("dashboard/b.sql")).unwrap();
+    let edited = edited.run();
+    edited.produce(10);
+    edited.wait("a start", |seen| seen.number("b") == Some(11));
+    std::thread::sleep(Duration::from_millis(1100));
+    edited.write("elsewhere.sql", "SELECT count(*) + 22 AS n FROM s");
+    edited.wait("an edit behind the link", |seen| seen.number("b") == Some(32));
+    edited.end();
+}
+
+#[test]
+fn a_folder_that_never_rests_keeps_no_edit_from_showing() {
+    let edited = Edited::start(&[("a", COUNT), ("b", COUNT)]).run();
+    edited.produce(3_000);
+    edited.wait("a start", |seen| seen.number("a") == Some(3_000));
+    let busy = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut at = 0;
+            while busy.load(std::sync::atomic::Ordering::Relaxed) {
+                edited.save("b", &format!("-- save {at}\n{COUNT}"));
+                edited.write("dashboard/.a.sql.swp", "an editor's own");
+                std::thread::sleep(Duration::from_millis(20));
+                at += 1;
+            }
+        });
+        edited.save("a", "SELECT count(*) * 2 AS n FROM s");
+        edited.wait("the edit", |seen| seen.number("a") == Some(6_000));
+        busy.store(false, std::sync::atomic::Ordering::Relaxed);
+    });
+    edited.end();
+}
+
+#[test]
+fn a_statement_too_deep_for_any_stack_is_refused() {
+    let edited = Edited::start(&[("a", COUNT)]).run();
+    edited.produce(10);
+    edited.wait("a start", |seen| seen.number("a") == Some(10));
+    for (name, sql) in [
+        ("sums", format!("SELECT 0{} AS n FROM s", "+id".repeat(20_000))),
+        ("ors", format!("SELECT count(*) AS n FROM s WHERE id = 0{}", " OR id = 1".repeat(20_000))),
+        ("unions", format!("{COUNT}{}", format!(" UNION ALL {COUNT}").repeat(2_000))),
+    ] {
+        edited.save(name, &sql);
+        let seen = edited.wait("an error", |seen| seen.error(name).is_some());
+        assert!(seen.error(name).unwrap().contains("more than 5000 operators"), "{name}");
+    }
+    edited.end();
+}
+
 fn save_in_steps(file: &Path, text: &str, by_rename: bool) {
     if by_rename {
         let backup = file.with_extension("sql~");

@@ -9,7 +9,7 @@ use super::{Live, LiveError, REBUILD_AGAIN, drop_aside};
 use crate::kafka::AsOf;
 use crate::pipeline::engine::NamedView;
 use crate::pipeline::feed::GoOn;
-use crate::pipeline::planning::{Fate, Plan, PlannedFile, Running, plan_folder, static_files};
+use crate::pipeline::planning::{Fate, Plan, PlannedFile, Running, plan_folder, static_files, words_of};
 use crate::pipeline::rebuild::{Beside, Next, Rebuild, Shadow};
 use crate::pipeline::status::{FileState, Swap};
 use crate::view::Difference;
@@ -25,7 +25,8 @@ impl Live {
             return;
         }
         let (dir, running, max_rows) = (self.config.queries.clone(), self.running(), self.config.max_retained_rows);
-        self.planning = Some(tokio::spawn(async move { plan_folder(&dir, &running, max_rows).await }));
+        let last = Some(self.workspace.clone());
+        self.planning = Some(tokio::spawn(async move { plan_folder(&dir, &running, max_rows, last).await }));
     }
 
     fn running(&self) -> Running {
@@ -37,20 +38,14 @@ impl Live {
         self.planning = None;
         self.news = true;
         if std::mem::take(&mut self.planned_too_early) {
-            return self.look();
+            // What has been planned is done first: a folder that never rests must not keep an edit from showing.
+            self.look();
         }
-        let Plan { workspace, files } = match planned {
+        let Plan { workspace, sources_error, files } = match planned {
             Ok(plan) => plan,
-            Err(error) => {
-                let words = words_of(&error);
-                if self.status.sources_error.as_ref() != Some(&words) {
-                    tracing::error!("{words}\nthe relations stay as they were");
-                }
-                self.status.sources_error = Some(words);
-                return;
-            }
+            Err(error) => return self.note_sources_error(Some(words_of(&error))),
         };
-        self.status.sources_error = None;
+        self.note_sources_error(sources_error);
         self.workspace = workspace;
         self.follow_static_files();
         let mut build = Vec::new();
@@ -97,9 +92,17 @@ impl Live {
         self.start_rebuild(build);
     }
 
+    fn note_sources_error(&mut self, error: Option<String>) {
+        if let Some(words) = error.as_ref().filter(|words| self.status.sources_error.as_ref() != Some(words)) {
+            tracing::error!("{words}\neverything else stays as it was");
+        }
+        self.status.sources_error = error;
+    }
+
     fn start_rebuild(&mut self, views: Vec<NamedView>) {
-        if self.rebuild.as_ref().is_some_and(|rebuild| rebuild.builds(&views)) {
-            // Something else was saved meanwhile.
+        if self.rebuild.as_ref().is_some_and(|rebuild| rebuild.is_wanted(&views)) {
+            // Whatever else was saved meanwhile is built after it: else somebody who saves often would never see anything.
+            self.look_after_swap = self.rebuild.as_ref().is_some_and(|rebuild| rebuild.names().len() < views.len());
             return;
         }
         self.stop_rebuild();
@@ -181,25 +184,15 @@ impl Live {
         self.stop_rebuild();
         self.note_sources();
         self.news = true;
+        if std::mem::take(&mut self.look_after_swap) {
+            self.look();
+        }
         Ok(())
     }
 
     pub(super) fn follow_static_files(&mut self) {
-        if let Some(watch) = &mut self.watch {
+        if let Some(watch) = &self.watch {
             watch.follow(static_files(self.workspace.catalog()));
         }
     }
-}
-
-/// The error with its causes.
-fn words_of(error: &LiveError) -> String {
-    let mut words = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if !words.ends_with(&error.to_string()) {
-            words = format!("{words}: {error}");
-        }
-        cause = error.source();
-    }
-    words
 }

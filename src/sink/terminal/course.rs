@@ -20,6 +20,10 @@ impl Courses {
     /// Takes one sample of everything in the frame, and forgets tiles that are gone. Call it once a second.
     pub fn sample(&mut self, frame: &Frame) {
         push(&mut self.rate, frame.strip.events_per_s);
+        if frame.strip.catching_up.is_some() {
+            // Reading history is no change of what it tells.
+            return;
+        }
         self.tiles.retain(|name, _| frame.tiles.iter().any(|tile| tile.name == *name));
         for tile in frame.tiles.iter().filter(|tile| tile.chart == ChartKind::Number) {
             let value = Axes::of(tile.chart, &tile.schema, None, tile.y.as_deref())
