@@ -75,7 +75,7 @@ fn parse_one(source: SqlSource<'_>, tokens: &[TokenWithSpan], rule: &str) -> Res
 }
 
 /// Operators in a row make a tree as deep as they are many, and every step over it as many calls.
-const MAX_OPERATORS: usize = 5_000;
+const MAX_OPERATORS: usize = 2_000;
 
 /// The same of set operations, whose steps are larger.
 const MAX_SET_OPERATIONS: usize = 400;

@@ -371,7 +371,7 @@ fn a_statement_too_deep_for_any_stack_is_refused() {
     ] {
         edited.save(name, &sql);
         let seen = edited.wait("an error", |seen| seen.error(name).is_some());
-        assert!(seen.error(name).unwrap().contains("more than 5000 operators"), "{name}");
+        assert!(seen.error(name).unwrap().contains("more than 2000 operators"), "{name}");
     }
     edited.end();
 }
