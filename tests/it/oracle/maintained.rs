@@ -47,8 +47,9 @@ const INCREMENTAL: &[&str] = &[
     "SELECT k, array_agg(at ORDER BY _partition, _offset) FROM s GROUP BY k",
     "SELECT k, first_value(n ORDER BY _partition, _offset), last_value(n ORDER BY _partition, _offset) FROM s GROUP BY k",
     // Once merged as if the batches came in the order that the rows of each have.
-    "SELECT last_value(n ORDER BY _offset, _partition), array_agg(b ORDER BY _offset, _partition) FROM s",
-    "SELECT k, first_value(n ORDER BY x, _offset, _partition), array_agg(b ORDER BY x, _offset, _partition) FROM s GROUP BY k",
+    "SELECT last_value(n ORDER BY _offset DESC, _partition), array_agg(b ORDER BY _offset DESC, _partition) FROM s",
+    "SELECT first_value(n ORDER BY _offset DESC, _partition), array_agg(b ORDER BY _offset DESC, _partition) FROM s",
+    "SELECT k, last_value(n ORDER BY x, _offset, _partition), array_agg(b ORDER BY x, _offset, _partition) FROM s GROUP BY k",
     // A scalar subquery over a file stands above the aggregate in the physical plan.
     "SELECT k, count(*), sum(n) FROM s WHERE n > (SELECT avg(level) FROM dex) GROUP BY k",
     "SELECT DISTINCT n + (SELECT max(level) FROM dex) FROM s",

@@ -128,7 +128,13 @@ impl Generator<'_> {
         let dex = self.dex();
         let join = self.one(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
         let condition = format!("{} = {}", on.sql, dex.columns[0].sql);
-        join_frames(left, dex, join, &condition)
+        let (stream, file) = (left.one_thing(), dex.one_thing());
+        let mut frame = join_frames(left, dex, join, &condition);
+        if self.names.is_multiple_of(3) {
+            // The other side is kept whole.
+            frame.from = format!("{file} {join} {stream} ON {condition}");
+        }
+        frame
     }
 
     /// Two frames of which each is one thing after FROM, or the left one if both are too large.
@@ -194,12 +200,20 @@ impl Generator<'_> {
     }
 }
 
+impl Frame {
+    /// What stands after FROM, as one thing.
+    fn one_thing(&self) -> String {
+        if self.joined { format!("({})", self.from) } else { self.from.clone() }
+    }
+}
+
 /// `WHERE` of some conditions.
 pub(super) fn filters(filters: &[String]) -> String {
     if filters.is_empty() { String::new() } else { format!(" WHERE {}", filters.join(" AND ")) }
 }
 
 fn join_frames(left: Frame, right: Frame, join: &str, on: &str) -> Frame {
+    let right_from = right.one_thing();
     // Where both sides are filled up with nulls, a key of nulls may be anybody's.
     let key = left
         .key
@@ -208,7 +222,6 @@ fn join_frames(left: Frame, right: Frame, join: &str, on: &str) -> Frame {
         .map(|(left, right)| left.into_iter().chain(right).collect());
     let lists = key.is_some();
     let columns = left.columns.into_iter().chain(right.columns);
-    let right_from = if right.joined { format!("({})", right.from) } else { right.from };
     Frame {
         from: format!("{} {join} {right_from} ON {on}", left.from),
         joined: true,
