@@ -82,6 +82,9 @@ pub struct Dashboard {
     pub max_retained_rows: usize,
 }
 
+/// The consumer group of login checkers that name none.
+pub const LOGIN_CHECKER_GROUP: &str = "login-checker";
+
 /// `tallgrass login-checker`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -99,7 +102,7 @@ pub struct LoginChecker {
     #[allow(missing_docs)]
     pub batching: Batching,
     /// Consumer group; its instances share the partitions
-    #[arg(long, default_value = "login-checker", value_parser = parse_group)]
+    #[arg(long, default_value = LOGIN_CHECKER_GROUP, value_parser = parse_group)]
     pub group: String,
 }
 

@@ -8,7 +8,7 @@
 //!  generators   pokemon-gen, user-gen
 //!  live         demo, dashboard, login-checker, control-panel
 //!  bounded      replay, query, verify
-//!  setup        check, init
+//!  setup        check, init, topics
 //! ```
 
 mod bounded;
@@ -22,8 +22,8 @@ use clap::{Parser, Subcommand};
 
 pub use self::bounded::{Query, Replay, Verify};
 pub use self::generators::{Logoff, PokemonGen, UserGen};
-pub use self::live::{ControlPanel, Dashboard, Demo, LoginChecker};
-pub use self::setup::{Check, Init};
+pub use self::live::{ControlPanel, Dashboard, Demo, LOGIN_CHECKER_GROUP, LoginChecker};
+pub use self::setup::{Check, Init, Topics};
 pub use self::shared::{Batching, Connection, Queries};
 pub use self::values::{From, Place, Rate};
 
@@ -61,4 +61,6 @@ pub enum Command {
     Check(Check),
     /// Sample topics and write a sources.sql for them
     Init(Init),
+    /// Say what topics hold, which relations read them, and how far our groups are
+    Topics(Topics),
 }

@@ -1,4 +1,4 @@
-//! The commands around a folder of SQL: `check`, `init`.
+//! The commands around a folder of SQL and its topics: `check`, `init`, `topics`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::shared::{Connection, Queries};
+use super::values::parse_group;
+use crate::sink::Format;
 
 /// `tallgrass check`
 #[derive(Debug, Args)]
@@ -38,4 +40,36 @@ pub struct Init {
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// `tallgrass topics`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass topics                                all of them, but Kafka's own
+  tallgrass topics users --partitions             first and next offset of each partition
+  tallgrass topics users --group audit            with another group than the roles' own
+  tallgrass topics --format ndjson
+
+records counts offsets: compaction and transactions may have taken some of them. lag is what a group
+would still read, the whole of a partition where it has committed nothing.")]
+pub struct Topics {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    /// Topics to show [default: all]
+    #[arg(value_name = "TOPIC")]
+    pub topics: Vec<String>,
+    /// A consumer group to show besides login-checker and those of the control panels (repeatable)
+    #[arg(long = "group", value_name = "GROUP", value_parser = parse_group)]
+    pub groups: Vec<String>,
+    /// A row for each partition
+    #[arg(long)]
+    pub partitions: bool,
+    /// How the rows are written
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
 }

@@ -39,9 +39,12 @@ pub fn bind(file: &SqlFile, lat: f64, lon: f64, radius_km: f64) -> Result<Bindin
     file.bind([("lat", double(lat)), ("lon", double(lon)), ("radius_km", double(radius_km))])
 }
 
+/// What the names of all panels' consumer groups begin with.
+pub const GROUP_PREFIX: &str = "control-panel-";
+
 /// The consumer group of a panel.
 pub fn group(id: &str) -> String {
-    format!("control-panel-{id}")
+    format!("{GROUP_PREFIX}{id}")
 }
 
 /// Eight letters and digits: a panel's id has nothing to do with user ids.

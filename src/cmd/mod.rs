@@ -35,6 +35,8 @@ pub mod pokemon_gen;
 mod proof;
 pub mod query;
 pub mod replay;
+mod topic_names;
+pub mod topics;
 pub mod user_gen;
 mod verifier;
 pub mod verify;
@@ -103,6 +105,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Query(args) => runtime.block_on(query::run(args, stop)),
         Command::Verify(args) => runtime.block_on(verify::run(args, stop)),
         Command::Check(args) => runtime.block_on(check::run(args)),
+        Command::Topics(args) => runtime.block_on(topics::run(args, stop)),
     };
     // A thread of librdkafka may still wait for a broker that is gone: the process need not.
     runtime.shutdown_background();

@@ -103,7 +103,7 @@ fn static_relations_need_no_broker() {
 
 #[test]
 fn an_absent_broker_is_told_soon_by_every_command() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["dashboard"],
         &["dashboard", "--once"],
         &["dashboard", "--format", "ndjson"],
@@ -113,6 +113,7 @@ fn an_absent_broker_is_told_soon_by_every_command() {
         &["login-checker"],
         &["control-panel", "--lat", "1", "--lon", "1"],
         &["pokemon-gen", "--count", "1"],
+        &["topics"],
     ];
     std::thread::scope(|scope| {
         for command in commands {
@@ -174,6 +175,7 @@ fn help_shows_every_command_with_examples() {
         "verify",
         "check",
         "init",
+        "topics",
     ] {
         let run = tallgrass(&[command, "--help"]);
         assert_eq!(run.code, Some(0));

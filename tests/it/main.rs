@@ -16,4 +16,5 @@ mod program;
 mod roles;
 mod scan;
 mod support;
+mod topics;
 mod verify;

@@ -64,8 +64,13 @@ pub struct Running {
 
 /// Starts the program against a broker.
 pub fn start(broker: &Broker, args: &[&str]) -> Running {
+    start_at(broker.brokers(), args)
+}
+
+/// Starts the program against whatever is at an address.
+pub fn start_at(brokers: &str, args: &[&str]) -> Running {
     let mut all = args.to_vec();
-    all.extend(["-b", broker.brokers(), "-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=500"]);
+    all.extend(["-b", brokers, "-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=500"]);
     let mut child = command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let (lines, errors) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<Vec<String>>>::default());
     let out = BufReader::new(child.stdout.take().expect("piped"));
