@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::generators::Logoff;
 use super::shared::{Batching, Connection, Queries};
@@ -82,6 +82,15 @@ pub struct Dashboard {
     pub max_retained_rows: usize,
 }
 
+/// How a role prints a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LineFormat {
+    /// A sentence for people
+    Text,
+    /// A JSON object of all columns
+    Ndjson,
+}
+
 /// The consumer group of login checkers that name none.
 pub const LOGIN_CHECKER_GROUP: &str = "login-checker";
 
@@ -90,7 +99,8 @@ pub const LOGIN_CHECKER_GROUP: &str = "login-checker";
 #[command(after_help = "\
 Examples:
   tallgrass login-checker                     run it twice: the two share the partitions
-  tallgrass login-checker --group audit       a second, independent check")]
+  tallgrass login-checker --group audit       a second, independent check
+  tallgrass login-checker --format ndjson | mailer    an object a line; what was printed is committed")]
 pub struct LoginChecker {
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -104,6 +114,9 @@ pub struct LoginChecker {
     /// Consumer group; its instances share the partitions
     #[arg(long, default_value = LOGIN_CHECKER_GROUP, value_parser = parse_group)]
     pub group: String,
+    /// How a login is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: LineFormat,
 }
 
 /// `tallgrass control-panel`
@@ -111,7 +124,8 @@ pub struct LoginChecker {
 #[command(after_help = "\
 Examples:
   tallgrass control-panel --lat 40.4168 --lon=-3.7038 --radius-km 3
-  tallgrass control-panel --lat 40.4168 --lon=-3.7038 --id sol --from-beginning")]
+  tallgrass control-panel --lat 40.4168 --lon=-3.7038 --id sol --from-beginning
+  tallgrass control-panel --lat 40.4168 --lon=-3.7038 --format ndjson | jq .name")]
 pub struct ControlPanel {
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -137,4 +151,7 @@ pub struct ControlPanel {
     /// Show history first (a panel started again with the same --id goes on where it stopped)
     #[arg(long)]
     pub from_beginning: bool,
+    /// How a Pokémon is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: LineFormat,
 }

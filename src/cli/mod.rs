@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 pub use self::bounded::{Query, Replay, Verify};
 pub use self::generators::{Logoff, PokemonGen, UserGen};
-pub use self::live::{ControlPanel, Dashboard, Demo, LOGIN_CHECKER_GROUP, LoginChecker};
+pub use self::live::{ControlPanel, Dashboard, Demo, LOGIN_CHECKER_GROUP, LineFormat, LoginChecker};
 pub use self::setup::{Check, Init, Topics};
 pub use self::shared::{Batching, Connection, Queries};
 pub use self::values::{From, Place, Rate};

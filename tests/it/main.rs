@@ -13,6 +13,7 @@ mod kafka_group;
 mod live;
 mod oracle;
 mod program;
+mod role_lines;
 mod roles;
 mod scan;
 mod support;

@@ -54,6 +54,13 @@ pub fn on(broker: &Broker, args: &[&str]) -> Run {
     tallgrass(&all)
 }
 
+/// Starts the program against a broker, for a test that reads its stdout by itself.
+pub fn spawn(broker: &Broker, args: &[&str]) -> Child {
+    let mut all = args.to_vec();
+    all.extend(["-b", broker.brokers()]);
+    command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+}
+
 /// A running program whose lines of stdout are collected.
 pub struct Running {
     child: Child,
