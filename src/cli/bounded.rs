@@ -7,7 +7,7 @@ use clap::Args;
 use super::shared::{Batching, Connection, Queries};
 use super::values::{From, parse_until};
 use crate::relation::Until;
-use crate::sink::Format;
+use crate::sink::Encoding;
 
 /// `tallgrass replay`
 #[derive(Debug, Args)]
@@ -17,7 +17,8 @@ Examples:
   tallgrass replay by_type top_species --format json
   tallgrass replay spawns_per_minute --from @2026-01-31T09:00:00Z --format csv
   tallgrass replay --until 'pokemons 0:120 1:98, users 0:7'
-  tallgrass replay --format markdown --output report/")]
+  tallgrass replay --format markdown --output report/
+  tallgrass replay --format parquet --output report/    for pandas, DuckDB and their like")]
 pub struct Replay {
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -37,9 +38,9 @@ pub struct Replay {
     /// partition of that time or later) [default: the ends as of now]
     #[arg(long, value_name = "OFFSETS|@TIME", value_parser = parse_until)]
     pub until: Option<Until>,
-    /// How the rows are written
+    /// How the rows are written; ndjson, parquet and arrow hold one view, and the latter two are not for a terminal
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    pub format: Encoding,
     /// Write one file per view into this folder instead of stdout
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -51,6 +52,8 @@ pub struct Replay {
 Examples:
   tallgrass query \"SELECT name, count(*) FROM pokemons GROUP BY name ORDER BY 2 DESC LIMIT 5\"
   tallgrass query \"SELECT * FROM users WHERE _partition = 0\" --format ndjson
+  tallgrass query \"SELECT * FROM pokemons\" -o pokemons.parquet
+  tallgrass query \"SELECT * FROM pokemons\" --format arrow | my-reader    a stream of Arrow IPC
   tallgrass query \"EXPLAIN SELECT count(*) FROM pokemons WHERE _offset >= 1000\"
   tallgrass query \"SHOW TABLES\"")]
 pub struct Query {
@@ -63,9 +66,12 @@ pub struct Query {
     /// One SELECT, EXPLAIN or SHOW statement
     #[arg(allow_hyphen_values = true)]
     pub sql: String,
-    /// How the rows are written
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    /// How the rows are written [default: as the name of -o says, else table]
+    #[arg(long, value_enum)]
+    pub format: Option<Encoding>,
+    /// Write to this file instead of stdout; it is replaced when the result is complete
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// `tallgrass verify`

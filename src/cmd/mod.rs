@@ -16,6 +16,7 @@ use crate::relation::CatalogError;
 use crate::view::{SqlError, WorkspaceError, words};
 
 use self::generate::GenerateError;
+use self::output::Usage;
 
 mod batch;
 mod board;
@@ -31,6 +32,7 @@ pub mod init;
 mod lines;
 pub mod log;
 pub mod login_checker;
+mod output;
 pub mod pokemon_gen;
 mod proof;
 pub mod query;
@@ -55,6 +57,7 @@ pub enum Exit {
 }
 
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const SQL_ERROR: u8 = 3;
 const UNREACHABLE: u8 = 4;
 const INTERRUPTED: u8 = 130;
@@ -142,6 +145,9 @@ fn code(error: &anyhow::Error) -> Option<u8> {
     for cause in error.chain() {
         if cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
             return None;
+        }
+        if cause.is::<Usage>() {
+            return Some(USAGE);
         }
         if is_unreachable(cause) {
             return Some(UNREACHABLE);

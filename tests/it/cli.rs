@@ -130,7 +130,7 @@ fn an_absent_broker_is_told_soon_by_every_command() {
 
 #[test]
 fn wrong_arguments_are_explained() {
-    let wrong: [&[&str]; 18] = [
+    let wrong: [&[&str]; 20] = [
         &["pokemon-gen", "--rate", "0/s"],
         &["pokemon-gen", "--near", "100,0"],
         &["user-gen", "--users", "0"],
@@ -138,6 +138,8 @@ fn wrong_arguments_are_explained() {
         &["replay", "--from", "yesterday"],
         &["replay", "by_typ"],
         &["replay", "--format", "ndjson"],
+        &["replay", "--format", "parquet"],
+        &["query", "SELECT 1", "--format", "xlsx"],
         &["dashboard", "-X", "nonsense"],
         &["dashboard", "--format", "json"],
         &["dashboard", "--format", "table"],

@@ -69,6 +69,13 @@ pub struct Running {
     errors: Arc<Mutex<Vec<String>>>,
 }
 
+/// What a run that ends well writes to stdout, which need not be text.
+pub fn bytes_of<S: AsRef<str>>(args: &[S]) -> Vec<u8> {
+    let output = command(args).output().expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
 /// Starts the program against a broker.
 pub fn start(broker: &Broker, args: &[&str]) -> Running {
     start_at(broker.brokers(), args)
