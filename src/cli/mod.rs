@@ -9,10 +9,12 @@
 //!  live         demo, dashboard, login-checker, control-panel
 //!  bounded      replay, query, verify
 //!  setup        check, init, topics
+//!  install      completions, man
 //! ```
 
 mod bounded;
 mod generators;
+mod install;
 mod live;
 mod setup;
 mod shared;
@@ -22,6 +24,7 @@ use clap::{Parser, Subcommand};
 
 pub use self::bounded::{Query, Replay, Verify};
 pub use self::generators::{Logoff, PokemonGen, UserGen};
+pub use self::install::{Completions, Man};
 pub use self::live::{ControlPanel, Dashboard, Demo, LOGIN_CHECKER_GROUP, LineFormat, LoginChecker};
 pub use self::setup::{Check, Init, Topics};
 pub use self::shared::{Batching, Connection, Queries};
@@ -63,4 +66,8 @@ pub enum Command {
     Init(Init),
     /// Say what topics hold, which relations read them, and how far our groups are
     Topics(Topics),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Print or write manual pages
+    Man(Man),
 }

@@ -23,6 +23,7 @@ mod board;
 mod changes;
 pub mod check;
 mod compare;
+pub mod completions;
 pub mod control_panel;
 pub mod dashboard;
 pub mod demo;
@@ -32,6 +33,7 @@ pub mod init;
 mod lines;
 pub mod log;
 pub mod login_checker;
+pub mod man;
 mod output;
 pub mod pokemon_gen;
 mod proof;
@@ -108,6 +110,8 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Query(args) => runtime.block_on(query::run(args, stop)),
         Command::Verify(args) => runtime.block_on(verify::run(args, stop)),
         Command::Check(args) => runtime.block_on(check::run(args)),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Topics(args) => runtime.block_on(topics::run(args, stop)),
     };
     // A thread of librdkafka may still wait for a broker that is gone: the process need not.
