@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::group::{GroupRole, RoleView};
-use super::lines::Line;
+use super::lines::{Line, lines_of};
 use crate::cli::ControlPanel;
 use crate::kafka::GroupStart;
 use crate::view::{Bindings, SqlError, SqlFile, Workspace};
@@ -30,7 +30,7 @@ pub async fn run(args: ControlPanel, stop: CancellationToken) -> anyhow::Result<
         "panel {id}: Pokémon within {} km of {}, {} (--id {id} goes on where it stopped)",
         args.radius_km, args.lat, args.lon
     );
-    role.print(view, &stop, lines).await
+    role.print(view, &stop, lines_of(args.format, lines)).await
 }
 
 /// The panel's place as the file's parameters; one that the file does not have is an error that says so.
@@ -39,9 +39,12 @@ pub fn bind(file: &SqlFile, lat: f64, lon: f64, radius_km: f64) -> Result<Bindin
     file.bind([("lat", double(lat)), ("lon", double(lon)), ("radius_km", double(radius_km))])
 }
 
+/// What the names of all panels' consumer groups begin with.
+pub const GROUP_PREFIX: &str = "control-panel-";
+
 /// The consumer group of a panel.
 pub fn group(id: &str) -> String {
-    format!("control-panel-{id}")
+    format!("{GROUP_PREFIX}{id}")
 }
 
 /// Eight letters and digits: a panel's id has nothing to do with user ids.
@@ -52,7 +55,7 @@ pub fn new_id() -> String {
     letters.map(|letter| char::from(letter).to_ascii_lowercase()).collect()
 }
 
-/// What is printed for the rows of the view.
+/// What is printed as text for the rows of the view.
 pub fn lines(rows: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
     let lines = Line::all(rows)?.into_iter().map(|mut line| {
         let name = line.take("name").unwrap_or_else(|| "something".to_owned());

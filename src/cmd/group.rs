@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::batch::{CONNECT_TIMEOUT, stdout};
+use super::lines::Lines;
 use crate::kafka::{AsOf, Cluster, GroupEvent, GroupReader, GroupStart, KafkaConfig, KafkaError, Message};
 use crate::pipeline::BatchLimits;
 use crate::relation::{BadRecords, KafkaRelation, TopicDecoder, Wanted};
@@ -86,12 +87,7 @@ impl RoleView {
 
 impl GroupRole {
     /// Prints a line for each row to stdout until `stop`.
-    pub async fn print(
-        self,
-        view: RoleView,
-        stop: &CancellationToken,
-        lines: fn(&[RecordBatch]) -> anyhow::Result<Vec<String>>,
-    ) -> anyhow::Result<Exit> {
+    pub async fn print(self, view: RoleView, stop: &CancellationToken, lines: Lines) -> anyhow::Result<Exit> {
         let (runtime, stopped) = (Handle::current(), stop.clone());
         let (mut out, _) = stdout();
         let printing = tokio::task::spawn_blocking(move || {

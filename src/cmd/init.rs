@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli;
 use crate::cmd::Exit;
+use crate::cmd::topic_names::chosen;
 use crate::kafka::{BatchReader, Cluster, KafkaConfig, KafkaError, Signal, Start, Watermarks};
 use crate::relation::infer::{Sources, TopicSample, sources};
 
@@ -24,8 +25,6 @@ const TOPIC_TIMEOUT: Duration = Duration::from_secs(15);
 /// Messages of one call.
 const READ_MAX: usize = 1_000;
 const READ_TIMEOUT: Duration = Duration::from_millis(100);
-/// Topics named in an error where none is similar.
-const TOPICS_SHOWN: usize = 8;
 
 /// Samples the topics and prints or writes their declarations; failed if a topic has nothing to declare.
 pub fn run(args: cli::Init, stop: &CancellationToken) -> anyhow::Result<Exit> {
@@ -36,14 +35,7 @@ pub fn run(args: cli::Init, stop: &CancellationToken) -> anyhow::Result<Exit> {
     let Some(cluster) = Cluster::connect_unless(&config, CONNECT_TIMEOUT, || stop.is_cancelled())? else {
         return Ok(Exit::Interrupted);
     };
-    let topics = distinct(args.topics);
-    // Asked for first: a mistyped name must not end in half an answer, nor make a broker create the topic.
-    let known = cluster.topics()?;
-    for topic in &topics {
-        if !known.contains(topic) {
-            bail!(unknown_topic(topic, &known));
-        }
-    }
+    let topics = chosen(args.topics, &cluster.topics()?)?;
 
     let mut samples = Vec::with_capacity(topics.len());
     for topic in &topics {
@@ -72,37 +64,6 @@ pub fn run(args: cli::Init, stop: &CancellationToken) -> anyhow::Result<Exit> {
         }
     }
     Ok(if sources.undeclared.is_empty() { Exit::Done } else { Exit::Failed })
-}
-
-fn distinct(topics: Vec<String>) -> Vec<String> {
-    let mut distinct = Vec::with_capacity(topics.len());
-    for topic in topics {
-        if !distinct.contains(&topic) {
-            distinct.push(topic);
-        }
-    }
-    distinct
-}
-
-fn unknown_topic(topic: &str, known: &[String]) -> String {
-    let mut similar: Vec<_> = known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(&topic.to_lowercase(), &name.to_lowercase()), name.as_str()))
-        .filter(|(similarity, name)| *similarity > 0.8 || name.contains(topic))
-        .collect();
-    similar.sort_by(|left, right| right.0.total_cmp(&left.0));
-    let names: Vec<_> = similar.iter().take(3).map(|(_, name)| *name).collect();
-    if !names.is_empty() {
-        return format!("there is no topic '{topic}'; did you mean {}?", names.join(" or "));
-    }
-    match known.len() {
-        0 => format!("there is no topic '{topic}': the cluster has no topics"),
-        count => {
-            let shown: Vec<_> = known.iter().take(TOPICS_SHOWN).map(String::as_str).collect();
-            let rest = if count > TOPICS_SHOWN { format!(" and {} more", count - TOPICS_SHOWN) } else { String::new() };
-            format!("there is no topic '{topic}'; the cluster has {}{rest}", shown.join(", "))
-        }
-    }
 }
 
 /// What is still to be read of one partition.
@@ -315,16 +276,5 @@ mod tests {
         // Compaction left few records, so half the sample reached far.
         let heads = BTreeMap::from([(0, Slice { next_offset: 98, end: 100, records: 0 })]);
         assert_eq!(tails(&heads, 10)[&0].next_offset, 98);
-    }
-
-    #[test]
-    fn an_unknown_topic_names_similar_ones() {
-        let known = ["orders", "payments", "shop.orders.v2"].map(String::from);
-        assert_eq!(unknown_topic("ordres", &known), "there is no topic 'ordres'; did you mean orders?");
-        assert_eq!(
-            unknown_topic("xyz", &known),
-            "there is no topic 'xyz'; the cluster has orders, payments, shop.orders.v2"
-        );
-        assert_eq!(unknown_topic("xyz", &[]), "there is no topic 'xyz': the cluster has no topics");
     }
 }

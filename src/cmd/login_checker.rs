@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::group::{GroupRole, RoleView};
-use super::lines::Line;
+use super::lines::{Line, lines_of};
 use crate::cli::LoginChecker;
 use crate::kafka::GroupStart;
 use crate::view::Workspace;
@@ -24,10 +24,10 @@ pub async fn run(args: LoginChecker, stop: CancellationToken) -> anyhow::Result<
         start: GroupStart::Earliest,
         limits: args.batching.limits(),
     };
-    role.print(view, &stop, lines).await
+    role.print(view, &stop, lines_of(args.format, lines)).await
 }
 
-/// What is printed for the rows of the view.
+/// What is printed as text for the rows of the view.
 pub fn lines(rows: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
     let lines = Line::all(rows)?.into_iter().map(|mut line| {
         let (name, email) = (line.take("name"), line.take("email"));

@@ -16,12 +16,14 @@ use crate::relation::CatalogError;
 use crate::view::{SqlError, WorkspaceError, words};
 
 use self::generate::GenerateError;
+use self::output::Usage;
 
 mod batch;
 mod board;
 mod changes;
 pub mod check;
 mod compare;
+pub mod completions;
 pub mod control_panel;
 pub mod dashboard;
 pub mod demo;
@@ -31,10 +33,14 @@ pub mod init;
 mod lines;
 pub mod log;
 pub mod login_checker;
+pub mod man;
+mod output;
 pub mod pokemon_gen;
 mod proof;
 pub mod query;
 pub mod replay;
+mod topic_names;
+pub mod topics;
 pub mod user_gen;
 mod verifier;
 pub mod verify;
@@ -53,6 +59,7 @@ pub enum Exit {
 }
 
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 const SQL_ERROR: u8 = 3;
 const UNREACHABLE: u8 = 4;
 const INTERRUPTED: u8 = 130;
@@ -112,6 +119,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Query(args) => runtime.block_on(query::run(args, stop)),
         Command::Verify(args) => runtime.block_on(verify::run(args, stop)),
         Command::Check(args) => runtime.block_on(check::run(args)),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Topics(args) => runtime.block_on(topics::run(args, stop)),
     };
     // A thread of librdkafka may still wait for a broker that is gone: the process need not.
     runtime.shutdown_background();
@@ -148,6 +158,9 @@ fn code(error: &anyhow::Error) -> Option<u8> {
     for cause in error.chain() {
         if cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
             return None;
+        }
+        if cause.is::<Usage>() {
+            return Some(USAGE);
         }
         if is_unreachable(cause) {
             return Some(UNREACHABLE);

@@ -8,13 +8,13 @@ use datafusion::arrow::datatypes::Schema;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::batch::{CONNECT_TIMEOUT, Planned, flush, show_progress, stdout};
+use super::batch::{CONNECT_TIMEOUT, Planned, show_progress};
+use super::output::{Output, encoding};
 use crate::cli::Query;
 use crate::relation::{BadRecords, ReadBounds};
-use crate::sink::Format;
 use crate::sink::cells::Cells;
 use crate::sink::sanitize::sanitize_lines;
-use crate::sink::text::ViewsWriter;
+use crate::sink::{Encoding, Format};
 use crate::view::{Workspace, plan_statement};
 
 /// What the one result is called where a format names it.
@@ -29,22 +29,20 @@ pub async fn run(args: Query, stop: CancellationToken) -> anyhow::Result<Exit> {
 }
 
 async fn query(args: Query) -> anyhow::Result<Exit> {
+    let encoding = encoding(args.format, args.output.as_deref())?;
     let workspace = Workspace::load(&args.queries.queries)?;
     let bounds = Arc::new(ReadBounds::new(args.connection.config()).connect_timeout(CONNECT_TIMEOUT));
     let session = workspace.batch_session(&bounds, &BadRecords::default()).await?;
     let plan = plan_statement(&session, &args.sql).await?;
     let planned = Planned::new(&session, plan).await?;
     let progress = show_progress(&bounds);
-    let (mut out, terminal) = stdout();
-    if args.format == Format::Table && is_explanation(&planned.schema()) {
+    let mut out = Output::open(args.output.as_deref())?;
+    if encoding == Encoding::Text(Format::Table) && is_explanation(&planned.schema()) {
         planned.run(|batch| write_explanation(&mut out, batch)).await?;
-        return flush(out).map(|()| Exit::Done);
+    } else {
+        out.write(encoding, NAME, planned).await?;
     }
-    let mut writer = ViewsWriter::new(&mut out, args.format).with_terminal(terminal);
-    writer.begin(NAME, &planned.schema())?;
-    planned.run(|batch| Ok(writer.write(batch)?)).await?;
-    writer.finish()?;
-    flush(out)?;
+    out.finish()?;
     drop(progress);
     Ok(Exit::Done)
 }

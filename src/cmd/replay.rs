@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::batch::{CONNECT_TIMEOUT, Planned, choose_files, flush, show_progress, stdout};
+use super::output::{Output, encoding, write_text};
 use crate::cli::{From, Replay};
 use crate::relation::{BadRecords, ReadBounds};
-use crate::sink::Format;
 use crate::sink::files::OutputDir;
 use crate::sink::text::ViewsWriter;
+use crate::sink::{Encoding, Format};
 use crate::view::Workspace;
 
 /// Runs the command.
@@ -28,6 +29,9 @@ pub async fn run(args: Replay, stop: CancellationToken) -> anyhow::Result<Exit> 
 
 async fn replay(args: Replay) -> anyhow::Result<Exit> {
     let started = Instant::now();
+    if args.output.is_none() {
+        encoding(Some(args.format), None)?;
+    }
     let workspace = Workspace::load(&args.queries.queries)?;
     let from_ms = match args.from {
         From::Earliest => None,
@@ -59,8 +63,10 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::SqlError);
     }
-    if args.format == Format::Ndjson && args.output.is_none() && views.len() != 1 {
-        anyhow::bail!("ndjson holds the rows of one view, and {} were asked for: name one", views.len());
+    let one_view = matches!(args.format, Encoding::Text(Format::Ndjson) | Encoding::Columns(_));
+    if one_view && args.output.is_none() && views.len() != 1 {
+        let (format, count) = (args.format, views.len());
+        anyhow::bail!("{format} holds the rows of one view, and {count} were asked for: name one, or use --output DIR");
     }
 
     let (mut names, mut planned) = (Vec::with_capacity(views.len()), Vec::with_capacity(views.len()));
@@ -70,24 +76,32 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
     }
     let progress = show_progress(&bounds);
     let planned: Vec<(String, Planned)> = names.into_iter().zip(Planned::share(planned)?).collect();
-    if let Some(dir) = &args.output {
-        let dir = OutputDir::create(dir)?;
-        for (name, view) in planned {
-            let mut file = dir.begin(args.format, &name)?;
-            let mut writer = ViewsWriter::new(&mut file, args.format);
-            write_view(&mut writer, &name, view).await?;
+    match (&args.output, args.format) {
+        (Some(dir), encoding) => {
+            let dir = OutputDir::create(dir)?;
+            for (name, view) in planned {
+                let mut file = Output::File(dir.begin(encoding, &name)?);
+                file.write(encoding, &name, view).await?;
+                file.finish()?;
+            }
+        }
+        (None, Encoding::Text(format)) => {
+            let (mut out, terminal) = stdout();
+            let headings = planned.len() != 1;
+            let mut writer = ViewsWriter::new(&mut out, format).with_headings(headings).with_terminal(terminal);
+            for (name, view) in planned {
+                write_text(&mut writer, &name, view).await?;
+            }
             writer.finish()?;
-            file.commit()?;
+            flush(out)?;
         }
-    } else {
-        let (mut out, terminal) = stdout();
-        let mut writer =
-            ViewsWriter::new(&mut out, args.format).with_headings(planned.len() != 1).with_terminal(terminal);
-        for (name, view) in planned {
-            write_view(&mut writer, &name, view).await?;
+        (None, encoding) => {
+            let mut out = Output::open(None)?;
+            for (name, view) in planned {
+                out.write(encoding, &name, view).await?;
+            }
+            out.finish()?;
         }
-        writer.finish()?;
-        flush(out)?;
     }
     drop(progress);
     let records = bounds.progress().records();
@@ -97,10 +111,4 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         eprintln!("note: --until '{as_of}' gives the same again");
     }
     Ok(Exit::Done)
-}
-
-async fn write_view(writer: &mut ViewsWriter<'_>, name: &str, view: Planned) -> anyhow::Result<()> {
-    writer.begin(name, &view.schema())?;
-    view.run(|batch| Ok(writer.write(batch)?)).await?;
-    Ok(writer.end()?)
 }

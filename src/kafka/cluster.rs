@@ -40,7 +40,7 @@ pub struct Watermarks {
 /// A connected metadata client.
 pub struct Cluster {
     pub(super) config: KafkaConfig,
-    client: BaseConsumer<ClientLog>,
+    pub(super) client: BaseConsumer<ClientLog>,
 }
 
 impl Cluster {
@@ -217,7 +217,7 @@ impl Cluster {
     }
 
     /// What a failed request means to the user.
-    fn problem(&self, action: String, source: ClientError, after: Duration) -> KafkaError {
+    pub(super) fn problem(&self, action: String, source: ClientError, after: Duration) -> KafkaError {
         use RDKafkaErrorCode as Code;
         self.drain();
         match source.rdkafka_error_code() {

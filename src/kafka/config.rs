@@ -146,6 +146,13 @@ impl KafkaConfig {
         Ok(config)
     }
 
+    /// Settings of a client that asks what `group` has committed, and never joins it.
+    pub(super) fn for_committed(&self, group: &str) -> Result<ClientConfig, KafkaError> {
+        let mut config = self.for_metadata()?;
+        config.set("group.id", group);
+        Ok(config)
+    }
+
     /// Settings of an admin client.
     pub(super) fn for_admin(&self) -> Result<ClientConfig, KafkaError> {
         self.build(&[], &[])

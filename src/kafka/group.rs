@@ -26,6 +26,7 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::cluster::{Cluster, REQUEST_TIMEOUT, Watermarks};
+use super::committed::place;
 use super::config::KafkaConfig;
 use super::error::{KafkaError, is_transient};
 use super::log::ClientLog;
@@ -416,18 +417,6 @@ fn ends(
     Ok(if goes_on { BTreeMap::new() } else { ends })
 }
 
-/// Where to start, and the committed offset that is gone if it is. `end` is where a partition without a commit starts, if
-/// not at its oldest record.
-fn place(committed: Option<i64>, marks: Watermarks, end: Option<i64>) -> (i64, Option<i64>) {
-    match committed {
-        Some(offset) if (marks.low..=marks.high).contains(&offset) => (offset, None),
-        // Retention took it, or the topic was made anew: what is left is unread.
-        Some(offset) => (marks.low, Some(offset)),
-        // A topic made anew since then is shorter.
-        None => (end.filter(|end| (marks.low..=marks.high).contains(end)).unwrap_or(marks.low), None),
-    }
-}
-
 fn broker_error(source: &ClientError) -> KafkaError {
     let transient = !matches!(source, ClientError::MessageConsumptionFatal(_))
         && source.rdkafka_error_code().is_some_and(is_transient);
@@ -497,33 +486,5 @@ impl ConsumerContext for Context {
         let elements = list.elements();
         let partitions = elements.iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(Pending { assign, partitions });
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_partition_starts_at_its_commit_or_where_the_role_says() {
-        let marks = Watermarks { low: 10, high: 20 };
-        assert_eq!(place(Some(15), marks, Some(18)), (15, None));
-        assert_eq!(place(Some(20), marks, None), (20, None));
-        assert_eq!(place(None, marks, None), (10, None));
-        assert_eq!(place(None, marks, Some(18)), (18, None));
-    }
-
-    #[test]
-    fn an_end_that_the_partition_does_not_have_means_that_it_was_made_anew() {
-        assert_eq!(place(None, Watermarks { low: 0, high: 5 }, Some(18)), (0, None));
-        assert_eq!(place(None, Watermarks { low: 30, high: 40 }, Some(18)), (30, None));
-    }
-
-    #[test]
-    fn a_commit_that_is_gone_goes_on_at_the_oldest_record_and_says_so() {
-        let marks = Watermarks { low: 10, high: 20 };
-        assert_eq!(place(Some(3), marks, Some(20)), (10, Some(3)));
-        assert_eq!(place(Some(21), marks, None), (10, Some(21)));
     }
 }

@@ -1,7 +1,7 @@
 //! The only user of librdkafka: everything else sees topics, offsets and messages.
 //!
 //! ```text
-//!  Cluster ──── what is there: topics, partitions, watermarks, offsets of a time (blocking metadata calls)
+//!  Cluster ──── what is there: topics, partitions, watermarks, offsets of a time, commits (blocking metadata calls)
 //!  BatchReader ─ assigned partitions at explicit offsets, many messages a call, no group        dashboards, replay
 //!  GroupReader ─ a consumer group shares the partitions, commits what has been acted on         checkers, panels
 //!  Producer ──── idempotent, waits when full, counts every delivery                             generators
@@ -12,6 +12,7 @@
 
 mod admin;
 mod cluster;
+mod committed;
 mod config;
 mod embedded;
 mod error;

@@ -8,7 +8,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
 use super::text::write_view;
-use super::{Format, SinkError};
+use super::{Encoding, Format, SinkError};
 
 /// A folder that holds `NAME.EXT` for each view.
 pub struct OutputDir {
@@ -31,51 +31,58 @@ impl OutputDir {
         schema: &SchemaRef,
         batches: &[RecordBatch],
     ) -> Result<PathBuf, SinkError> {
-        let mut file = self.begin(format, name)?;
+        let mut file = self.begin(format.into(), name)?;
         write_view(&mut file, format, name, schema, batches)?;
         file.commit()
     }
 
     /// A file to be written by hand; it appears under its name at [`PendingFile::commit`].
-    pub fn begin(&self, format: Format, name: &str) -> Result<PendingFile, SinkError> {
-        PendingFile::create(&self.path, name, format.extension())
+    pub fn begin(&self, encoding: Encoding, name: &str) -> Result<PendingFile, SinkError> {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+            return Err(SinkError::FileName { name: name.to_owned() });
+        }
+        PendingFile::at(&self.path.join(format!("{name}.{}", encoding.extension())))
     }
 }
 
 /// A file on its way: under a temporary name until it is complete, removed if it never is.
+///
+/// Where something stands that is no regular file (`/dev/stdout`, a named pipe), it is written to as it is: nothing else
+/// can take its place.
 pub struct PendingFile {
     writer: BufWriter<File>,
-    temporary: PathBuf,
+    /// Where the bytes wait; none where they are at their target already.
+    temporary: Option<PathBuf>,
     target: PathBuf,
-    committed: bool,
 }
 
 impl PendingFile {
-    fn create(dir: &Path, name: &str, extension: &str) -> Result<Self, SinkError> {
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
-            return Err(SinkError::FileName { name: name.to_owned() });
+    /// A file that appears at this path when it is complete, in the place of one that was there.
+    pub fn at(path: &Path) -> Result<Self, SinkError> {
+        // A symbolic link goes on to point there.
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let failed = |source| SinkError::File { path: path.to_owned(), source };
+        if fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
+            let file = OpenOptions::new().write(true).open(&target).map_err(failed)?;
+            return Ok(Self { writer: BufWriter::new(file), temporary: None, target });
         }
-        let target = dir.join(format!("{name}.{extension}"));
+        let Some(name) = target.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+            return Err(SinkError::FileName { name: path.display().to_string() });
+        };
         // In the same folder, because a rename is atomic within one file system only.
-        let temporary = dir.join(format!(".{name}.{extension}.{}.part", std::process::id()));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)
-            .map_err(|source| SinkError::File { path: temporary.clone(), source })?;
-        Ok(Self { writer: BufWriter::new(file), temporary, target, committed: false })
+        let temporary = target.with_file_name(format!(".{name}.{}.part", std::process::id()));
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary).map_err(failed)?;
+        Ok(Self { writer: BufWriter::new(file), temporary: Some(temporary), target })
     }
 
     /// Gives the file its name, once every byte is on disk.
     pub fn commit(mut self) -> Result<PathBuf, SinkError> {
-        let written = self
-            .writer
-            .flush()
-            .and_then(|()| self.writer.get_ref().sync_all())
-            .and_then(|()| fs::rename(&self.temporary, &self.target));
+        let written = self.writer.flush().and_then(|()| match &self.temporary {
+            Some(temporary) => self.writer.get_ref().sync_all().and_then(|()| fs::rename(temporary, &self.target)),
+            None => Ok(()),
+        });
         written.map_err(|source| SinkError::File { path: self.target.clone(), source })?;
-        self.committed = true;
+        self.temporary = None;
         Ok(self.target.clone())
     }
 }
@@ -93,8 +100,10 @@ impl Write for PendingFile {
 impl Drop for PendingFile {
     fn drop(&mut self) {
         // The error that kept it from completing is the one to report, not this one.
-        if !self.committed && fs::remove_file(&self.temporary).is_err() {
-            tracing::debug!(file = %self.temporary.display(), "left a partial file behind");
+        if let Some(temporary) = &self.temporary
+            && fs::remove_file(temporary).is_err()
+        {
+            tracing::debug!(file = %temporary.display(), "left a partial file behind");
         }
     }
 }
@@ -134,7 +143,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("view.csv"), "old").unwrap();
         let dir = OutputDir::create(root.path()).unwrap();
-        let mut file = dir.begin(Format::Csv, "view").unwrap();
+        let mut file = dir.begin(Format::Csv.into(), "view").unwrap();
         file.write_all(b"half of").unwrap();
         drop(file);
         assert_eq!(names(root.path()), ["view.csv"]);
@@ -146,7 +155,42 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = OutputDir::create(root.path()).unwrap();
         for name in ["", "..", "../x", "a/b", "/etc/x"] {
-            assert!(matches!(dir.begin(Format::Csv, name), Err(SinkError::FileName { .. })), "{name:?}");
+            assert!(matches!(dir.begin(Format::Csv.into(), name), Err(SinkError::FileName { .. })), "{name:?}");
         }
+    }
+
+    #[test]
+    fn a_file_takes_the_place_of_another_but_of_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("out.csv");
+        for text in ["first", "second"] {
+            let mut file = PendingFile::at(&path).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file.commit().unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(names(root.path()), ["out.csv"]);
+        assert!(PendingFile::at(root.path()).is_err(), "a folder is no place for a file");
+        assert!(PendingFile::at(&root.path().join("no/such/folder.csv")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_written_to_and_links_stay_links() {
+        use std::os::unix::fs::FileTypeExt as _;
+        let mut null = PendingFile::at(Path::new("/dev/null")).unwrap();
+        null.write_all(b"nothing").unwrap();
+        null.commit().unwrap();
+        assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+
+        let root = tempfile::tempdir().unwrap();
+        let (real, link) = (root.path().join("real"), root.path().join("link"));
+        fs::write(&real, "old").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let mut file = PendingFile::at(&link).unwrap();
+        file.write_all(b"new").unwrap();
+        file.commit().unwrap();
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 }

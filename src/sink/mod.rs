@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                       ┌─▶ text      table, JSON, NDJSON, CSV, Markdown ─▶ stdout, files
-//!   schema + batches ───┤
+//!   schema + batches ───┼─▶ columns   Parquet, Arrow IPC ─▶ files, pipes
 //!                       └─▶ terminal  a frame of tiles ─▶ redrawn in place, or plain blocks
 //! ```
 //!
@@ -11,62 +11,26 @@
 //!
 //! # Contract
 //! Event data is hostile. What goes to a terminal passes through [`sanitize`]; what goes to a program
-//! ([`Format::Json`], [`Format::Ndjson`], [`Format::Csv`]) carries every value unchanged.
+//! ([`Format::Json`], [`Format::Ndjson`], [`Format::Csv`], [`ColumnFormat`]) carries every value unchanged.
 
 pub mod cells;
 pub mod chart;
+pub mod columns;
 pub mod files;
+mod format;
+mod portable;
 pub mod progress;
 pub mod sanitize;
 pub mod table;
 pub mod terminal;
 pub mod text;
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use datafusion::arrow::error::ArrowError;
 
-/// How rows are written as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// Aligned columns for people
-    Table,
-    /// One object, {"view": [rows…], …}
-    Json,
-    /// One row a line
-    Ndjson,
-    /// Comma-separated values with a header
-    Csv,
-    /// A Markdown table
-    Markdown,
-}
-
-impl Format {
-    /// What a file of this format is called after the dot.
-    pub const fn extension(self) -> &'static str {
-        match self {
-            Self::Table => "txt",
-            Self::Json => "json",
-            Self::Ndjson => "ndjson",
-            Self::Csv => "csv",
-            Self::Markdown => "md",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Table => "table",
-            Self::Json => "json",
-            Self::Ndjson => "ndjson",
-            Self::Csv => "csv",
-            Self::Markdown => "markdown",
-        })
-    }
-}
+pub use self::format::{ColumnFormat, Encoding, Format};
 
 /// Why a result could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +45,7 @@ pub enum SinkError {
         /// The view whose rows they are
         view: String,
         /// The format asked for
-        format: Format,
+        format: Encoding,
         /// What Arrow says
         source: ArrowError,
     },

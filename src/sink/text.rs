@@ -200,7 +200,7 @@ impl<'a> ViewsWriter<'a> {
 
 impl View {
     fn error(&self, format: Format, source: ArrowError) -> SinkError {
-        SinkError::Encode { view: self.name.clone(), format, source }
+        SinkError::Encode { view: self.name.clone(), format: format.into(), source }
     }
 }
 
@@ -210,7 +210,7 @@ pub fn json_rows(name: &str, schema: &SchemaRef, batches: &[RecordBatch]) -> Res
     let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {
         let text = encode_json(batch, &schema).map_err(|source| {
-            let (view, format) = (name.to_owned(), Format::Ndjson);
+            let (view, format) = (name.to_owned(), Format::Ndjson.into());
             SinkError::Encode { view, format, source }
         })?;
         rows.extend(escape_json(&text).lines().map(str::to_owned));
@@ -277,7 +277,7 @@ fn nested_as_json(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 /// The same columns under names that differ: `id, id` becomes `id, id_2`.
-fn with_distinct_names(schema: &SchemaRef) -> SchemaRef {
+pub(super) fn with_distinct_names(schema: &SchemaRef) -> SchemaRef {
     let names: HashSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     if names.len() == schema.fields().len() {
         return Arc::clone(schema);

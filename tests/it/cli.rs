@@ -7,6 +7,7 @@ use insta::assert_snapshot;
 use tempfile::TempDir;
 
 use crate::program::{Run, tallgrass};
+use crate::support::skip;
 
 /// Nobody listens there.
 const NOBODY: &str = "127.0.0.1:9";
@@ -103,7 +104,7 @@ fn static_relations_need_no_broker() {
 
 #[test]
 fn an_absent_broker_is_told_soon_by_every_command() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["dashboard"],
         &["dashboard", "--once"],
         &["dashboard", "--format", "ndjson"],
@@ -113,6 +114,7 @@ fn an_absent_broker_is_told_soon_by_every_command() {
         &["login-checker"],
         &["control-panel", "--lat", "1", "--lon", "1"],
         &["pokemon-gen", "--count", "1"],
+        &["topics"],
     ];
     std::thread::scope(|scope| {
         for command in commands {
@@ -129,7 +131,7 @@ fn an_absent_broker_is_told_soon_by_every_command() {
 
 #[test]
 fn wrong_arguments_are_explained() {
-    let wrong: [&[&str]; 18] = [
+    let wrong: [&[&str]; 20] = [
         &["pokemon-gen", "--rate", "0/s"],
         &["pokemon-gen", "--near", "100,0"],
         &["user-gen", "--users", "0"],
@@ -137,6 +139,8 @@ fn wrong_arguments_are_explained() {
         &["replay", "--from", "yesterday"],
         &["replay", "by_typ"],
         &["replay", "--format", "ndjson"],
+        &["replay", "--format", "parquet"],
+        &["query", "SELECT 1", "--format", "xlsx"],
         &["dashboard", "-X", "nonsense"],
         &["dashboard", "--format", "json"],
         &["dashboard", "--format", "table"],
@@ -174,11 +178,57 @@ fn help_shows_every_command_with_examples() {
         "verify",
         "check",
         "init",
+        "topics",
+        "completions",
+        "man",
     ] {
         let run = tallgrass(&[command, "--help"]);
         assert_eq!(run.code, Some(0));
         assert!(run.stdout.contains("Examples:"), "{command}: {}", run.stdout);
     }
+}
+
+#[test]
+fn every_command_has_a_manual_page_with_its_examples() {
+    let folder = TempDir::new().unwrap();
+    let dir = folder.path().join("man1");
+    assert_eq!(seen(&tallgrass(&["man", dir.to_str().unwrap()])), "exit 0\n── stdout\n\n── stderr\n");
+    let mut names: Vec<String> =
+        fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_snapshot!(names.join("\n"));
+    for name in names.iter().filter(|name| *name != "tallgrass.1") {
+        let page = fs::read_to_string(dir.join(name)).unwrap();
+        assert!(page.contains("Examples:"), "{name}: {page}");
+    }
+    let page = tallgrass(&["man"]).good().stdout;
+    assert_eq!(page, fs::read_to_string(dir.join("tallgrass.1")).unwrap());
+    assert!(page.contains("tallgrass\\-replay(1)"), "{page}");
+}
+
+#[test]
+fn a_tab_completes_commands_options_and_formats() {
+    let shells = ["bash", "elvish", "fish", "powershell", "zsh"];
+    for shell in shells {
+        let script = tallgrass(&["completions", shell]).good().stdout;
+        for word in ["replay", "control-panel", "until", "parquet"] {
+            assert!(script.contains(word), "{shell} knows no {word}");
+        }
+    }
+    assert_eq!(tallgrass(&["completions", "cmd"]).code, Some(2));
+    let complete = |words: &[&str]| {
+        let script = tallgrass(&["completions", "bash"]).good().stdout;
+        let (line, last) = (words.join(" "), words.len() - 1);
+        let script = format!(
+            "{script}\nCOMP_WORDS=({line}); COMP_CWORD={last}\n\
+             _tallgrass tallgrass \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        std::process::Command::new("bash").args(["--norc", "-c", &script]).output()
+    };
+    let Ok(output) = complete(&["tallgrass", "rep"]) else { return skip("there is no bash") };
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "replay");
+    let output = complete(&["tallgrass", "query", "--format", "pa"]).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "parquet");
 }
 
 #[test]

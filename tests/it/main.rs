@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cli;
+mod columns;
 mod generators;
 mod hot_reload;
 mod init;
@@ -13,7 +14,9 @@ mod kafka_group;
 mod live;
 mod oracle;
 mod program;
+mod role_lines;
 mod roles;
 mod scan;
 mod support;
+mod topics;
 mod verify;

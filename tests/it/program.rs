@@ -54,6 +54,13 @@ pub fn on(broker: &Broker, args: &[&str]) -> Run {
     tallgrass(&all)
 }
 
+/// Starts the program against a broker, for a test that reads its stdout by itself.
+pub fn spawn(broker: &Broker, args: &[&str]) -> Child {
+    let mut all = args.to_vec();
+    all.extend(["-b", broker.brokers()]);
+    command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+}
+
 /// A running program whose lines of stdout are collected.
 pub struct Running {
     child: Child,
@@ -62,10 +69,22 @@ pub struct Running {
     errors: Arc<Mutex<Vec<String>>>,
 }
 
+/// What a run that ends well writes to stdout, which need not be text.
+pub fn bytes_of<S: AsRef<str>>(args: &[S]) -> Vec<u8> {
+    let output = command(args).output().expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
 /// Starts the program against a broker.
 pub fn start(broker: &Broker, args: &[&str]) -> Running {
+    start_at(broker.brokers(), args)
+}
+
+/// Starts the program against whatever is at an address.
+pub fn start_at(brokers: &str, args: &[&str]) -> Running {
     let mut all = args.to_vec();
-    all.extend(["-b", broker.brokers(), "-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=500"]);
+    all.extend(["-b", brokers, "-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=500"]);
     let mut child = command(&all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let (lines, errors) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<Vec<String>>>::default());
     let out = BufReader::new(child.stdout.take().expect("piped"));

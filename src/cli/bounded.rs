@@ -1,0 +1,106 @@
+//! The commands that read up to fixed offsets and exit: `replay`, `query`, `verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::shared::{Batching, Connection, Queries};
+use super::values::{From, parse_until};
+use crate::relation::Until;
+use crate::sink::Encoding;
+
+/// `tallgrass replay`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass replay                                   every dashboard file
+  tallgrass replay by_type top_species --format json
+  tallgrass replay spawns_per_minute --from @2026-01-31T09:00:00Z --format csv
+  tallgrass replay --until 'pokemons 0:120 1:98, users 0:7'
+  tallgrass replay --format markdown --output report/
+  tallgrass replay --format parquet --output report/    for pandas, DuckDB and their like")]
+pub struct Replay {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    /// Names of dashboard files, without .sql [default: all]
+    #[arg(value_name = "VIEW")]
+    pub views: Vec<String>,
+    /// earliest, or @TIME (RFC 3339 or milliseconds since 1970); keyed tables always start at the
+    /// earliest record, since their rows are what all updates left
+    #[arg(long, default_value = "earliest")]
+    pub from: From,
+    /// Stop exactly there, and read no record at or above: OFFSETS (TOPIC PARTITION:OFFSET …, as replay prints them on a
+    /// terminal at its end, or what a line of `dashboard --format ndjson` gives as `as_of`), or @TIME (the first record of each
+    /// partition of that time or later) [default: the ends as of now]
+    #[arg(long, value_name = "OFFSETS|@TIME", value_parser = parse_until)]
+    pub until: Option<Until>,
+    /// How the rows are written; ndjson, parquet and arrow hold one view, and the latter two are not for a terminal
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Encoding,
+    /// Write one file per view into this folder instead of stdout
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// `tallgrass query`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass query \"SELECT name, count(*) FROM pokemons GROUP BY name ORDER BY 2 DESC LIMIT 5\"
+  tallgrass query \"SELECT * FROM users WHERE _partition = 0\" --format ndjson
+  tallgrass query \"SELECT * FROM pokemons\" -o pokemons.parquet
+  tallgrass query \"SELECT * FROM pokemons\" --format arrow | my-reader    a stream of Arrow IPC
+  tallgrass query \"EXPLAIN SELECT count(*) FROM pokemons WHERE _offset >= 1000\"
+  tallgrass query \"SHOW TABLES\"")]
+pub struct Query {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    /// One SELECT, EXPLAIN or SHOW statement
+    #[arg(allow_hyphen_values = true)]
+    pub sql: String,
+    /// How the rows are written [default: as the name of -o says, else table]
+    #[arg(long, value_enum)]
+    pub format: Option<Encoding>,
+    /// Write to this file instead of stdout; it is replaced when the result is complete
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `tallgrass verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass verify                                   a live run up to now, and its replay
+  tallgrass verify by_type
+  tallgrass dashboard --format ndjson > today.ndjson
+  tallgrass verify --against today.ndjson            tomorrow, or on another machine
+
+Exit code 0 says that no result differs, 1 that one does, or that nothing could be compared.")]
+pub struct Verify {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub batching: Batching,
+    /// Names of dashboard files, without .sql [default: all]
+    #[arg(value_name = "VIEW")]
+    pub views: Vec<String>,
+    /// Instead of a live run: lines of `dashboard --format ndjson`, the last one of each view; - is stdin
+    #[arg(long, value_name = "FILE|-")]
+    pub against: Option<PathBuf>,
+    /// Rows that a view without an incremental form may keep
+    #[arg(long, default_value = "5000000", value_name = "ROWS")]
+    pub max_retained_rows: usize,
+}

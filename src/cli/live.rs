@@ -1,0 +1,157 @@
+//! The roles that go on until they are stopped: `demo`, `dashboard`, `login-checker`, `control-panel`.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::generators::Logoff;
+use super::shared::{Batching, Connection, Queries};
+use super::values::{Rate, parse_group, parse_interval, parse_latitude, parse_longitude, parse_name, parse_positive};
+use crate::sink::Format;
+
+/// `tallgrass demo`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass demo                        until Ctrl-C
+  tallgrass demo --duration 20s         ends by itself, then replays and compares
+  tallgrass demo --verify 10s           compares while it runs, too
+  kcat -b 127.0.0.1:PORT -t pokemons    from another terminal, PORT as printed")]
+pub struct Demo {
+    /// End after this long, then replay everything and compare
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub duration: Option<Duration>,
+    /// Replay the newest results this often, beside the live run, and compare
+    #[arg(long, value_parser = parse_interval, value_name = "DURATION")]
+    pub verify: Option<Duration>,
+    /// Events per second of each Pokémon generator
+    #[arg(long, default_value = "50/s", allow_hyphen_values = true)]
+    pub rate: Rate,
+    /// Logins and logoffs per second
+    #[arg(long, default_value = "10/s", allow_hyphen_values = true)]
+    pub user_rate: Rate,
+    /// How a logoff looks in Kafka
+    #[arg(long, value_enum, default_value = "tombstone")]
+    pub logoff: Logoff,
+    /// Makes every generated event the same as in another run
+    #[arg(long)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+}
+
+/// `tallgrass dashboard`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass dashboard                         tiles, redrawn in place
+  tallgrass dashboard --once --format json    up to the end offsets as of now, then exit
+  tallgrass dashboard --format ndjson         a line for each result that changes, with its as-of
+  tallgrass dashboard --verify 30s            beside it, a replay checks the numbers
+  tallgrass dashboard --queries my-queries")]
+pub struct Dashboard {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub batching: Batching,
+    /// Read up to the end offsets as of the start, print the results and exit
+    #[arg(long)]
+    pub once: bool,
+    /// How --once prints. Without --once only ndjson, which then writes a line for each result that changes, for ever
+    #[arg(
+        long,
+        value_enum,
+        default_value = "table",
+        requires_ifs = [("table", "once"), ("json", "once"), ("csv", "once"), ("markdown", "once")]
+    )]
+    pub format: Format,
+    /// Replay the newest results this often, beside the live run, and compare
+    #[arg(long, value_parser = parse_interval, value_name = "DURATION", conflicts_with = "once")]
+    pub verify: Option<Duration>,
+    /// Time between two refreshes (more where a refresh takes long, or a file's @refresh says so)
+    #[arg(long, default_value = "50ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub refresh: Duration,
+    /// Rows that a view without an incremental form may keep
+    #[arg(long, default_value = "5000000", value_name = "ROWS")]
+    pub max_retained_rows: usize,
+}
+
+/// How a role prints a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LineFormat {
+    /// A sentence for people
+    Text,
+    /// A JSON object of all columns
+    Ndjson,
+}
+
+/// The consumer group of login checkers that name none.
+pub const LOGIN_CHECKER_GROUP: &str = "login-checker";
+
+/// `tallgrass login-checker`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass login-checker                     run it twice: the two share the partitions
+  tallgrass login-checker --group audit       a second, independent check
+  tallgrass login-checker --format ndjson | mailer    an object a line; what was printed is committed")]
+pub struct LoginChecker {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub batching: Batching,
+    /// Consumer group; its instances share the partitions
+    #[arg(long, default_value = LOGIN_CHECKER_GROUP, value_parser = parse_group)]
+    pub group: String,
+    /// How a login is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: LineFormat,
+}
+
+/// `tallgrass control-panel`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass control-panel --lat 40.4168 --lon=-3.7038 --radius-km 3
+  tallgrass control-panel --lat 40.4168 --lon=-3.7038 --id sol --from-beginning
+  tallgrass control-panel --lat 40.4168 --lon=-3.7038 --format ndjson | jq .name")]
+pub struct ControlPanel {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub connection: Connection,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub batching: Batching,
+    /// Degrees north
+    #[arg(long, allow_hyphen_values = true, value_parser = parse_latitude)]
+    pub lat: f64,
+    /// Degrees east
+    #[arg(long, allow_hyphen_values = true, value_parser = parse_longitude)]
+    pub lon: f64,
+    /// How near is near, km
+    #[arg(long, default_value = "3", value_name = "KM", value_parser = parse_positive, allow_hyphen_values = true)]
+    pub radius_km: f64,
+    /// Name of this panel; its consumer group is control-panel-ID [default: generated]
+    #[arg(long, value_parser = parse_name)]
+    pub id: Option<String>,
+    /// Show history first (a panel started again with the same --id goes on where it stopped)
+    #[arg(long)]
+    pub from_beginning: bool,
+    /// How a Pokémon is printed
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: LineFormat,
+}

@@ -1,0 +1,73 @@
+//! The command line: one struct per command.
+//!
+//! Nothing here does anything; `cmd/` holds a file per command that takes its struct and runs.
+//!
+//! ```text
+//!  shared       groups of options that several commands take: Connection, Queries, Batching
+//!  values       what a user writes as one word: a rate, a place, a moment, a name
+//!  generators   pokemon-gen, user-gen
+//!  live         demo, dashboard, login-checker, control-panel
+//!  bounded      replay, query, verify
+//!  setup        check, init, topics
+//!  install      completions, man
+//! ```
+
+mod bounded;
+mod generators;
+mod install;
+mod live;
+mod setup;
+mod shared;
+mod values;
+
+use clap::{Parser, Subcommand};
+
+pub use self::bounded::{Query, Replay, Verify};
+pub use self::generators::{Logoff, PokemonGen, UserGen};
+pub use self::install::{Completions, Man};
+pub use self::live::{ControlPanel, Dashboard, Demo, LOGIN_CHECKER_GROUP, LineFormat, LoginChecker};
+pub use self::setup::{Check, Init, Topics};
+pub use self::shared::{Batching, Connection, Queries};
+pub use self::values::{From, Place, Rate};
+
+/// Live SQL dashboards over Kafka topics: edit a SQL file, see the numbers, replay to prove them.
+#[derive(Debug, Parser)]
+#[command(name = "tallgrass", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// The role to play
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every role of the pipeline.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// All roles at once on an embedded broker
+    Demo(Demo),
+    /// Produce wild Pokémon: random species near one of the spawn points
+    PokemonGen(PokemonGen),
+    /// Produce logins and logoffs of made-up users
+    UserGen(UserGen),
+    /// Show the tallies of queries/dashboard/*.sql live in the terminal
+    Dashboard(Dashboard),
+    /// Say which email each login gets; instances of one group share the work
+    LoginChecker(LoginChecker),
+    /// Show the Pokémon that appear near a place
+    ControlPanel(ControlPanel),
+    /// Run the dashboard's SQL over the history of the topics, then exit
+    Replay(Replay),
+    /// Run one SELECT over the declared relations, then exit
+    Query(Query),
+    /// Compare live results with a replay up to the same offsets, row by row
+    Verify(Verify),
+    /// Plan every SQL file and say what is wrong with it
+    Check(Check),
+    /// Sample topics and write a sources.sql for them
+    Init(Init),
+    /// Say what topics hold, which relations read them, and how far our groups are
+    Topics(Topics),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Print or write manual pages
+    Man(Man),
+}

@@ -1,0 +1,155 @@
+//! Where the rows of a bounded run go, and in which form.
+
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
+use std::path::Path;
+
+use super::batch::{Planned, flush, stdout};
+use crate::sink::columns::{ColumnsWriter, Medium};
+use crate::sink::files::PendingFile;
+use crate::sink::text::ViewsWriter;
+use crate::sink::{ColumnFormat, Encoding, Format};
+
+/// Arguments that do not go together in a way that only a running program can see; the exit code says so.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// stdout, or a file that is there when it is complete.
+pub enum Output {
+    /// stdout, and whether it is a terminal.
+    Stdout(BufWriter<Stdout>, bool),
+    /// A file on its way.
+    File(PendingFile),
+}
+
+/// The encoding that was asked for, or else that of the file's name, or else a table.
+///
+/// Columns are no text: an error where they would go to a terminal.
+pub fn encoding(asked: Option<Encoding>, file: Option<&Path>) -> Result<Encoding, Usage> {
+    let encoding = asked.or_else(|| file.and_then(Encoding::of_file)).unwrap_or(Encoding::Text(Format::Table));
+    refuse_terminal(encoding, file.is_none() && io::stdout().is_terminal())?;
+    Ok(encoding)
+}
+
+/// An error where columns would go to a terminal.
+fn refuse_terminal(encoding: Encoding, terminal: bool) -> Result<(), Usage> {
+    match encoding {
+        Encoding::Columns(_) if terminal => {
+            Err(Usage(format!("{encoding} is no text for a terminal: write it to a file, or pipe it into a program")))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Output {
+    /// Opens it; the file is at its place after [`finish`](Self::finish).
+    pub fn open(file: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(match file {
+            Some(path) => Self::File(PendingFile::at(path)?),
+            None => {
+                let (out, terminal) = stdout();
+                Self::Stdout(out, terminal)
+            }
+        })
+    }
+
+    /// Whether people read it as it comes.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Stdout(_, true))
+    }
+
+    /// Runs one view and writes all of it.
+    pub async fn write(&mut self, encoding: Encoding, name: &str, view: Planned) -> anyhow::Result<()> {
+        let medium = match self {
+            Self::Stdout(..) => Medium::Pipe,
+            Self::File(_) => Medium::File,
+        };
+        match encoding {
+            Encoding::Text(format) => {
+                let terminal = self.is_terminal();
+                let mut writer = ViewsWriter::new(self, format).with_terminal(terminal);
+                write_text(&mut writer, name, view).await?;
+                Ok(writer.finish()?)
+            }
+            Encoding::Columns(format) => write_columns(self, format, medium, name, view).await,
+        }
+    }
+
+    /// Flushes, and gives a file its name.
+    pub fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Self::Stdout(out, _) => flush(out),
+            Self::File(file) => Ok(file.commit().map(|_| ())?),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(out, _) => out.write(bytes),
+            Self::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(out, _) => out.flush(),
+            Self::File(file) => file.flush(),
+        }
+    }
+}
+
+/// Runs a view and writes its rows as text.
+pub async fn write_text(writer: &mut ViewsWriter<'_>, name: &str, view: Planned) -> anyhow::Result<()> {
+    writer.begin(name, &view.schema())?;
+    view.run(|batch| Ok(writer.write(batch)?)).await?;
+    Ok(writer.end()?)
+}
+
+/// Runs a view and writes its rows by column.
+async fn write_columns(
+    out: &mut (impl Write + Send),
+    format: ColumnFormat,
+    medium: Medium,
+    name: &str,
+    view: Planned,
+) -> anyhow::Result<()> {
+    let mut writer = ColumnsWriter::new(out, format, medium, name, &view.schema())?;
+    view.run(|batch| Ok(writer.write(batch)?)).await?;
+    Ok(writer.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_columns_are_kept_from_a_terminal() {
+        let table = Encoding::Text(Format::Table);
+        for (encoding, terminal, good) in [
+            (table, true, true),
+            (Encoding::Columns(ColumnFormat::Arrow), true, false),
+            (Encoding::Columns(ColumnFormat::Parquet), true, false),
+            (Encoding::Columns(ColumnFormat::Parquet), false, true),
+        ] {
+            assert_eq!(refuse_terminal(encoding, terminal).is_ok(), good, "{encoding} {terminal}");
+        }
+    }
+
+    #[test]
+    fn a_files_name_says_the_encoding_where_nobody_does() {
+        let of = |asked, file| encoding(asked, Some(Path::new(file))).ok();
+        assert_eq!(of(None, "a.parquet"), Some(Encoding::Columns(ColumnFormat::Parquet)));
+        assert_eq!(of(None, "a.xyz"), Some(Encoding::Text(Format::Table)));
+        assert_eq!(of(Some(Encoding::Text(Format::Csv)), "a.parquet"), Some(Encoding::Text(Format::Csv)));
+    }
+}

@@ -1,0 +1,217 @@
+#![allow(clippy::unwrap_used)]
+
+use std::io::Cursor;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringViewArray, StructArray,
+    TimestampMillisecondArray,
+};
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{Field, Int64Type};
+use datafusion::arrow::ipc::reader::{FileReader, StreamReader};
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::parquet::basic::Compression;
+use datafusion::parquet::file::reader::{FileReader as _, SerializedFileReader};
+
+use super::*;
+
+const ALL: [(ColumnFormat, Medium); 4] = [
+    (ColumnFormat::Parquet, Medium::File),
+    (ColumnFormat::Parquet, Medium::Pipe),
+    (ColumnFormat::Arrow, Medium::File),
+    (ColumnFormat::Arrow, Medium::Pipe),
+];
+
+/// What a relation gives: text as views, moments, numbers with all that could go wrong in them.
+fn hard() -> RecordBatch {
+    let city = Arc::new(StringViewArray::from(vec![Some("Madrid"), None, Some("a city of more than twelve bytes")]));
+    let place = StructArray::from(vec![(Arc::new(Field::new("city", DataType::Utf8View, true)), city as ArrayRef)]);
+    RecordBatch::try_from_iter([
+        ("name", Arc::new(StringViewArray::from(vec![Some("Flabébé"), None, Some("\x1b[2J\u{202e}")])) as ArrayRef),
+        ("big", Arc::new(Int64Array::from(vec![Some(i64::MAX), Some(i64::MIN), None]))),
+        ("double", Arc::new(Float64Array::from(vec![Some(-0.0), Some(f64::INFINITY), None]))),
+        ("at", Arc::new(TimestampMillisecondArray::from(vec![Some(1_767_225_600_123), None, Some(-1)]))),
+        ("place", Arc::new(place)),
+    ])
+    .unwrap()
+}
+
+fn numbers(rows: i64) -> RecordBatch {
+    RecordBatch::try_from_iter([
+        ("n", Arc::new(Int64Array::from_iter_values(0..rows)) as ArrayRef),
+        ("text", Arc::new(StringViewArray::from_iter_values((0..rows).map(|n| format!("row number {n}"))))),
+    ])
+    .unwrap()
+}
+
+fn written(format: ColumnFormat, medium: Medium, batches: &[RecordBatch]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = ColumnsWriter::new(&mut bytes, format, medium, "view", &batches[0].schema()).unwrap();
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
+    writer.finish().unwrap();
+    bytes
+}
+
+/// Bytes as a file, which is what Parquet is read from.
+fn file_of(bytes: &[u8]) -> std::fs::File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+/// What another program gets.
+fn read(format: ColumnFormat, medium: Medium, bytes: Vec<u8>) -> RecordBatch {
+    let (schema, batches): (SchemaRef, Result<Vec<RecordBatch>, ArrowError>) = match (format, medium) {
+        (ColumnFormat::Parquet, _) => {
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file_of(&bytes)).unwrap();
+            (Arc::clone(builder.schema()), builder.build().unwrap().collect())
+        }
+        (ColumnFormat::Arrow, Medium::File) => {
+            let reader = FileReader::try_new(Cursor::new(bytes), None).unwrap();
+            (reader.schema(), reader.collect())
+        }
+        (ColumnFormat::Arrow, Medium::Pipe) => {
+            let reader = StreamReader::try_new(Cursor::new(bytes), None).unwrap();
+            (reader.schema(), reader.collect())
+        }
+    };
+    concat_batches(&schema, &batches.unwrap()).unwrap()
+}
+
+#[test]
+fn every_value_comes_back_in_types_that_others_know() {
+    for (format, medium) in ALL {
+        let back = read(format, medium, written(format, medium, &[hard(), hard().slice(1, 2)]));
+        assert!(!format!("{:?}", back.schema()).contains("View"), "{format:?}: {:?}", back.schema());
+        assert!(back.schema().fields().iter().all(|field| field.is_nullable()));
+        let expected = concat_batches(&hard().schema(), &[hard(), hard().slice(1, 2)]).unwrap();
+        let expected = portable::pieces(&expected, &portable::schema(&expected.schema())).unwrap();
+        assert_eq!(back.columns(), expected[0].columns(), "{format:?} {medium:?}");
+        assert!(back.column(2).as_primitive::<datafusion::arrow::datatypes::Float64Type>().value(0).is_sign_negative());
+    }
+}
+
+#[test]
+fn no_rows_still_say_their_columns() {
+    for (format, medium) in ALL {
+        let none = hard().slice(0, 0);
+        let back = read(format, medium, written(format, medium, &[none]));
+        assert_eq!((back.num_rows(), back.num_columns()), (0, 5), "{format:?} {medium:?}");
+    }
+}
+
+#[test]
+fn columns_of_one_name_are_told_apart() {
+    let column: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+    let batch = RecordBatch::try_from_iter([("id", Arc::clone(&column)), ("id", column)]).unwrap();
+    for (format, medium) in ALL {
+        let back = read(format, medium, written(format, medium, std::slice::from_ref(&batch)));
+        let names: Vec<String> = back.schema().fields().iter().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ["id", "id_2"], "{format:?} {medium:?}");
+    }
+}
+
+#[test]
+fn parquet_is_compressed_cut_into_row_groups_and_can_be_skipped_by_its_statistics() {
+    let part = numbers(300_000);
+    let bytes = written(ColumnFormat::Parquet, Medium::File, &vec![part; 4]);
+    assert!(bytes.len() < 12_000_000, "{}", bytes.len());
+    let reader = SerializedFileReader::new(file_of(&bytes)).unwrap();
+    let groups = reader.metadata().row_groups();
+    assert_eq!(groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [1 << 20, 1_200_000 - (1 << 20)]);
+    for column in groups.iter().flat_map(|group| group.columns()) {
+        assert!(matches!(column.compression(), Compression::ZSTD(_)), "{:?}", column.compression());
+        let statistics = column.statistics().unwrap();
+        assert_eq!(statistics.null_count_opt(), Some(0));
+        assert!(statistics.min_bytes_opt().is_some() && column.column_index_offset().is_some());
+    }
+}
+
+#[test]
+fn a_row_group_that_grows_is_written_early() {
+    // 2,048 values of 64 KiB that zstd cannot shrink: 128 MiB, far fewer rows than a row group may have.
+    let mut state = 1_u64;
+    let mut noise = || {
+        let word = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b' ' + (state >> 58) as u8)
+        };
+        (0..1 << 16).map(word).collect::<String>()
+    };
+    let mut bytes = Vec::new();
+    let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..64).map(|_| noise())));
+    let batch = RecordBatch::try_from_iter([("noise", values)]).unwrap();
+    let (format, medium) = (ColumnFormat::Parquet, Medium::File);
+    let mut writer = ColumnsWriter::new(&mut bytes, format, medium, "view", &batch.schema()).unwrap();
+    for _ in 0..32 {
+        let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..64).map(|_| noise())));
+        writer.write(&RecordBatch::try_from_iter([("noise", values)]).unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+    let reader = SerializedFileReader::new(file_of(&bytes)).unwrap();
+    assert!(reader.metadata().num_row_groups() >= 2, "{}", reader.metadata().num_row_groups());
+    assert_eq!(reader.metadata().file_metadata().num_rows(), 2048);
+}
+
+#[test]
+fn a_union_is_refused_and_not_a_panic() {
+    use datafusion::arrow::array::UnionArray;
+    use datafusion::arrow::buffer::ScalarBuffer;
+    use datafusion::arrow::datatypes::UnionFields;
+    let fields: UnionFields = [(0, Arc::new(Field::new("a", DataType::Int64, true)))].into_iter().collect();
+    let child: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let union = UnionArray::try_new(fields, ScalarBuffer::from(vec![0_i8]), None, vec![child]).unwrap();
+    let batch = RecordBatch::try_from_iter([("u", Arc::new(union) as ArrayRef)]).unwrap();
+    for (format, medium) in ALL {
+        let refused = ColumnsWriter::new(Vec::new(), format, medium, "view", &batch.schema());
+        let error = refused.err().map(|error| std::error::Error::source(&error).unwrap().to_string()).unwrap();
+        assert!(error.contains("'u' is a union"), "{error}");
+    }
+}
+
+/// What a reader that went away does to us.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+#[test]
+fn a_broken_pipe_is_recognized_in_both_formats() {
+    for (format, medium) in ALL {
+        let end = |mut writer: ColumnsWriter<Closed>| {
+            writer.write(&numbers(10))?;
+            writer.finish()
+        };
+        let error = ColumnsWriter::new(Closed, format, medium, "view", &numbers(1).schema()).and_then(end).unwrap_err();
+        assert!(error.is_broken_pipe(), "{format:?} {medium:?}: {error:?}");
+    }
+}
+
+#[test]
+fn a_file_that_was_not_finished_is_none() {
+    let mut bytes = Vec::new();
+    let (format, schema) = (ColumnFormat::Parquet, numbers(1).schema());
+    let mut writer = ColumnsWriter::new(&mut bytes, format, Medium::File, "view", &schema).unwrap();
+    writer.write(&numbers(10)).unwrap();
+    drop(writer);
+    assert!(ParquetRecordBatchReaderBuilder::try_new(file_of(&bytes)).is_err());
+}
+
+#[test]
+fn rows_keep_their_order() {
+    for (format, medium) in ALL {
+        let back = read(format, medium, written(format, medium, &[numbers(9000), numbers(3)]));
+        let n = back.column(0).as_primitive::<Int64Type>();
+        assert_eq!(n.len(), 9003);
+        assert!(n.values().iter().copied().eq((0..9000).chain(0..3)), "{format:?} {medium:?}");
+    }
+}
