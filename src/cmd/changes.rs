@@ -63,7 +63,8 @@ pub struct Changes {
 impl Changes {
     /// Writes a line for each view that has changed, and flushes.
     pub fn write(&mut self, out: &mut dyn Write, shot: &Shot) -> anyhow::Result<()> {
-        let is_there = |name: &Arc<str>| shot.files.iter().any(|file| file.name == *name);
+        let has_result = |name: &Arc<str>| shot.snapshot.results.iter().any(|result| result.name == *name);
+        let is_there = |name: &Arc<str>| has_result(name) || shot.files.iter().any(|file| file.name == *name);
         let gone: BTreeSet<Arc<str>> =
             self.last.keys().chain(self.broken.keys()).filter(|name| !is_there(name)).cloned().collect();
         for view in gone {
@@ -279,10 +280,20 @@ mod tests {
     }
 
     #[test]
+    fn a_view_that_is_gone_claims_nothing_and_a_torn_last_line_is_left_out() {
+        let lines = written(&[shot(1, &[("a", Ok(1)), ("b", Ok(1))]), shot(2, &[("a", Ok(1))])]);
+        assert!(lines[2].contains("\"view\":\"b\"") && lines[2].contains("\"gone\":true"), "{lines:?}");
+        let torn = format!("{}\n{}", lines.join("\n"), &lines[0][..40]);
+        let claims = read_claims(torn.as_bytes()).unwrap();
+        assert_eq!(claims.iter().map(|claim| &*claim.view).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
     fn a_wrong_line_is_named() {
         let good = written(&[shot(1, &[("a", Ok(1))])]).remove(0);
         for (text, says) in [
-            (format!("{good}\n{}", &good[..40]), "line 2"),
+            (format!("{}\n{good}", &good[..40]), "line 1"),
+            (good[..40].to_owned(), "line 1"),
             ("7".to_owned(), "line 1"),
             (good.replace("\"t\"", "7"), "line 1"),
             (good.replace("\"0\":1", "\"0\":-1"), "no offset"),

@@ -31,6 +31,9 @@ use crate::sink::terminal::ProofNote;
 /// How long the end of a live run waits for a proof that has been told to stop: it may wait for a broker's answer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the live run may take to notice that a file was saved.
+const EDIT_NOTICED: Duration = Duration::from_millis(1500);
+
 /// Time between two looks at whether it has stopped.
 const STOP_POLL: Duration = Duration::from_millis(10);
 
@@ -188,6 +191,10 @@ impl Proving {
                 return;
             }
         };
+        if verdicts.values().any(|verdict| matches!(verdict, Verdict::Differs(_))) {
+            // A file that was saved while it was read is known to the live run a moment later.
+            tokio::time::sleep(EDIT_NOTICED).await;
+        }
         if !self.is_current(sources) {
             tracing::debug!("edited meanwhile: not verified this time");
             return;

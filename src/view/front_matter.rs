@@ -305,8 +305,6 @@ fn columns(list: &str, span: Span) -> Vec<ColumnName> {
 mod tests {
     use std::path::Path;
 
-    use datafusion::arrow::datatypes::{Field, TimeUnit};
-
     use super::*;
 
     fn read(text: &str) -> Parsed {
