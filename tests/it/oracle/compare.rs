@@ -1,6 +1,7 @@
 //! Whether two results are the same rows, bit by bit.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -31,8 +32,10 @@ pub fn difference(live: &[RecordBatch], batch: &[RecordBatch], ordered: bool) ->
     }
     let side = |name: &str, sign: i64| {
         let rows: Vec<_> = weights.iter().filter(|(_, weight)| **weight * sign > 0).collect();
-        let shown: String =
-            rows.iter().take(SHOWN).map(|((_, text), weight)| format!("\n  {}x {text}", weight.abs())).collect();
+        let mut shown = String::new();
+        for ((_, text), weight) in rows.iter().take(SHOWN) {
+            write!(shown, "\n  {}x {text}", weight.abs()).unwrap();
+        }
         format!("{} rows only {name}:{shown}", rows.len())
     };
     if weights.values().any(|weight| *weight != 0) {

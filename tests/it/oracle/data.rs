@@ -93,13 +93,14 @@ fn column(random: &mut ChaCha8Rng, name: &str, places: &[Place]) -> ArrayRef {
     }
     match name {
         // The primary key's value is the record's key.
-        "id" => Arc::new(Int64Array::from_iter(places.iter().map(|place| {
-            let key = place.key.as_ref().filter(|_| !place.tombstone)?;
-            key.parse::<i64>().ok()
-        }))),
-        "code" => Arc::new(StringViewArray::from_iter(
-            places.iter().map(|place| place.key.as_deref().filter(|_| !place.tombstone)),
-        )),
+        "id" => {
+            let id = |place: &Place| place.key.as_ref().filter(|_| !place.tombstone)?.parse::<i64>().ok();
+            Arc::new(places.iter().map(id).collect::<Int64Array>())
+        }
+        "code" => {
+            let code = |place: &'_ Place| place.key.clone().filter(|_| !place.tombstone);
+            Arc::new(places.iter().map(code).collect::<StringViewArray>())
+        }
         "k" => Arc::new(values!(StringViewArray, |random| {
             ["k0", "k1", "k2", "k3", "k4", "k5", "", "schön, länger als zwölf Bytes"][random.random_range(0..8)]
         })),

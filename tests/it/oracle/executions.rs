@@ -157,7 +157,7 @@ pub async fn decide_deletes(workspace: &Workspace, history: &mut History) {
 pub async fn check(workspace: &Workspace, views: &[View], history: &History, steps: &[Step]) -> Vec<Verdict> {
     let files = files(views);
     let mut engine = engine(workspace, &files).await;
-    let topics = engine.topics().to_vec();
+    let topics = engine.topics().clone();
     let mut fed = Fed::start(history, &mut engine);
     let mut verdicts = vec![Verdict::Agree; views.len()];
     for (index, step) in steps.iter().enumerate() {

@@ -71,7 +71,7 @@ impl Topic {
         let metadata: [(Field, ArrayRef); 4] = [
             (
                 Field::new("_key", DataType::Utf8View, true),
-                Arc::new(StringViewArray::from_iter(places.iter().map(|place| place.key.clone()))),
+                Arc::new(places.iter().map(|place| place.key.clone()).collect::<StringViewArray>()),
             ),
             (
                 Field::new("_partition", DataType::Int32, false),

@@ -23,6 +23,9 @@ const PARTITIONS: i64 = 3;
 /// One offset of so many is left out.
 const GAP: i64 = 17;
 
+/// Declared columns, and where each row lies.
+type Records = (RecordBatch, Vec<Place>);
+
 /// All rows that a file has inserted.
 #[derive(Default)]
 pub struct Inserts {
@@ -76,7 +79,7 @@ impl Inserts {
 
     /// The topics with all their records.
     pub async fn history(&self, workspace: &Workspace) -> History {
-        let mut topics: Vec<(&KafkaRelation, Vec<(RecordBatch, Vec<Place>)>)> = Vec::new();
+        let mut topics: Vec<(&KafkaRelation, Vec<Records>)> = Vec::new();
         for (name, rows) in &self.rows {
             let relation = workspace.catalog().get(name).unwrap_or_else(|| panic!("{name} is not declared"));
             let Some(relation) = relation.as_kafka() else { continue };
@@ -86,7 +89,7 @@ impl Inserts {
                 None => topics.push((relation, vec![records])),
             }
         }
-        let topic = |(relation, records): (&KafkaRelation, Vec<(RecordBatch, Vec<Place>)>)| {
+        let topic = |(relation, records): (&KafkaRelation, Vec<Records>)| {
             let (batches, places): (Vec<_>, Vec<_>) = records.into_iter().unzip();
             let declared = concat_batches(&batches[0].schema(), &batches).unwrap();
             Topic::new(relation.topic(), &declared, places.concat(), GAP)
@@ -98,7 +101,7 @@ impl Inserts {
 }
 
 /// Rows of an insert as records: columns by name, absent ones null.
-fn records(relation: &KafkaRelation, rows: &RecordBatch) -> (RecordBatch, Vec<Place>) {
+fn records(relation: &KafkaRelation, rows: &RecordBatch) -> Records {
     let given =
         |name: &str, data_type: &DataType| rows.column_by_name(name).map(|column| cast(column, data_type).unwrap());
     let primary_key = relation.key().map(|key| relation.declared().field(key.column).name().as_str());
@@ -119,7 +122,7 @@ fn records(relation: &KafkaRelation, rows: &RecordBatch) -> (RecordBatch, Vec<Pl
     let place = |row: usize| {
         let number =
             |column: &Option<ArrayRef>| column.as_ref().map(|column| column.as_primitive::<Int64Type>().value(row));
-        let key = keys.as_ref().map(|keys| keys.as_string::<i32>()).filter(|keys| keys.is_valid(row));
+        let key = keys.as_ref().map(AsArray::as_string::<i32>).filter(|keys| keys.is_valid(row));
         let key = key.map(|keys| keys.value(row).to_owned());
         let spread = key.as_ref().map_or(row as i64, |key| key.bytes().map(i64::from).sum());
         Place {

@@ -131,7 +131,7 @@ async fn a_view_that_must_keep_too_many_rows_fails_and_says_why() {
     let mut engine = Engine::new(workspace.catalog(), vec![NamedView::new("q", Fingerprint::default(), view)]).unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let history = data::history(&workspace, &mut random).await;
-    let topics = engine.topics().to_vec();
+    let topics = engine.topics().clone();
     let mut fed = Fed::start(&history, &mut engine);
     for step in history.steps(&mut random, 10, 0.0) {
         engine.apply(fed.take(&step, &topics)).await.unwrap();

@@ -91,7 +91,7 @@ async fn run(workspace: &Workspace, seed: u64, tally: &Tally) {
         match verdict {
             Verdict::Agree => {}
             Verdict::Skipped(why) => {
-                tally.skipped.lock().unwrap().push(format!("seed {seed}: {why}\n    {}", view.sql))
+                tally.skipped.lock().unwrap().push(format!("seed {seed}: {why}\n    {}", view.sql));
             }
             Verdict::Differ { .. } => {
                 let shown = tally.failed.fetch_add(1, Ordering::Relaxed) < SHOWN;

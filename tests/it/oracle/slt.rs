@@ -66,13 +66,12 @@ impl Database {
         let mut answers = HashMap::new();
         for ((view, live), expected) in self.queries.iter().zip(live.results).zip(expected) {
             let answer = match (live.rows, expected) {
-                (Ok(rows), Ok((schema, batches))) => match difference(&rows, &batches, false) {
-                    Some(how) => Err(how),
-                    None => {
-                        let (schema, rows) = if self.update { (schema, batches) } else { (live.schema, rows) };
-                        Ok(datafusion::arrow::compute::concat_batches(&schema, &rows).unwrap())
-                    }
-                },
+                (Ok(rows), Ok((schema, batches))) => {
+                    let (schema, shown) = if self.update { (schema, &batches) } else { (live.schema, &rows) };
+                    let schema = shown.first().map_or(schema, RecordBatch::schema);
+                    let shown = datafusion::arrow::compute::concat_batches(&schema, shown).unwrap();
+                    difference(&rows, &batches, false).map_or(Ok(shown), Err)
+                }
                 (live, batch) => Err(format!(
                     "live: {}; batch: {}",
                     live.map_or_else(|error| error.to_string(), |_| "rows".to_owned()),
@@ -114,7 +113,7 @@ impl Database {
 /// The live results over everything, after refreshes in between.
 async fn live(workspace: &Workspace, files: &[SqlFile], history: &History) -> tallgrass::pipeline::Snapshot {
     let mut engine = executions::engine(workspace, files).await;
-    let topics = engine.topics().to_vec();
+    let topics = engine.topics().clone();
     let mut fed = Fed::start(history, &mut engine);
     for step in history.steps(&mut ChaCha8Rng::seed_from_u64(SEED), ROWS_A_STEP, 0.3) {
         engine.apply(fed.take(&step, &topics)).await.unwrap();
