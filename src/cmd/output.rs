@@ -35,8 +35,13 @@ pub enum Output {
 /// Columns are no text: an error where they would go to a terminal.
 pub fn encoding(asked: Option<Encoding>, file: Option<&Path>) -> Result<Encoding, Usage> {
     let encoding = asked.or_else(|| file.and_then(Encoding::of_file)).unwrap_or(Encoding::Text(Format::Table));
-    refuse_terminal(encoding, file.is_none() && io::stdout().is_terminal())?;
+    refuse_terminal(encoding, regular(file).is_none() && io::stdout().is_terminal())?;
     Ok(encoding)
+}
+
+/// The file, unless its name stands for stdout: a new file must not take the place of the one that a shell has opened.
+fn regular(file: Option<&Path>) -> Option<&Path> {
+    file.filter(|path| !["-", "/dev/stdout"].iter().any(|name| *path == Path::new(name)))
 }
 
 /// An error where columns would go to a terminal.
@@ -52,13 +57,11 @@ fn refuse_terminal(encoding: Encoding, terminal: bool) -> Result<(), Usage> {
 impl Output {
     /// Opens it; the file is at its place after [`finish`](Self::finish).
     pub fn open(file: Option<&Path>) -> anyhow::Result<Self> {
-        Ok(match file {
-            Some(path) => Self::File(PendingFile::at(path)?),
-            None => {
-                let (out, terminal) = stdout();
-                Self::Stdout(out, terminal)
-            }
-        })
+        if let Some(path) = regular(file) {
+            return Ok(Self::File(PendingFile::at(path)?));
+        }
+        let (out, terminal) = stdout();
+        Ok(Self::Stdout(out, terminal))
     }
 
     /// Whether people read it as it comes.
@@ -67,7 +70,7 @@ impl Output {
     }
 
     /// Runs one view and writes all of it.
-    pub async fn write(&mut self, encoding: Encoding, name: &str, view: Planned) -> anyhow::Result<()> {
+    pub async fn write_view(&mut self, encoding: Encoding, name: &str, view: Planned) -> anyhow::Result<()> {
         let medium = match self {
             Self::Stdout(..) => Medium::Pipe,
             Self::File(_) => Medium::File,
@@ -143,6 +146,13 @@ mod tests {
         ] {
             assert_eq!(refuse_terminal(encoding, terminal).is_ok(), good, "{encoding} {terminal}");
         }
+    }
+
+    #[test]
+    fn some_names_stand_for_stdout() {
+        let stays = ["-", "/dev/stdout", "out.csv", "./-"].map(|name| regular(Some(Path::new(name))).is_some());
+        assert_eq!(stays, [false, false, true, true]);
+        assert_eq!(regular(None), None);
     }
 
     #[test]

@@ -40,7 +40,7 @@ async fn query(args: Query) -> anyhow::Result<Exit> {
     if encoding == Encoding::Text(Format::Table) && is_explanation(&planned.schema()) {
         planned.run(|batch| write_explanation(&mut out, batch)).await?;
     } else {
-        out.write(encoding, NAME, planned).await?;
+        out.write_view(encoding, NAME, planned).await?;
     }
     out.finish()?;
     drop(progress);

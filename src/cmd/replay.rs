@@ -81,7 +81,7 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
             let dir = OutputDir::create(dir)?;
             for (name, view) in planned {
                 let mut file = Output::File(dir.begin(encoding, &name)?);
-                file.write(encoding, &name, view).await?;
+                file.write_view(encoding, &name, view).await?;
                 file.finish()?;
             }
         }
@@ -98,7 +98,7 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         (None, encoding) => {
             let mut out = Output::open(None)?;
             for (name, view) in planned {
-                out.write(encoding, &name, view).await?;
+                out.write_view(encoding, &name, view).await?;
             }
             out.finish()?;
         }

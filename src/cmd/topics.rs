@@ -34,7 +34,7 @@ pub async fn run(args: Topics, stop: CancellationToken) -> anyhow::Result<Exit> 
     let readers = relations(&queries)?;
     let stopped = stop.clone();
     // Every request blocks; a stop need not wait for the answer.
-    let asked = tokio::task::spawn_blocking(move || ask(&connection, topics, groups, &readers, &stopped));
+    let asked = tokio::task::spawn_blocking(move || ask(&connection, topics, &groups, &readers, &stopped));
     let topics = tokio::select! {
         () = stop.cancelled() => return Ok(Exit::Interrupted),
         topics = asked => topics??,
@@ -87,7 +87,7 @@ fn relations(queries: &Queries) -> anyhow::Result<Readers> {
 fn ask(
     connection: &Connection,
     names: Vec<String>,
-    named_groups: Vec<String>,
+    named_groups: &[String],
     readers: &Readers,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Vec<Topic>>> {
@@ -113,12 +113,11 @@ fn ask(
         None
     });
     let mut groups: BTreeSet<String> = named_groups.iter().cloned().collect();
-    match listed {
-        Some(listed) => groups.extend(listed.into_iter().filter(|group| is_ours(group))),
-        None => {
-            groups.insert(LOGIN_CHECKER_GROUP.to_owned());
-            eprintln!("note: this broker lists no groups: --group {}ID asks for one", control_panel::GROUP_PREFIX);
-        }
+    if let Some(listed) = listed {
+        groups.extend(listed.into_iter().filter(|group| is_ours(group)));
+    } else {
+        groups.insert(LOGIN_CHECKER_GROUP.to_owned());
+        eprintln!("note: this broker lists no groups: --group {}ID asks for one", control_panel::GROUP_PREFIX);
     }
     let groups: Vec<String> = groups.into_iter().collect();
     for groups in groups.chunks(MAX_ASKING) {

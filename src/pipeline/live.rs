@@ -72,6 +72,7 @@ pub enum LiveError {
 
 /// A live dashboard: files, engine and feed.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what is to be done next: each by itself, in any combination")]
 pub struct Live {
     config: LiveConfig,
     workspace: Workspace,

@@ -1,4 +1,4 @@
-//! Views written by column: Parquet and Arrow IPC, for pandas, DuckDB, Spark and their like.
+//! Views written by column: Parquet and Arrow IPC, for data frames, warehouses and their like.
 //!
 //! | | in a file | in a pipe |
 //! |---|---|---|
@@ -73,7 +73,7 @@ impl<W: Write + Send> ColumnsWriter<W> {
         }
         let writer = match (format, medium) {
             (ColumnFormat::Parquet, _) => {
-                let writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties()));
+                let writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties(ROW_GROUP_BYTES)));
                 Writer::Parquet(Box::new(writer.map_err(|error| failed(arrow(error)))?))
             }
             (ColumnFormat::Arrow, Medium::File) => Writer::File(FileWriter::try_new(out, &schema).map_err(failed)?),
@@ -107,12 +107,12 @@ impl<W: Write + Send> ColumnsWriter<W> {
     }
 }
 
-fn properties() -> WriterProperties {
+fn properties(row_group_bytes: usize) -> WriterProperties {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+        .set_max_row_group_bytes(Some(row_group_bytes))
         .build()
 }
 

@@ -3,14 +3,14 @@
 use std::io::Cursor;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringViewArray, StructArray,
-    TimestampMillisecondArray,
+    ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringViewArray, StructArray, TimestampMillisecondArray,
 };
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{Field, Int64Type};
+use datafusion::arrow::datatypes::{Field, Float64Type, Int64Type, Schema};
 use datafusion::arrow::ipc::reader::{FileReader, StreamReader};
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::basic::Compression;
+use datafusion::parquet::file::metadata::RowGroupMetaData;
 use datafusion::parquet::file::reader::{FileReader as _, SerializedFileReader};
 
 use super::*;
@@ -89,7 +89,7 @@ fn every_value_comes_back_in_types_that_others_know() {
         let expected = concat_batches(&hard().schema(), &[hard(), hard().slice(1, 2)]).unwrap();
         let expected = portable::pieces(&expected, &portable::schema(&expected.schema())).unwrap();
         assert_eq!(back.columns(), expected[0].columns(), "{format:?} {medium:?}");
-        assert!(back.column(2).as_primitive::<datafusion::arrow::datatypes::Float64Type>().value(0).is_sign_negative());
+        assert!(back.column(2).as_primitive::<Float64Type>().value(0).is_sign_negative());
     }
 }
 
@@ -120,8 +120,8 @@ fn parquet_is_compressed_cut_into_row_groups_and_can_be_skipped_by_its_statistic
     assert!(bytes.len() < 12_000_000, "{}", bytes.len());
     let reader = SerializedFileReader::new(file_of(&bytes)).unwrap();
     let groups = reader.metadata().row_groups();
-    assert_eq!(groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [1 << 20, 1_200_000 - (1 << 20)]);
-    for column in groups.iter().flat_map(|group| group.columns()) {
+    assert_eq!(groups.iter().map(RowGroupMetaData::num_rows).collect::<Vec<_>>(), [1 << 20, 1_200_000 - (1 << 20)]);
+    for column in groups.iter().flat_map(RowGroupMetaData::columns) {
         assert!(matches!(column.compression(), Compression::ZSTD(_)), "{:?}", column.compression());
         let statistics = column.statistics().unwrap();
         assert_eq!(statistics.null_count_opt(), Some(0));
@@ -131,28 +131,27 @@ fn parquet_is_compressed_cut_into_row_groups_and_can_be_skipped_by_its_statistic
 
 #[test]
 fn a_row_group_that_grows_is_written_early() {
-    // 2,048 values of 64 KiB that zstd cannot shrink: 128 MiB, far fewer rows than a row group may have.
+    // Noise, which zstd cannot shrink by much: 64 batches of 16 KiB.
     let mut state = 1_u64;
     let mut noise = || {
-        let word = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            char::from(b' ' + (state >> 58) as u8)
-        };
-        (0..1 << 16).map(word).collect::<String>()
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b' ' + (state >> 58) as u8)
     };
-    let mut bytes = Vec::new();
-    let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..64).map(|_| noise())));
-    let batch = RecordBatch::try_from_iter([("noise", values)]).unwrap();
-    let (format, medium) = (ColumnFormat::Parquet, Medium::File);
-    let mut writer = ColumnsWriter::new(&mut bytes, format, medium, "view", &batch.schema()).unwrap();
-    for _ in 0..32 {
-        let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..64).map(|_| noise())));
-        writer.write(&RecordBatch::try_from_iter([("noise", values)]).unwrap()).unwrap();
+    let limit = 100 << 10;
+    let (mut bytes, mut most) = (Vec::new(), 0);
+    let schema = Arc::new(Schema::new(vec![Field::new("noise", DataType::Utf8, true)]));
+    let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&schema), Some(properties(limit))).unwrap();
+    for _ in 0..64 {
+        let values = (0..16).map(|_| (0..1024).map(|_| noise()).collect::<String>());
+        let values: ArrayRef = Arc::new(StringArray::from_iter_values(values));
+        writer.write(&RecordBatch::try_new(Arc::clone(&schema), vec![values]).unwrap()).unwrap();
+        most = most.max(writer.in_progress_size());
     }
-    writer.finish().unwrap();
+    writer.close().unwrap();
+    assert!(most < 2 * limit, "{most}");
     let reader = SerializedFileReader::new(file_of(&bytes)).unwrap();
-    assert!(reader.metadata().num_row_groups() >= 2, "{}", reader.metadata().num_row_groups());
-    assert_eq!(reader.metadata().file_metadata().num_rows(), 2048);
+    assert!(reader.metadata().num_row_groups() >= 4, "{}", reader.metadata().num_row_groups());
+    assert_eq!(reader.metadata().file_metadata().num_rows(), 1024);
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl OutputDir {
 
 /// A file on its way: under a temporary name until it is complete, removed if it never is.
 ///
-/// Where something stands that is no regular file (`/dev/stdout`, a named pipe), it is written to as it is: nothing else
+/// Where something stands that is no regular file (a device, a named pipe), it is written to as it is: nothing else
 /// can take its place.
 pub struct PendingFile {
     writer: BufWriter<File>,

@@ -5,9 +5,9 @@
 //!
 //! | here | written |
 //! |---|---|
-//! | Utf8View, BinaryView | Utf8, Binary |
-//! | ListView, LargeListView | List, LargeList |
-//! | Decimal32, Decimal64 | Decimal128 |
+//! | `Utf8View`, `BinaryView` | `Utf8`, `Binary` |
+//! | `ListView`, `LargeListView` | `List`, `LargeList` |
+//! | `Decimal32`, `Decimal64` | `Decimal128` |
 //! | dictionaries, runs | their values |
 //!
 //! # Contract
@@ -34,11 +34,16 @@ pub fn schema(schema: &Schema) -> SchemaRef {
 
 /// The rows under that schema, in one batch or, where its types cannot hold them at once, in several.
 pub fn pieces(batch: &RecordBatch, schema: &SchemaRef) -> Result<Vec<RecordBatch>, ArrowError> {
+    cut(batch, MAX_BYTES)?.iter().map(|piece| convert(piece, schema)).collect()
+}
+
+/// The batch in halves of halves, until no column of a piece has more bytes than that.
+fn cut(batch: &RecordBatch, max_bytes: u64) -> Result<Vec<RecordBatch>, ArrowError> {
     let (mut whole, mut pieces) = (vec![batch.clone()], Vec::with_capacity(1));
     while let Some(batch) = whole.pop() {
         let bytes = batch.columns().iter().map(|column| view_bytes(&column.to_data())).max().unwrap_or(0);
-        if bytes <= MAX_BYTES {
-            pieces.push(convert(&batch, schema)?);
+        if bytes <= max_bytes {
+            pieces.push(batch);
         } else if batch.num_rows() > 1 {
             let half = batch.num_rows() / 2;
             whole.push(batch.slice(half, batch.num_rows() - half));
@@ -142,15 +147,15 @@ mod tests {
     }
 
     #[test]
-    fn more_text_than_a_column_can_hold_is_cut() {
-        // One buffer, seen by many views: four gigabytes that take one megabyte.
-        let mega = "x".repeat(1 << 20);
-        let one = text(&[Some(&mega)]);
-        let column =
-            datafusion::arrow::compute::take(&one, &datafusion::arrow::array::UInt32Array::from(vec![0; 4096]), None);
-        let batch = RecordBatch::try_from_iter([("text", column.unwrap())]).unwrap();
-        assert_eq!(view_bytes(&batch.column(0).to_data()), 4 << 30);
-        let halves = batch.num_rows() / 4;
-        assert!(view_bytes(&batch.slice(0, halves).column(0).to_data()) <= MAX_BYTES);
+    fn more_text_than_a_column_can_hold_is_cut_in_order() {
+        let values = ["four", "more", "words", "", "and", "a longer one"];
+        let batch = RecordBatch::try_from_iter([("text", text(&values.map(Some)))]).unwrap();
+        let pieces = cut(&batch, 12).unwrap();
+        let lengths: Vec<usize> = pieces.iter().map(RecordBatch::num_rows).collect();
+        assert_eq!(lengths, [1, 2, 1, 1, 1]);
+        let again = datafusion::arrow::compute::concat_batches(&batch.schema(), &pieces).unwrap();
+        assert_eq!(again, batch);
+        let error = cut(&batch, 11).unwrap_err().to_string();
+        assert!(error.contains("a value of 12 bytes is too long"), "{error}");
     }
 }

@@ -26,7 +26,9 @@ fn lines(batches: &[RecordBatch]) -> Vec<String> {
     let mut writer = datafusion::arrow::json::WriterBuilder::new()
         .with_explicit_nulls(true)
         .build::<_, datafusion::arrow::json::writer::LineDelimited>(Vec::new());
-    batches.iter().for_each(|batch| writer.write(batch).unwrap());
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
     writer.finish().unwrap();
     sorted(&String::from_utf8(writer.into_inner()).unwrap())
 }
@@ -116,6 +118,14 @@ fn a_replay_writes_a_file_for_each_view() {
     }
     let files = fs::read_dir(&out).unwrap().count();
     assert_eq!(files, 2 * json.as_object().unwrap().len(), "nothing is left half-written");
+}
+
+#[test]
+fn stdout_by_name_is_stdout() {
+    let sql = ["query", "SELECT name FROM pokedex WHERE number = 7", "--format", "csv"];
+    for name in ["-", "/dev/stdout"] {
+        assert_eq!(tallgrass(&[&sql[..], &["-o", name]].concat()).good().stdout, "name\nSquirtle\n", "{name}");
+    }
 }
 
 #[test]
