@@ -125,7 +125,7 @@ impl World {
     }
 
     fn against(&self, lines: &[Value]) -> Run {
-        let text = lines.join("\n") + "\n";
+        let text = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
         let path = self.folder.path().join("lines.ndjson");
         fs::write(&path, text).unwrap();
         self.run(&["verify", "--against", path.to_str().unwrap()])
@@ -434,7 +434,7 @@ fn lines_come_from_stdin_too_and_wrong_ones_are_named() {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     };
-    let text = lines.join("\n") + "\n";
+    let text = lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") + "\n";
     let run = verify(text.clone(), &["tally"]).good();
     assert_eq!(run.stdout.lines().count(), 1, "{}", run.stdout);
     for (text, says) in [
