@@ -12,7 +12,7 @@ use crate::view::workspace::DASHBOARD;
 use crate::view::{Fingerprint, LoadedFile, SqlError, SqlFile, Workspace, WorkspaceError, fingerprints, live_view};
 
 /// How long a file may be gone or empty before it counts as deleted or broken: some editors write in two steps.
-const SECOND_LOOK: Duration = Duration::from_millis(120);
+const SECOND_LOOK: Duration = Duration::from_millis(100);
 
 /// A folder, planned.
 #[derive(Debug)]
