@@ -26,7 +26,7 @@ pub use self::bounded::{Query, Replay, Verify};
 pub use self::generators::{Logoff, PokemonGen, UserGen};
 pub use self::install::{Completions, Man};
 pub use self::live::{ControlPanel, Dashboard, Demo, LOGIN_CHECKER_GROUP, LineFormat, LoginChecker};
-pub use self::setup::{Check, Init, Topics};
+pub use self::setup::{Check, Explain, Init, Topics};
 pub use self::shared::{Batching, Connection, Queries};
 pub use self::values::{From, Place, Rate};
 
@@ -62,6 +62,8 @@ pub enum Command {
     Verify(Verify),
     /// Plan every SQL file and say what is wrong with it
     Check(Check),
+    /// Show where a dashboard file's plan is cut: what runs on new rows, and what at a refresh
+    Explain(Explain),
     /// Sample topics and write a sources.sql for them
     Init(Init),
     /// Say what topics hold, which relations read them, and how far our groups are

@@ -9,6 +9,21 @@ use super::shared::{Connection, Queries};
 use super::values::parse_group;
 use crate::sink::Format;
 
+/// `tallgrass explain`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass explain by_type
+  tallgrass explain --queries my-queries    every dashboard file; needs no broker")]
+pub struct Explain {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub queries: Queries,
+    /// Names of dashboard files, without .sql [default: all]
+    #[arg(value_name = "VIEW")]
+    pub views: Vec<String>,
+}
+
 /// `tallgrass check`
 #[derive(Debug, Args)]
 #[command(after_help = "\

@@ -27,6 +27,7 @@ pub mod completions;
 pub mod control_panel;
 pub mod dashboard;
 pub mod demo;
+mod explain_view;
 pub mod generate;
 mod group;
 pub mod init;
@@ -119,6 +120,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Query(args) => runtime.block_on(query::run(args, stop)),
         Command::Verify(args) => runtime.block_on(verify::run(args, stop)),
         Command::Check(args) => runtime.block_on(check::run(args)),
+        Command::Explain(args) => runtime.block_on(explain_view::run(args)),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Topics(args) => runtime.block_on(topics::run(args, stop)),

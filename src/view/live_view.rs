@@ -9,6 +9,7 @@ use datafusion::common::plan_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::displayable;
 
 use super::clock;
 use super::cut::{Cut, Use, cut};
@@ -190,6 +191,22 @@ impl LiveView {
     #[cfg(test)]
     pub(super) fn slot_widths(&self) -> Vec<usize> {
         self.reducers.iter().map(Reducer::width).collect()
+    }
+
+    /// The plans that it consists of, each with a word on when it runs, from the relations up to the result.
+    pub fn stages(&self) -> Vec<(String, String)> {
+        let text = |runner: &Runner| displayable(runner.physical().as_ref()).indent(false).to_string();
+        let reduced = self.reducers.iter().map(|reducer| {
+            let into = format!("each micro-batch runs through this, into the state of {}", reducer.name());
+            (into, text(reducer.delta()))
+        });
+        let root = match &self.root {
+            Root::Append(delta) => {
+                ("each micro-batch runs through this, and its rows are handed on".to_owned(), text(delta))
+            }
+            Root::Evaluate { residual, .. } => ("each refresh runs this".to_owned(), text(residual)),
+        };
+        reduced.chain([root]).collect()
     }
 
     /// What its reducers hold.

@@ -45,6 +45,11 @@ fn check_says_how_each_shipped_file_is_maintained() {
 }
 
 #[test]
+fn explain_shows_what_runs_when() {
+    assert_snapshot!(seen(&tallgrass(&["explain", "by_type", "users_online"])));
+}
+
+#[test]
 fn check_points_at_the_place() {
     let folder = folder(&[
         ("dashboard/good.sql", "SELECT name, count(*) AS n FROM s GROUP BY name"),
