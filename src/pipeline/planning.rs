@@ -18,6 +18,8 @@ const SECOND_LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) workspace: Workspace,
+    /// The views that ran when it was made: it says what becomes of those.
+    pub(super) against: Running,
     /// Why the declarations or the folder are not those on disk.
     pub(super) sources_error: Option<String>,
     /// In the order of the dashboard.
@@ -126,7 +128,7 @@ pub(super) async fn plan(
         planned.push(PlannedFile { name, file: file.as_ref().ok().cloned(), fate });
     }
     drop(plans);
-    Ok(Plan { workspace, sources_error: None, files: planned })
+    Ok(Plan { workspace, against: running.clone(), sources_error: None, files: planned })
 }
 
 fn name_of(file: &LoadedFile) -> &str {

@@ -41,7 +41,9 @@ impl Live {
             // What has been planned is done first: a folder that never rests must not keep an edit from showing.
             self.look();
         }
-        let Plan { workspace, sources_error, files } = match planned {
+        let Plan { workspace, sources_error, files, .. } = match planned {
+            // A rebuild was swapped in meanwhile: what was to be kept may be gone, what was to be built may be there.
+            Ok(plan) if plan.against != self.running() => return self.look(),
             Ok(plan) => plan,
             Err(error) => return self.note_sources_error(Some(words_of(&error))),
         };
