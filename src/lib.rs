@@ -15,6 +15,7 @@ pub mod geo;
 pub mod kafka;
 pub mod pipeline;
 pub mod relation;
+pub mod serve;
 pub mod sink;
 pub mod view;
 pub mod world;

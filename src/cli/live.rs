@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::generators::Logoff;
-use super::shared::{Batching, Connection, Queries};
+use super::shared::{Batching, Connection, Listening, Queries};
 use super::values::{Rate, parse_group, parse_interval, parse_latitude, parse_longitude, parse_name, parse_positive};
 use crate::sink::Format;
 
@@ -39,6 +39,9 @@ pub struct Demo {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub queries: Queries,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub listening: Listening,
 }
 
 /// `tallgrass dashboard`
@@ -80,6 +83,9 @@ pub struct Dashboard {
     /// Rows that a view without an incremental form may keep
     #[arg(long, default_value = "5000000", value_name = "ROWS")]
     pub max_retained_rows: usize,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub listening: Listening,
 }
 
 /// How a role prints a row.

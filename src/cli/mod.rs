@@ -27,8 +27,8 @@ pub use self::generators::{Logoff, PokemonGen, UserGen};
 pub use self::install::{Completions, Man};
 pub use self::live::{ControlPanel, Dashboard, Demo, LOGIN_CHECKER_GROUP, LineFormat, LoginChecker};
 pub use self::setup::{Check, Explain, Init, Topics};
-pub use self::shared::{Batching, Connection, Queries};
-pub use self::values::{From, Place, Rate};
+pub use self::shared::{Batching, Connection, Listening, Queries};
+pub use self::values::{From, Listen, Place, Rate};
 
 /// Live SQL dashboards over Kafka topics: edit a SQL file, see the numbers, replay to prove them.
 #[derive(Debug, Parser)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{parse_brokers, parse_property};
+use super::values::{Listen, parse_brokers, parse_property};
 use crate::kafka::KafkaConfig;
 use crate::pipeline::BatchLimits;
 
@@ -63,4 +63,15 @@ impl Batching {
     pub fn limits(&self) -> BatchLimits {
         BatchLimits { rows: self.batch_rows.get(), bytes: self.batch_bytes.get(), linger: self.linger }
     }
+}
+
+/// Where people and programs look at a live run.
+#[derive(Debug, Clone, Args)]
+pub struct Listening {
+    /// Serve the page and its API at ADDRESS:PORT, or PORT of 127.0.0.1, or `off` [default: 8080, or the next free port]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
+    pub listen: Option<Listen>,
+    /// Serve the Postgres protocol there [default: off; in demo 5433, or the next free port]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
+    pub pg: Option<Listen>,
 }

@@ -1,5 +1,6 @@
 //! Words of the command line with a meaning of their own, and what is said when they have none.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -178,5 +179,31 @@ pub(super) fn parse_positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
         _ => Err(format!("'{text}' must be a number above zero")),
+    }
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listen {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let port = text.parse().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+        match (port, local, text.parse()) {
+            (Ok(at), ..) | (.., Ok(at)) => Ok(Self::At(at)),
+            (_, Some(port), _) => Ok(Self::At(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))),
+            _ => Err("use ADDRESS:PORT as in 127.0.0.1:8080 or [::1]:8080, a port alone, or off".to_owned()),
+        }
     }
 }

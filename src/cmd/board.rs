@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
 use super::verifier::Proofs;
 use crate::kafka::AsOf;
-use crate::pipeline::{Cost, FileState, Live, Snapshot, Status, ViewResult};
+use crate::pipeline::{Cost, FileState, Live, Shot, Snapshot, ViewResult};
 use crate::sink::cells::group_digits;
 use crate::sink::terminal::{ChartKind, Frame, LogPane, ProofNote, Strip, Tile, show_duration};
 use crate::view::{Maintenance, words};
@@ -24,10 +24,9 @@ const RATE_WINDOW: Duration = Duration::from_secs(2);
 pub struct Board {
     name: String,
     broker: String,
-    looks: Vec<TileLook>,
-    snapshot: Snapshot,
-    status: Status,
-    refreshed: SystemTime,
+    /// Where its page is served.
+    page: Option<String>,
+    shot: Arc<Shot>,
     rate: Rate,
     proofs: Arc<Proofs>,
 }
@@ -58,10 +57,8 @@ impl Board {
         Self {
             name: name.into(),
             broker: broker.into(),
-            looks: live.files().iter().map(TileLook::of).collect(),
-            snapshot: Snapshot::default(),
-            status: live.status().clone(),
-            refreshed: SystemTime::now(),
+            page: None,
+            shot: Arc::new(Shot::of(live, Snapshot::default())),
             rate: Rate { since: Instant::now(), messages: 0, per_second: 0.0 },
             proofs: Arc::default(),
         }
@@ -74,17 +71,21 @@ impl Board {
         self
     }
 
+    /// Says where the page is served.
+    #[must_use]
+    pub fn with_page(mut self, page: Option<String>) -> Self {
+        self.page = page;
+        self
+    }
+
     /// Takes in a refresh.
-    pub fn update(&mut self, live: &Live, snapshot: Snapshot) {
-        self.looks = live.files().iter().map(TileLook::of).collect();
-        self.snapshot = snapshot;
-        self.status = live.status().clone();
-        self.refreshed = SystemTime::now();
+    pub fn update(&mut self, shot: Arc<Shot>) {
+        self.shot = shot;
     }
 
     /// The moment of all tiles.
     pub fn as_of(&self) -> &AsOf {
-        &self.snapshot.as_of
+        &self.shot.snapshot.as_of
     }
 
     /// What the last proof found, where there are any.
@@ -95,7 +96,7 @@ impl Board {
     /// The frame to draw now, with panes of log lines.
     pub fn frame(&mut self, logs: Vec<LogPane>) -> Frame {
         self.measure();
-        let tiles: Vec<Tile> = self.looks.iter().map(|look| self.tile(look)).collect();
+        let tiles: Vec<Tile> = self.shot.files.iter().map(|file| self.tile(&TileLook::of(file))).collect();
         Frame { strip: self.strip(), tiles, logs }
     }
 
@@ -103,33 +104,34 @@ impl Board {
     fn measure(&mut self) {
         let elapsed = self.rate.since.elapsed();
         if elapsed >= RATE_WINDOW || (self.rate.messages == 0 && elapsed >= RATE_WINDOW / 4) {
-            let read = self.status.messages - self.rate.messages.min(self.status.messages);
+            let read = self.shot.status.messages - self.rate.messages.min(self.shot.status.messages);
             let per_second = read as f64 / elapsed.as_secs_f64();
-            self.rate = Rate { since: Instant::now(), messages: self.status.messages, per_second };
+            self.rate = Rate { since: Instant::now(), messages: self.shot.status.messages, per_second };
         }
     }
 
     fn strip(&self) -> Strip {
-        let lag = self.status.topics.values().map(|topic| topic.total - topic.done).sum::<i64>();
+        let lag = self.shot.status.topics.values().map(|topic| topic.total - topic.done).sum::<i64>();
         Strip {
             name: self.name.clone(),
-            broker: match &self.status.trouble {
+            page: self.page.clone().unwrap_or_default(),
+            broker: match &self.shot.status.trouble {
                 Some(_) => format!("{} does not answer, trying again", self.broker),
                 None => self.broker.clone(),
             },
             events_per_s: self.rate.per_second,
-            events: self.status.messages,
+            events: self.shot.status.messages,
             lag: lag.max(0).unsigned_abs(),
-            bad_records: self.status.bad_records,
-            as_of: time_of_day(self.refreshed),
-            elapsed: self.status.started.elapsed(),
+            bad_records: self.shot.status.bad_records,
+            as_of: time_of_day(self.shot.at),
+            elapsed: self.shot.status.started.elapsed(),
             proof: self.proof(),
-            catching_up: (!self.status.caught_up()).then(|| self.status.progress()),
+            catching_up: (!self.shot.status.caught_up()).then(|| self.shot.status.progress()),
         }
     }
 
     fn tile(&self, look: &TileLook) -> Tile {
-        let result = self.snapshot.results.iter().find(|result| *result.name == *look.name);
+        let result = self.shot.result(&look.name);
         let (schema, rows, error): (SchemaRef, Vec<RecordBatch>, Option<String>) = match result {
             None => (Arc::new(Schema::empty()), Vec::new(), None),
             Some(result) => match &result.rows {
@@ -138,12 +140,12 @@ impl Board {
             },
         };
         let rebuilding = self.rebuilding(&look.name);
-        let waits = (!self.status.missing.is_empty() && error.is_none()).then(|| {
-            let topics: Vec<&str> = self.status.missing.iter().map(AsRef::as_ref).collect();
+        let waits = (!self.shot.status.missing.is_empty() && error.is_none()).then(|| {
+            let topics: Vec<&str> = self.shot.status.missing.iter().map(AsRef::as_ref).collect();
             format!("waiting for topic {}", topics.join(", "))
         });
-        let history =
-            self.status.history.first().filter(|_| error.is_none()).map(|first| match self.status.history.len() {
+        let history = self.shot.status.history.first().filter(|_| error.is_none()).map(|first| {
+            match self.shot.status.history.len() {
                 1 => format!("counts from offset {} of {}[{}]", first.first_offset, first.topic, first.partition),
                 more => format!(
                     "counts from offset {} of {}[{}] (and {} more partitions): older records are gone",
@@ -152,7 +154,8 @@ impl Board {
                     first.partition,
                     more - 1
                 ),
-            });
+            }
+        });
         Tile {
             name: look.name.clone(),
             title: look.title.clone(),
@@ -169,7 +172,7 @@ impl Board {
 
     /// How far the view's rebuild is, if it has one.
     fn rebuilding(&self, name: &str) -> Option<String> {
-        let (names, status) = self.status.rebuild.as_ref()?;
+        let (names, status) = self.shot.status.rebuild.as_ref()?;
         if !names.iter().any(|rebuilt| **rebuilt == *name) {
             return None;
         }
@@ -182,7 +185,9 @@ impl Board {
 /// How it is maintained, and what that costs.
 fn foot(result: &ViewResult) -> String {
     let Cost { rows, reducing, refresh, state } = result.cost;
-    let Some(maintenance) = result.maintenance else { return String::new() };
+    let Some(maintenance) = result.description.as_ref().map(|described| described.maintenance) else {
+        return String::new();
+    };
     let mut parts = vec![maintenance.to_string()];
     if state.rows > 0 {
         let what = match (maintenance, state.rows) {

@@ -19,37 +19,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::proof::{Claim, LiveRows, Said, since};
-use crate::kafka::{AsOf, HistoryStart};
-use crate::pipeline::{FileState, Live, Snapshot, Sources, Swap};
+use crate::kafka::AsOf;
+use crate::pipeline::{Shot, Swap};
 use crate::sink::sanitize::escape_json;
 use crate::sink::text::json_rows;
 use crate::view::digest::Digest;
 use crate::view::{Difference, words};
-
-/// One refresh of a live run, as others see it.
-#[derive(Debug, Clone, Default)]
-pub struct Shot {
-    /// The results.
-    pub snapshot: Snapshot,
-    /// What the broker had lost when the run started.
-    pub history: Vec<HistoryStart>,
-    /// What the results' views were planned from; none while some are on their way to another meaning.
-    pub sources: Option<Arc<Sources>>,
-    /// The dashboard's files.
-    pub files: Vec<FileState>,
-}
-
-impl Shot {
-    /// What a refresh of a live run says.
-    pub fn of(live: &Live, snapshot: Snapshot) -> Self {
-        Self {
-            snapshot,
-            history: live.status().history.clone(),
-            sources: live.sources().cloned(),
-            files: live.files().to_vec(),
-        }
-    }
-}
 
 /// Writes lines, and remembers what they said.
 #[derive(Debug, Default)]
@@ -141,7 +116,7 @@ fn write_line(out: &mut dyn Write, view: &str, shot: &Shot, fields: &str) -> any
     let view = Value::from(view).to_string();
     let as_of = shot.snapshot.as_of.to_json();
     let now = jiff::Timestamp::from_nanosecond(shot.snapshot.now_ns.into())?;
-    let since = match since(&shot.history) {
+    let since = match since(&shot.status.history) {
         none if none.iter().next().is_none() => String::new(),
         since => format!("\"since\":{},", since.to_json()),
     };
@@ -237,7 +212,7 @@ mod tests {
             ViewResult {
                 name: (*name).into(),
                 schema: batch.schema(),
-                maintenance: None,
+                description: None,
                 cost: Cost::default(),
                 rows: said.map(|_| vec![batch]).map_err(|e| Arc::new(DataFusionError::Execution(e.to_owned()))),
             }
@@ -268,7 +243,7 @@ mod tests {
     #[test]
     fn the_last_line_of_each_view_reads_back() {
         let mut shots = [shot(1, &[("a", Ok(1)), ("b", Ok(1))]), shot(5, &[("a", Ok(2)), ("b", Err("gone"))])];
-        shots[1].history = vec![HistoryStart { topic: "t".into(), partition: 0, first_offset: 3 }];
+        shots[1].status.history = vec![HistoryStart { topic: "t".into(), partition: 0, first_offset: 3 }];
         let claims = read_claims(written(&shots).join("\n\n").as_bytes()).unwrap();
         let [a, b] = &claims[..] else { unreachable!("two views") };
         assert_eq!((&*a.view, a.as_of.to_string(), a.since.to_string()), ("a", "t 0:5".into(), "t 0:3".into()));

@@ -9,15 +9,20 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use super::batch::{flush, stdout};
 use super::board::Board;
-use super::changes::{Changes, Shot};
+use super::changes::Changes;
 use super::log;
-use super::verifier::{Newest, Verifier};
+use super::servers::{Defaults, Servers};
+use super::verifier::Verifier;
 use crate::cli::Dashboard;
-use crate::pipeline::{Live, LiveConfig, Snapshot};
+use crate::pipeline::{Live, LiveConfig, Newest, Shot, Snapshot};
+use crate::serve::App;
 use crate::sink::Format;
 use crate::sink::terminal::{Key, LogPane, Screen, draw_plain};
 use crate::sink::text::ViewsWriter;
 use crate::view::{SqlError, words};
+
+/// What this role calls itself.
+const NAME: &str = "tallgrass dashboard";
 
 /// Time between two looks at the keyboard and the board.
 const FRAME_INTERVAL: Duration = Duration::from_millis(50);
@@ -45,13 +50,22 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
     }
     let newest = Newest::default();
     let verifier = Verifier::start(args.verify, args.connection.config(), &newest)?;
+    let servers = Servers::start(&args.listening, Defaults::DASHBOARD, || App {
+        name: NAME.to_owned(),
+        kafka: args.connection.config(),
+        queries: args.queries.queries.clone(),
+        shots: newest.subscribe(),
+        proof: verifier.proofs().source(),
+    })?;
     let watching = stop.child_token();
     let ended = if args.format == Format::Ndjson {
         lines(&mut live, newest, &watching).await
     } else {
-        let board = Board::new("tallgrass dashboard", &args.connection.brokers, &live).with_proofs(verifier.proofs());
+        let board =
+            Board::new(NAME, &args.connection.brokers, &live).with_proofs(verifier.proofs()).with_page(servers.page());
         tiles(&mut live, Arc::new(Mutex::new(board)), newest, &watching).await
     };
+    servers.stop();
     let differed = verifier.finish().await;
     ended.map(|exit| if differed { Exit::Failed } else { exit })
 }
@@ -68,10 +82,9 @@ async fn tiles(
         tokio::task::spawn_blocking(move || watch(&board, &watching, &|| Vec::new()))
     };
     let show = |live: &Live, snapshot: Snapshot| {
-        if newest.receiver_count() > 0 {
-            newest.send_replace(Some(Arc::new(Shot::of(live, snapshot.clone()))));
-        }
-        lock(&board).update(live, snapshot);
+        let shot = Arc::new(Shot::of(live, snapshot));
+        lock(&board).update(Arc::clone(&shot));
+        newest.send_replace(Some(shot));
     };
     // Whoever quits on the screen stops the reading, and a failure of the reading closes the screen.
     let ended = live.run(watching, show).await;

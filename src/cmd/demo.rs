@@ -20,21 +20,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{flush, stdout};
 use super::board::Board;
-use super::changes::Shot;
 use super::dashboard::{Watched, lock, watch};
 use super::group::{GroupRole, RoleView};
 use super::proof::{Claim, Prover};
-use super::verifier::{Newest, Verifier};
+use super::servers::{Defaults, Servers};
+use super::verifier::Verifier;
 use super::verify::report;
 use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen};
 use crate::cli::{Demo, Logoff, Rate};
 use crate::kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
-use crate::pipeline::{BatchLimits, Live, LiveConfig, Snapshot, Sources};
+use crate::pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot, Sources};
 use crate::relation::BadRecords;
+use crate::serve::App;
 use crate::sink::terminal::{LogPane, LogTail, draw_plain};
 use crate::view::Workspace;
 use crate::world::spawn::CITIES;
 use crate::world::users;
+
+/// What this role calls itself.
+const NAME: &str = "tallgrass demo";
 
 /// The embedded broker keeps some megabytes a partition: with this many, hours of the demo's events.
 const PARTITIONS: i32 = 24;
@@ -81,13 +85,20 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     let watching = CancellationToken::new();
     let newest = Newest::default();
     let verifier = Verifier::start(args.verify, kafka.clone(), &newest)?;
-    let board = Board::new("tallgrass demo", broker.brokers(), &live).with_proofs(verifier.proofs());
+    let servers = Servers::start(&args.listening, Defaults::DEMO, || App {
+        name: NAME.to_owned(),
+        kafka: kafka.clone(),
+        queries: args.queries.queries.clone(),
+        shots: newest.subscribe(),
+        proof: verifier.proofs().source(),
+    })?;
+    let board = Board::new(NAME, broker.brokers(), &live).with_proofs(verifier.proofs()).with_page(servers.page());
     let board = Arc::new(Mutex::new(board));
     let watcher = {
         let (board, watching, panes) = (Arc::clone(&board), watching.clone(), roles.panes.clone());
         tokio::task::spawn_blocking(move || watch(&board, &watching, &move || panes.on_screen()))
     };
-    let mut last = Shot::default();
+    let mut last = Arc::<Shot>::default();
     let alarm = alarm(args.duration);
     let reading = CancellationToken::new();
     let generators = roles.generators.clone();
@@ -102,9 +113,10 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     };
     let outcome = async {
         let show = |live: &Live, snapshot: Snapshot| {
-            last = Shot::of(live, snapshot.clone());
-            newest.send_replace(Some(Arc::new(last.clone())));
-            lock(&board).update(live, snapshot);
+            let shot = Arc::new(Shot::of(live, snapshot));
+            last = Arc::clone(&shot);
+            lock(&board).update(Arc::clone(&shot));
+            newest.send_replace(Some(shot));
         };
         let running = live.run(&reading, show);
         tokio::pin!(running);
@@ -139,6 +151,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     roles.generators.stop.cancel();
     watching.cancel();
     roles.finish().await?;
+    servers.stop();
     let (watched, interrupted) = outcome?;
     // Whatever was edited: what ran last is what is proved.
     let sources = live.sources().cloned();
@@ -170,7 +183,8 @@ async fn alarm(duration: Option<Duration>) {
 async fn prove(sources: &Sources, kafka: &KafkaConfig, last: &Shot) -> anyhow::Result<bool> {
     let Sources { workspace, files } = sources;
     let snapshot = &last.snapshot;
-    let claims: Vec<Claim> = snapshot.results.iter().map(|result| Claim::of(snapshot, result, &last.history)).collect();
+    let claims: Vec<Claim> =
+        snapshot.results.iter().map(|result| Claim::of(snapshot, result, &last.status.history)).collect();
     let prover = Prover { workspace, files, kafka, views_at_once: Prover::VIEWS_AT_ONCE, target_partitions: None };
     let verdicts = prover.prove(&claims, &BadRecords::quiet()).await?;
     let (mut out, _) = stdout();

@@ -40,6 +40,7 @@ pub mod pokemon_gen;
 mod proof;
 pub mod query;
 pub mod replay;
+mod servers;
 mod topic_names;
 pub mod topics;
 pub mod user_gen;

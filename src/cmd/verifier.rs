@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::changes::Shot;
 use super::explain;
 use super::proof::{Claim, Prover, Verdict};
 use crate::kafka::KafkaConfig;
-use crate::pipeline::Sources;
+use crate::pipeline::{Newest, Shot, Sources};
 use crate::relation::BadRecords;
+use crate::serve::ProofSource;
 use crate::sink::terminal::ProofNote;
 
 /// How long the end of a live run waits for a proof that has been told to stop: it may wait for a broker's answer.
@@ -70,6 +70,12 @@ impl Proofs {
         Some(ProofNote { text, good: found.differ.is_empty() && !found.failed && found.compared > 0 })
     }
 
+    /// The same for servers.
+    pub fn source(self: &Arc<Self>) -> ProofSource {
+        let proofs = Arc::clone(self);
+        Arc::new(move || proofs.note())
+    }
+
     /// Whether any proof has found a difference.
     pub fn differed(&self) -> bool {
         self.differed.load(Ordering::Relaxed)
@@ -87,9 +93,6 @@ fn ago(age: Duration) -> String {
         seconds => format!("{} min ago", seconds / 60),
     }
 }
-
-/// Where a live loop leaves its newest refresh, for whoever wants to look.
-pub type Newest = watch::Sender<Option<Arc<Shot>>>;
 
 /// Proves what a live run says, as often as somebody has asked for; mostly nobody has.
 #[derive(Debug)]
@@ -175,7 +178,7 @@ impl Proving {
         let snapshot = &shot.snapshot;
         // A view without a result claims nothing; its tile says why.
         let results = snapshot.results.iter().filter(|result| result.rows.is_ok());
-        let claims: Vec<Claim> = results.map(|result| Claim::of(snapshot, result, &shot.history)).collect();
+        let claims: Vec<Claim> = results.map(|result| Claim::of(snapshot, result, &shot.status.history)).collect();
         let prover = Prover {
             workspace: &sources.workspace,
             files: &sources.files,

@@ -12,7 +12,7 @@ use super::feed::{FeedInput, FeedTopic, InputId, MicroBatch};
 use crate::kafka::AsOf;
 use crate::relation::{Catalog, KafkaRelation, KeyedTable, RelationError, Wanted};
 use crate::view::reducer::StateSize;
-use crate::view::{Fingerprint, LiveView, Maintenance, Rows, clock, words};
+use crate::view::{Description, Fingerprint, LiveView, Rows, clock, words};
 
 /// A view under its name.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl NamedView {
         Ok(ViewResult {
             name: Arc::clone(&self.name),
             schema: Arc::clone(view.schema()),
-            maintenance: Some(view.maintenance()),
+            description: Some(Arc::clone(view.describe())),
             rows,
             cost: self.cost,
         })
@@ -86,7 +86,7 @@ impl NamedView {
             Err(error) => Err(Arc::clone(error)),
         };
         let schema = SchemaRef::new(datafusion::arrow::datatypes::Schema::empty());
-        ViewResult { name: Arc::clone(&self.name), schema, maintenance: None, rows, cost: self.cost }
+        ViewResult { name: Arc::clone(&self.name), schema, description: None, rows, cost: self.cost }
     }
 }
 
@@ -111,7 +111,7 @@ pub struct ViewResult {
     /// The result's columns; none where it failed.
     pub schema: SchemaRef,
     /// How it is kept up to date; none where it failed.
-    pub maintenance: Option<Maintenance>,
+    pub description: Option<Arc<Description>>,
     /// The rows, or why there are none.
     pub rows: Result<Vec<RecordBatch>, Arc<DataFusionError>>,
     /// What it has cost.

@@ -263,10 +263,12 @@ impl Live {
             FeedEvent::Trouble(error) => {
                 tracing::warn!("{error}; trying again");
                 self.status.trouble = Some(error.to_string());
+                self.news = true;
             }
             FeedEvent::Recovered => {
                 tracing::info!("the broker answers again");
                 self.status.trouble = None;
+                self.news = true;
             }
             FeedEvent::Failed(error) => return Err(error.into()),
         }

@@ -16,6 +16,7 @@ mod live;
 mod planning;
 mod reading;
 mod rebuild;
+mod shot;
 mod status;
 mod watch;
 
@@ -23,4 +24,5 @@ pub use engine::{Cost, Engine, NamedView, Snapshot, ViewResult};
 pub use feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedInput, FeedTopic, FeedUntil, GoOn, InputId, MicroBatch};
 pub use live::{Live, LiveConfig, LiveError};
 pub use rebuild::RebuildStatus;
+pub use shot::{Newest, Shot};
 pub use status::{FileState, Sources, Status, Swap, TopicStatus};

@@ -50,7 +50,7 @@ impl fmt::Display for Maintenance {
 #[derive(Debug)]
 pub struct LiveView {
     schema: SchemaRef,
-    description: Description,
+    description: Arc<Description>,
     reducers: Vec<Reducer>,
     root: Root,
 }
@@ -74,7 +74,7 @@ impl LiveView {
         }
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let cut = cut(plan, usage)?;
-        let description = describe(&cut)?;
+        let description = Arc::new(describe(&cut)?);
         match cut {
             Cut::Append(plan) => Ok(Self {
                 schema,
@@ -112,7 +112,7 @@ impl LiveView {
     }
 
     /// The same in words, and what it costs.
-    pub fn describe(&self) -> &Description {
+    pub fn describe(&self) -> &Arc<Description> {
         &self.description
     }
 

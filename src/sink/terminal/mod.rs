@@ -60,6 +60,8 @@ pub struct Strip {
     pub name: String,
     /// Where it reads from
     pub broker: String,
+    /// Where its page is served, if it is
+    pub page: String,
     /// Events per second, just now
     pub events_per_s: f64,
     /// Events read since the start

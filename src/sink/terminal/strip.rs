@@ -74,6 +74,7 @@ fn facts(strip: &Strip, look: &Look) -> Vec<Fact> {
         let (importance, style) = if proof.good { (5, palette.good()) } else { (8, palette.warning()) };
         facts.push(fact(importance, style, sanitize(&proof.text).into_owned()));
     }
+    facts.push(fact(5, palette.text(), sanitize(&strip.page).into_owned()));
     facts.push(fact(2, palette.quiet(), show_duration(strip.elapsed)));
     facts.push(fact(1, palette.quiet(), sanitize(&strip.broker).into_owned()));
     facts.retain(|fact| !fact.text.is_empty());

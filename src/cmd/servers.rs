@@ -1,0 +1,68 @@
+//! The servers beside a live run: where they listen, and what they are told.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Context as _;
+
+use crate::cli::{Listen, Listening};
+use crate::serve::{App, HttpServer, bind};
+
+/// Where a role serves what nobody has said.
+#[derive(Debug, Clone, Copy)]
+pub struct Defaults {
+    page: u16,
+    pg: Option<u16>,
+}
+
+impl Defaults {
+    /// Of `dashboard`.
+    pub const DASHBOARD: Self = Self { page: 8080, pg: None };
+    /// Of `demo`.
+    pub const DEMO: Self = Self { page: 8080, pg: Some(5433) };
+}
+
+/// What is served.
+#[derive(Debug, Default)]
+pub struct Servers {
+    http: Option<HttpServer>,
+}
+
+impl Servers {
+    /// Starts what was asked for; says on stderr where it listens.
+    ///
+    /// An address that somebody has named must be free; a default gives way to the next free port.
+    pub fn start(listening: &Listening, defaults: Defaults, app: impl Fn() -> App) -> anyhow::Result<Self> {
+        let mut servers = Self::default();
+        if let Some((address, or_next)) = place(listening.listen, Some(defaults.page)) {
+            let listener = bind(address, or_next).with_context(|| format!("cannot serve the page at {address}"))?;
+            let http = HttpServer::start(listener, app())?;
+            eprintln!("page at http://{}", http.address());
+            servers.http = Some(http);
+        }
+        if let Some((address, _or_next)) = place(listening.pg, defaults.pg) {
+            tracing::debug!("not served yet: {address}");
+        }
+        Ok(servers)
+    }
+
+    /// The page's address, for people.
+    pub fn page(&self) -> Option<String> {
+        self.http.as_ref().map(|http| format!("http://{}", http.address()))
+    }
+
+    /// Ends them.
+    pub fn stop(self) {
+        if let Some(http) = self.http {
+            http.stop();
+        }
+    }
+}
+
+/// The address, and whether the next free port will do.
+fn place(said: Option<Listen>, default: Option<u16>) -> Option<(SocketAddr, bool)> {
+    match said {
+        Some(Listen::Off) => None,
+        Some(Listen::At(address)) => Some((address, false)),
+        None => default.map(|port| (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), true)),
+    }
+}

@@ -1,0 +1,1 @@
+//! The Postgres protocol over a live run: views by their files' names, relations as bounded reads.
