@@ -73,11 +73,6 @@ impl Rendered {
     pub fn tile(&self, view: &str) -> Option<&TileHtml> {
         self.tiles.iter().find(|tile| *tile.name == *view)
     }
-
-    /// When its refresh was taken.
-    pub fn at(&self) -> SystemTime {
-        self.shot.as_ref().map_or(SystemTime::UNIX_EPOCH, |shot| shot.at)
-    }
 }
 
 /// Draws, and remembers what it has drawn.
