@@ -361,8 +361,8 @@ fn start_feed(config: &LiveConfig, engine: &Engine, bad: &BadRecords) -> Result<
 /// Files and the views of those that can be some.
 fn split(planned: Vec<PlannedFile>) -> (Vec<FileState>, Vec<NamedView>) {
     let (mut files, mut views) = (Vec::with_capacity(planned.len()), Vec::new());
-    for PlannedFile { name, file, fate } in planned {
-        let mut state = FileState { name, file, running: None, error: None, swap: None };
+    for PlannedFile { name, file, warnings, fate } in planned {
+        let mut state = FileState { name, file, running: None, warnings, error: None, swap: None };
         match fate {
             Fate::Build(view) => {
                 views.push(*view);

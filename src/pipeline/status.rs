@@ -8,7 +8,7 @@ use super::rebuild::RebuildStatus;
 use super::variants::Variant;
 use crate::kafka::{AsOf, HistoryStart, Watermarks};
 use crate::relation::BadRecords;
-use crate::view::{Difference, SqlError, SqlFile, Workspace};
+use crate::view::{Difference, SqlError, SqlFile, SqlWarning, Workspace};
 
 /// How far one topic has been read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -103,6 +103,8 @@ pub struct FileState {
     pub file: Option<SqlFile>,
     /// The file whose view runs: an older one while the new one is broken or being built, none before the first.
     pub running: Option<SqlFile>,
+    /// What has no effect in it, or leaves its result open.
+    pub warnings: Vec<SqlWarning>,
     /// Why it cannot be a view as it is. What it was before goes on.
     pub error: Option<SqlError>,
     /// Its last change of meaning.

@@ -53,8 +53,9 @@ impl Live {
         self.follow_static_files();
         let mut build = Vec::new();
         let mut states = Vec::with_capacity(files.len());
-        for PlannedFile { name, file, fate } in files {
-            let mut state = FileState { name: Arc::clone(&name), file, running: None, error: None, swap: None };
+        for PlannedFile { name, file, warnings, fate } in files {
+            let mut state =
+                FileState { name: Arc::clone(&name), file, running: None, warnings, error: None, swap: None };
             let former = match &fate {
                 Fate::Rename(from) => from,
                 _ => &name,
