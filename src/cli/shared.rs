@@ -71,7 +71,11 @@ pub struct Listening {
     /// Serve the page and its API at ADDRESS:PORT, or PORT of 127.0.0.1, or `off` [default: 8080, or the next free port]
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
     pub listen: Option<Listen>,
-    /// Serve the Postgres protocol there [default: off; in demo 5433, or the next free port]
+    /// Serve the views and relations to psql and other Postgres clients there [default: off; in demo 5433, or the next
+    /// free port]
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
     pub pg: Option<Listen>,
+    /// Password of Postgres clients: the first line of FILE (or `TALLGRASS_PG_PASSWORD`); needed beyond loopback
+    #[arg(long, value_name = "FILE", help_heading = "Servers")]
+    pub pg_password_file: Option<PathBuf>,
 }

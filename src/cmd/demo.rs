@@ -58,6 +58,7 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 
 /// Runs the command.
 pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
+    Servers::check(&args.listening, Defaults::DEMO)?;
     let broker = EmbeddedBroker::start()?;
     for topic in ["pokemons", "users"] {
         broker.create_topic(topic, PARTITIONS)?;
