@@ -201,6 +201,8 @@ mod tests {
     use datafusion::error::DataFusionError;
 
     use super::*;
+    use crate::kafka::HistoryStart;
+    use crate::pipeline::Snapshot;
     use crate::pipeline::{Cost, ViewResult};
 
     fn shot(offset: i64, results: &[(&str, Result<i64, &str>)]) -> Shot {

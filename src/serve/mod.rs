@@ -19,6 +19,7 @@ mod http;
 pub mod page;
 pub mod panel;
 pub mod postgres;
+pub mod words;
 
 pub use self::app::{App, ProofSource};
 pub use self::http::{HttpServer, bind};
