@@ -43,6 +43,13 @@ pub struct SqlFile {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bindings(Vec<ScalarValue>);
 
+impl Bindings {
+    /// The values, in the order of the parameters.
+    pub fn into_values(self) -> Vec<ScalarValue> {
+        self.0
+    }
+}
+
 impl SqlFile {
     /// Reads and parses a file; its name without `.sql` is the view's name.
     pub fn load(path: &Path) -> Result<Self, SqlError> {

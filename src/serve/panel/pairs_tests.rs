@@ -1,0 +1,400 @@
+//! Hub and file alone: for any statement, panel and row, what the hub shows is what the SQL gives with bound values.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, RecordBatch, StringViewArray, TimestampMillisecondArray,
+};
+use datafusion::arrow::datatypes::Schema;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::pairs::Pairs;
+use super::panels::{KEPT, Panels};
+use super::place::{Place, Request};
+use super::projection::Plane;
+use super::recent::{Piece, Recent};
+use super::row::{self, Columns, Row};
+use super::shared::{Entry, Shared};
+use crate::view::cut::Use;
+use crate::view::{Rows, SqlFile, Workspace, live_view, plan_with};
+
+const SOURCES: &str = "
+CREATE EXTERNAL TABLE pokemons (name VARCHAR, legendary BOOLEAN, lat DOUBLE, lon DOUBLE) STORED AS KAFKA LOCATION 'pokemons';
+CREATE EXTERNAL TABLE users (id BIGINT, name VARCHAR, PRIMARY KEY (id)) STORED AS KAFKA LOCATION 'users';
+CREATE EXTERNAL TABLE kinds (name VARCHAR, kind VARCHAR) STORED AS CSV LOCATION 'kinds.csv' OPTIONS ('has_header' 'true');
+";
+
+const PARAMS: &str = "-- @param lat DOUBLE\n-- @param lon DOUBLE\n-- @param radius_km DOUBLE = 3\n";
+
+struct World {
+    folder: tempfile::TempDir,
+    workspace: Workspace,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::TempDir::new().unwrap();
+        std::fs::write(folder.path().join("sources.sql"), SOURCES).unwrap();
+        std::fs::write(folder.path().join("kinds.csv"), "name,kind\nn1,one\nn2,two\nn2,twice\n").unwrap();
+        let workspace = Workspace::load(folder.path()).unwrap();
+        Self { folder, workspace }
+    }
+
+    fn file(&self, sql: &str) -> SqlFile {
+        SqlFile::parse("control_panel", self.folder.path().join("control_panel.sql"), format!("{PARAMS}{sql}")).unwrap()
+    }
+
+    async fn pairs(&self, sql: &str) -> Pairs {
+        Pairs::plan(&self.workspace, self.file(sql)).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    async fn refused(&self, sql: &str) -> String {
+        Pairs::plan(&self.workspace, self.file(sql)).await.unwrap_err().to_string()
+    }
+
+    /// What the file alone gives.
+    async fn alone(&self, sql: &str, request: &Request, batch: &RecordBatch, columns: &[usize]) -> Vec<RecordBatch> {
+        let file = self.file(sql);
+        let session = self.workspace.live_session().await.unwrap();
+        let entry = Entry::new(request.clone());
+        let double = |value| datafusion::common::ScalarValue::Float64(Some(value));
+        let Place { lat, lon, radius_km } = request.place;
+        let others = request.others.iter().map(|(name, text)| (name.as_str(), text.as_str().into()));
+        let own = [("lat", double(lat)), ("lon", double(lon)), ("radius_km", double(radius_km))];
+        let bindings = file.bind(own.into_iter().chain(others)).unwrap();
+        assert_eq!(bindings, super::panels::bind(&file, &entry).unwrap());
+        let plan = plan_with(&session, &file, &bindings).await.unwrap();
+        let mut view = live_view(&session, &file, plan, Use::NewRows, 0).await.unwrap();
+        view.apply(Rows { relation: "pokemons", columns, batches: std::slice::from_ref(batch) }).await.unwrap()
+    }
+}
+
+/// Latitudes and longitudes where something is special, and anywhere.
+fn somewhere(dice: &mut impl rand::Rng) -> (f64, f64) {
+    let lat = match dice.random_range(0..8) {
+        0 => 90.0,
+        1 => -90.0,
+        2 => 89.99 + 0.01 * dice.random::<f64>(),
+        3 => 0.0,
+        4 | 5 => 40.4 + 0.05 * dice.random::<f64>(),
+        _ => dice.random_range(-90.0..=90.0),
+    };
+    let lon = match dice.random_range(0..8) {
+        0 => 180.0,
+        1 => -180.0,
+        2 => 179.98 + 0.02 * dice.random::<f64>(),
+        3 => -179.98 - 0.02 * dice.random::<f64>(),
+        4 | 5 => -3.7 + 0.05 * dice.random::<f64>(),
+        _ => dice.random_range(-180.0..=180.0),
+    };
+    (lat, lon)
+}
+
+fn request(dice: &mut impl rand::Rng) -> Request {
+    let (lat, lon) = somewhere(dice);
+    let radius_km = [0.0, 1e-9, 0.5, 3.0, 50.0, 5_000.0, 10_007.543_398, 20_015.1, 20_100.0][dice.random_range(0..9)];
+    Request { place: Place { lat, lon, radius_km }, others: BTreeMap::new(), own_group: false }
+}
+
+fn rows(dice: &mut impl rand::Rng, centres: &[Request], count: usize) -> RecordBatch {
+    let (mut lats, mut lons) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (lat, lon) = match dice.random_range(0..6) {
+            // On a panel's centre, and on its rim.
+            0 => (centres[0].place.lat, centres[0].place.lon),
+            1 | 2 => {
+                let Place { lat, lon, radius_km } = centres[dice.random_range(0..centres.len())].place;
+                let turn = dice.random_range(0.0..std::f64::consts::TAU);
+                Plane::new(lat, lon).inverse(radius_km.min(20_000.0) * turn.sin(), radius_km.min(20_000.0) * turn.cos())
+            }
+            _ => somewhere(dice),
+        };
+        lats.push(if dice.random_range(0..50) == 0 { None } else { Some(lat) });
+        lons.push(match dice.random_range(0..60) {
+            0 => None,
+            1 => Some(f64::NAN),
+            2 => Some(lon + 360.0),
+            _ => Some(lon),
+        });
+    }
+    let names: StringViewArray = (0..count).map(|row| Some(format!("n{}", row % 7))).collect();
+    let legendary: BooleanArray = (0..count).map(|row| [Some(true), Some(false), None][row % 3]).collect();
+    let times: TimestampMillisecondArray = (0..count as i64).map(Some).collect();
+    RecordBatch::try_from_iter_with_nullable([
+        ("name", Arc::new(names) as ArrayRef, true),
+        ("legendary", Arc::new(legendary), true),
+        ("lat", Arc::new(Float64Array::from(lats)), true),
+        ("lon", Arc::new(Float64Array::from(lons)), true),
+        ("_key", Arc::new(StringViewArray::from(vec![None::<&str>; count])), true),
+        ("_partition", Arc::new(datafusion::arrow::array::Int32Array::from(vec![0; count])), false),
+        ("_offset", Arc::new(datafusion::arrow::array::Int64Array::from_iter_values(0..count as i64)), false),
+        ("_timestamp", Arc::new(times), true),
+    ])
+    .unwrap()
+}
+
+fn bag(columns: &Columns, batches: &[RecordBatch], request: &Request) -> Vec<String> {
+    let plane = Plane::new(request.place.lat, request.place.lon);
+    let mut bag = Vec::new();
+    for batch in batches {
+        let all: Vec<usize> = (0..batch.num_rows()).collect();
+        for row in row::rows(columns, &plane, batch, &all, 0).unwrap() {
+            let mut row: Row = serde_json::from_str(&row).unwrap();
+            row.k = 0;
+            bag.push(format!("{row:?}"));
+        }
+    }
+    bag.sort();
+    bag
+}
+
+fn shown(entry: &Entry) -> (u64, Vec<String>, Option<Arc<str>>) {
+    let content = entry.content.borrow().clone();
+    let mut bag: Vec<String> = content
+        .rows
+        .iter()
+        .map(|row| {
+            let mut row: Row = serde_json::from_str(row).unwrap();
+            row.k = 0;
+            format!("{row:?}")
+        })
+        .collect();
+    bag.sort();
+    (content.total, bag, content.error.clone())
+}
+
+const NEAR: &str = "WHERE haversine_km(lat, lon, $lat, $lon) <= $radius_km";
+
+#[tokio::test(flavor = "current_thread")]
+async fn each_panel_gets_what_the_file_alone_gives() {
+    let world = World::new();
+    let select =
+        "SELECT name, legendary, haversine_km(lat, lon, $lat, $lon) AS distance_km, lat, lon, _timestamp FROM pokemons";
+    let statements = [
+        (format!("{select} {NEAR}"), Some(true)),
+        ("SELECT * FROM pokemons WHERE $radius_km > haversine_km($lat, $lon, lat, lon)".to_owned(), Some(true)),
+        (format!("{select} {NEAR} AND legendary AND $radius_km < 6000"), Some(false)),
+        (
+            format!(
+                "SELECT n, away FROM (SELECT name AS n, lat AS a, lon AS o, haversine_km(lat, lon, $lat, $lon) AS away FROM pokemons) AS s WHERE haversine_km(a, o, $lat, $lon) <= $radius_km AND n <> 'n3'"
+            ),
+            Some(false),
+        ),
+        (format!("{select} {NEAR} OR legendary"), None),
+        (
+            format!(
+                "SELECT name, 1 AS near FROM pokemons {NEAR} UNION ALL SELECT upper(name), 2 FROM pokemons WHERE legendary"
+            ),
+            None,
+        ),
+        (
+            format!(
+                "SELECT p.name, k.kind, $radius_km AS r FROM pokemons p LEFT JOIN kinds k ON k.name = p.name {}",
+                NEAR.replace("lat, lon,", "p.lat, p.lon,")
+            ),
+            None,
+        ),
+        (
+            format!(
+                "SELECT unnest([name, kind_of]) AS word FROM (SELECT name, cast($lat AS VARCHAR) AS kind_of FROM pokemons {NEAR})"
+            ),
+            None,
+        ),
+    ];
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+    for (sql, index) in statements {
+        let pairs = world.pairs(&sql).await;
+        assert_eq!(pairs.near().map(|near| near.alone), index, "{sql}");
+        let shown_columns = Columns::of(pairs.shown());
+        let requests: Vec<Request> = (0..60).map(|_| request(&mut dice)).collect();
+        let batch = rows(&mut dice, &requests, 300);
+        let mut panels = Panels::new(pairs, 1);
+        let entries: Vec<Arc<Entry>> = requests.iter().map(|request| Arc::new(Entry::new(request.clone()))).collect();
+        entries.iter().for_each(|entry| panels.add(Arc::clone(entry)));
+        while !panels.seed(&Recent::default()).await {}
+        panels.publish().await;
+        let wanted = panels.wanted().to_vec();
+        let mut matched = 0;
+        // In small batches, so that nothing is left out of what is shown.
+        for start in (0..300).step_by(20) {
+            let some = batch.slice(start, 20);
+            let piece = Piece::new(some.project(&wanted).unwrap(), panels.place()).unwrap();
+            let before: Vec<u64> = entries.iter().map(|entry| entry.content.borrow().next_k).collect();
+            panels.apply(&piece).await;
+            panels.force_publish().await;
+            for ((entry, request), before) in entries.iter().zip(&requests).zip(before) {
+                let all: Vec<usize> = (0..8).collect();
+                let alone = world.alone(&sql, request, &some, &all).await;
+                let expected = bag(&shown_columns, &alone, request);
+                let content = entry.content.borrow().clone();
+                assert_eq!(content.error, None);
+                let new = (content.next_k - before) as usize;
+                let mut got: Vec<String> = content.rows[content.rows.len() - new..]
+                    .iter()
+                    .map(|row| {
+                        let mut row: Row = serde_json::from_str(row).unwrap();
+                        row.k = 0;
+                        format!("{row:?}")
+                    })
+                    .collect();
+                got.sort();
+                assert_eq!(got, expected, "{sql} at {:?}", request.place);
+                matched += expected.len();
+            }
+        }
+        assert!(matched > 200, "{sql}: only {matched} rows, so this proves little");
+        for (entry, request) in entries.iter().zip(&requests) {
+            let all: Vec<usize> = (0..8).collect();
+            let alone: usize = world.alone(&sql, request, &batch, &all).await.iter().map(RecordBatch::num_rows).sum();
+            assert_eq!(shown(entry).0, alone as u64, "{sql} at {:?}", request.place);
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_new_panel_shows_the_newest_of_what_was_there() {
+    let world = World::new();
+    for sql in [
+        format!("SELECT name, lat, lon, _timestamp FROM pokemons {NEAR}"),
+        format!("SELECT name, lat, lon, _timestamp FROM pokemons {NEAR} AND name <> 'n1'"),
+        format!("SELECT name, lat, lon, _timestamp FROM pokemons {NEAR} OR name = 'n1'"),
+    ] {
+        let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(11);
+        let requests: Vec<Request> = (0..50).map(|_| request(&mut dice)).collect();
+        let batch = rows(&mut dice, &requests, 3_000);
+        let mut panels = Panels::new(world.pairs(&sql).await, 1);
+        let wanted = panels.wanted().to_vec();
+        let mut recent = Recent::default();
+        for start in (0..3_000).step_by(500) {
+            let piece = batch.slice(start, 500).project(&wanted).unwrap();
+            recent.push(Piece::new(piece, panels.place()).unwrap());
+        }
+        let entries: Vec<Arc<Entry>> = requests.iter().map(|request| Arc::new(Entry::new(request.clone()))).collect();
+        entries.iter().for_each(|entry| panels.add(Arc::clone(entry)));
+        while !panels.seed(&recent).await {}
+        panels.publish().await;
+        let columns = Columns::of(panels.pairs().shown());
+        for (entry, request) in entries.iter().zip(&requests) {
+            let all: Vec<usize> = (0..8).collect();
+            let alone = world.alone(&sql, request, &batch, &all).await;
+            let alone = datafusion::arrow::compute::concat_batches(&schema(&alone, panels.pairs()), &alone).unwrap();
+            let newest = alone.slice(alone.num_rows().saturating_sub(KEPT), alone.num_rows().min(KEPT));
+            let (total, rows, error) = shown(entry);
+            assert_eq!((total, error), (0, None), "what was there before is not counted");
+            let expected = bag(&columns, &[newest], request);
+            // Rows on the rim that SQL refuses take the place of older ones.
+            assert!(
+                rows.len() + 30 >= expected.len()
+                    && rows.iter().all(|row| bag(&columns, &[alone.clone()], request).contains(row)),
+                "{sql}"
+            );
+            if expected.len() < KEPT {
+                assert_eq!(rows, expected, "{sql} at {:?}", request.place);
+            }
+        }
+    }
+}
+
+fn schema(batches: &[RecordBatch], pairs: &Pairs) -> Arc<Schema> {
+    batches.first().map_or_else(|| Arc::clone(pairs.shown()), RecordBatch::schema)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_panel_that_the_sql_cannot_stand_leaves_the_others_alone() {
+    let world = World::new();
+    let file = SqlFile::parse(
+        "control_panel",
+        world.folder.path().join("control_panel.sql"),
+        format!(
+            "{PARAMS}-- @param d BIGINT = 1\nSELECT name, 10 / $d AS share, lat, lon FROM pokemons {NEAR} AND legendary"
+        ),
+    )
+    .unwrap();
+    let mut panels = Panels::new(Pairs::plan(&world.workspace, file).await.unwrap(), 1);
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+    let entries: Vec<Arc<Entry>> = (0..40)
+        .map(|number| {
+            let mut asked = request(&mut dice);
+            asked.place.radius_km = 20_100.0;
+            asked.others.insert("d".to_owned(), if number == 17 { "0" } else { "5" }.to_owned());
+            Arc::new(Entry::new(asked))
+        })
+        .collect();
+    entries.iter().for_each(|entry| panels.add(Arc::clone(entry)));
+    while !panels.seed(&Recent::default()).await {}
+    let batch = rows(&mut dice, &[request(&mut dice.clone())], 60).project(&panels.wanted().to_vec()).unwrap();
+    let piece = Piece::new(batch, panels.place()).unwrap();
+    panels.apply(&piece).await;
+    panels.force_publish().await;
+    for (number, entry) in entries.iter().enumerate() {
+        let (total, rows, error) = shown(entry);
+        assert_eq!(error.is_some(), number == 17, "{error:?}");
+        assert_eq!((total > 10, rows.len() > 10), (number != 17, number != 17));
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_control_panel_refuses_is_refused_here_too() {
+    let world = World::new();
+    for (sql, word) in [
+        ("SELECT count(*) FROM pokemons", "aggregate"),
+        ("SELECT name FROM pokemons ORDER BY name LIMIT 3", "LIMIT"),
+        ("SELECT name FROM users", "keyed table"),
+        ("SELECT 1 AS one", "one stream"),
+        ("SELECT name, now() AS t FROM pokemons", "filters and projections"),
+        ("SELECT name FROM pokemons WHERE EXISTS (SELECT 1 FROM kinds WHERE kind = cast($lat AS VARCHAR))", "subquery"),
+        ("SELECT nam FROM pokemons", "1:8"),
+    ] {
+        let message = world.refused(sql).await;
+        let word = if word == "1:8" { "control_panel.sql:4:8" } else { word };
+        assert!(message.contains(word), "{sql}: {message}");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_busy_panel_counts_all_and_shows_the_newest_without_a_gap() {
+    let world = World::new();
+    let mut panels = Panels::new(world.pairs(&format!("SELECT name, _timestamp FROM pokemons {NEAR}")).await, 1);
+    let wide =
+        Request { place: Place { lat: 0.0, lon: 0.0, radius_km: 20_100.0 }, others: BTreeMap::new(), own_group: false };
+    let entry = Arc::new(Entry::new(wide.clone()));
+    panels.add(Arc::clone(&entry));
+    while !panels.seed(&Recent::default()).await {}
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+    let batch = rows(&mut dice, &[wide], 1_000);
+    let places = (0..1_000).filter(|row| {
+        let numbers = |column: usize| crate::sink::cells::numbers(std::slice::from_ref(&batch), column)[*row];
+        numbers(2).is_some() && numbers(3).is_some()
+    });
+    let expected = places.count() as u64;
+    let piece = Piece::new(batch.project(&panels.wanted().to_vec()).unwrap(), panels.place()).unwrap();
+    panels.apply(&piece).await;
+    panels.force_publish().await;
+    let content = entry.content.borrow().clone();
+    assert_eq!((content.total, content.minute), (expected, expected));
+    let times: Vec<i64> = content.rows.iter().map(|row| serde_json::from_str::<Row>(row).unwrap().t.unwrap()).collect();
+    assert!(times.len() == 50 && times.is_sorted() && *times.last().unwrap() > 950, "{times:?}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn panels_that_nobody_has_open_any_more_go() {
+    let world = World::new();
+    let mut panels = Panels::new(world.pairs(&format!("SELECT name FROM pokemons {NEAR}")).await, 1);
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(9);
+    for _ in 0..10 {
+        panels.add(Arc::new(Entry::new(request(&mut dice))));
+    }
+    assert_eq!(panels.len(), 10);
+    panels.sweep(&Shared::new(Path::new("").into()));
+    assert_eq!(panels.len(), 0);
+    let piece = Piece::new(
+        rows(&mut dice, &[request(&mut dice.clone())], 50).project(&panels.wanted().to_vec()).unwrap(),
+        panels.place(),
+    )
+    .unwrap();
+    panels.apply(&piece).await;
+}

@@ -1,0 +1,559 @@
+//! The hub's panels: which rows concern which of them, counted at once and evaluated when they are shown.
+//!
+//! ```text
+//!                      ┌ the condition is the circle alone: counted by the index,
+//!  micro-batch ─index─▶┤   and of what is new the newest rows are evaluated when they are shown
+//!                      └ anything else: every (row, candidate) pair goes through the SQL, and its rows are counted
+//! ```
+//!
+//! Evaluating late is what makes a thousand panels at a busy place affordable: nobody can read thousands of rows a
+//! second, so all are counted, and the SQL makes the newest [`SHOWN_AT_ONCE`] of each look.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, UInt32Type};
+use datafusion::common::ScalarValue;
+
+use super::circle::{Circle, Index, Side};
+use super::pairs::{PAIRS_AT_ONCE, Pair, Pairs, PanelColumns};
+use super::projection::Plane;
+use super::recent::{Piece, Recent};
+use super::row::{self, Columns};
+use super::shared::{Content, Entry, Shared};
+use crate::view::{Bindings, SqlError, SqlFile, words};
+
+/// Rows that a panel keeps.
+pub const KEPT: usize = 200;
+
+/// New rows of a panel shown at once: more than anybody reads in [`PACE`].
+pub const SHOWN_AT_ONCE: usize = 50;
+
+/// A panel is told of what is new this often at most.
+pub const PACE: Duration = Duration::from_millis(250);
+
+/// New panels taken in between two micro-batches: each looks through all recent rows.
+pub const SEEDS_AT_ONCE: usize = 32;
+
+/// Seconds that the count per minute looks back.
+const MINUTE: usize = 60;
+
+/// One panel.
+#[derive(Debug)]
+struct Panel {
+    entry: Arc<Entry>,
+    plane: Plane,
+    values: Vec<ScalarValue>,
+    circle: Option<Circle>,
+    /// Why its rows cannot be made; it then gets none until the SQL changes.
+    error: Option<Arc<str>>,
+    seeded: bool,
+    /// Rows to be shown, oldest first, at most [`SHOWN_AT_ONCE`]: of the stream before the SQL, or of its result.
+    waiting: VecDeque<(Arc<RecordBatch>, usize)>,
+    /// Whether some that were to be shown have been left out since.
+    skipped: bool,
+    rows: VecDeque<Arc<str>>,
+    next_k: u64,
+    epoch: u64,
+    total: u64,
+    seconds: [u32; MINUTE],
+    minute: u64,
+    told_minute: u64,
+    shown: Instant,
+    dirty: bool,
+}
+
+/// All of them, over one plan.
+#[derive(Debug)]
+pub struct Panels {
+    pairs: Pairs,
+    wanted: Vec<usize>,
+    columns: Arc<Columns>,
+    types: Vec<DataType>,
+    panels: Vec<Option<Panel>>,
+    free: Vec<u32>,
+    index: Index,
+    /// Panels that the index does not serve, because the statement has no condition for it.
+    values: PanelColumns,
+    values_stale: bool,
+    second: u64,
+    started: Instant,
+    epoch: u64,
+    /// Panels are told of what is new even where nobody looks; for tests.
+    force: bool,
+}
+
+impl Panels {
+    /// None yet.
+    pub fn new(pairs: Pairs, epoch: u64) -> Self {
+        let times: Vec<usize> = pairs.relation().schema().index_of("_timestamp").into_iter().collect();
+        Self {
+            wanted: pairs.wanted(&times),
+            columns: Arc::new(Columns::of(pairs.shown())),
+            types: pairs.file().params().iter().map(|param| param.data_type.clone()).collect(),
+            pairs,
+            panels: Vec::new(),
+            free: Vec::new(),
+            index: Index::default(),
+            values: PanelColumns::default(),
+            values_stale: true,
+            second: 0,
+            started: Instant::now(),
+            epoch,
+            force: false,
+        }
+    }
+
+    /// The plan.
+    pub fn pairs(&self) -> &Pairs {
+        &self.pairs
+    }
+
+    /// The columns of the stream that micro-batches must have.
+    pub fn wanted(&self) -> &[usize] {
+        &self.wanted
+    }
+
+    /// The place of latitude and longitude among them.
+    pub fn place(&self) -> Option<[usize; 2]> {
+        let place = |column: usize| self.wanted.binary_search(&column).ok();
+        let [lat, lon] = self.pairs.near()?.columns.map(place);
+        Some([lat?, lon?])
+    }
+
+    /// The place of the time among them.
+    pub fn time(&self) -> Option<usize> {
+        let column = self.pairs.relation().schema().index_of("_timestamp").ok()?;
+        self.wanted.binary_search(&column).ok()
+    }
+
+    /// How rows are found, for people.
+    pub fn how(&self) -> String {
+        let shared = "All panels of this server share one consumer of the topic and one plan of this statement.";
+        match self.pairs.near() {
+            Some(near) if near.alone => format!(
+                "{shared} Its condition is a circle, so an index over all panels' circles counts each row, and the \
+                 statement runs over those that are shown."
+            ),
+            Some(_) => format!(
+                "{shared} An index over all panels' circles picks the panels that a row may concern, and the statement \
+                 runs over these pairs."
+            ),
+            None => format!(
+                "{shared} No condition has the form haversine_km(lat, lon, $lat, $lon) <= $radius_km over plain columns, \
+                 so every row is looked at for every panel: right, and slower the more panels are open."
+            ),
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.panels.iter().flatten().count()
+    }
+
+    /// Takes one in; its content comes with [`Self::seed`].
+    pub fn add(&mut self, entry: Arc<Entry>) {
+        let place = entry.request.place;
+        let (values, error) = match bind(self.pairs.file(), &entry) {
+            Ok(values) => (values.into_values(), None),
+            Err(error) => (Vec::new(), Some(Arc::from(error.to_string()))),
+        };
+        let circle = self.pairs.near().and_then(|near| near.circle(&values)).filter(|_| error.is_none());
+        let old = entry.content.borrow().clone();
+        let panel = Panel {
+            plane: Plane::new(place.lat, place.lon),
+            values,
+            circle,
+            error,
+            seeded: false,
+            waiting: VecDeque::new(),
+            skipped: false,
+            rows: VecDeque::new(),
+            next_k: old.next_k,
+            epoch: self.epoch,
+            total: old.total,
+            seconds: [0; MINUTE],
+            minute: 0,
+            told_minute: 0,
+            shown: Instant::now().checked_sub(PACE).unwrap_or_else(Instant::now),
+            dirty: true,
+            entry,
+        };
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.panels.push(None);
+            self.panels.len() as u32 - 1
+        });
+        if let Some(circle) = circle {
+            self.index.insert(number, circle);
+        }
+        self.panels[number as usize] = Some(panel);
+        self.values_stale = true;
+    }
+
+    /// Takes those out that are not open any more.
+    pub fn sweep(&mut self, shared: &Shared) {
+        for (number, slot) in self.panels.iter_mut().enumerate() {
+            if slot.as_ref().is_some_and(|panel| !shared.is_open(&panel.entry)) {
+                *slot = None;
+                self.index.remove(number as u32);
+                self.free.push(number as u32);
+                self.values_stale = true;
+            }
+        }
+    }
+
+    /// The panels, for another plan.
+    pub fn into_entries(self) -> Vec<Arc<Entry>> {
+        self.panels.into_iter().flatten().map(|panel| panel.entry).collect()
+    }
+
+    /// Empties all of them and fills them anew.
+    pub fn reseed(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        for panel in self.panels.iter_mut().flatten() {
+            panel.epoch = epoch;
+            panel.seeded = false;
+            panel.waiting.clear();
+            panel.rows.clear();
+            panel.dirty = true;
+        }
+    }
+
+    /// Fills some of the panels that have not been filled with what is near in the recent rows; whether all are now.
+    pub async fn seed(&mut self, recent: &Recent) -> bool {
+        let open = |slot: &Option<Panel>| slot.as_ref().is_some_and(|panel| !panel.seeded);
+        let all: Vec<u32> = (0..self.panels.len() as u32).filter(|at| open(&self.panels[*at as usize])).collect();
+        for &number in all.iter().take(SEEDS_AT_ONCE) {
+            let found = self.look_back(number, recent).await;
+            if let Some(panel) = self.panels[number as usize].as_mut() {
+                panel.seeded = true;
+                panel.dirty = true;
+                panel.waiting = found.into();
+            }
+            let evaluated = self.evaluate_waiting(&[number]).await;
+            self.take_rows(evaluated);
+        }
+        all.len() <= SEEDS_AT_ONCE
+    }
+
+    /// What a panel shows of recent rows, oldest first: rows of the stream where the circle alone decides, else of the result.
+    async fn look_back(&mut self, number: u32, recent: &Recent) -> Vec<(Arc<RecordBatch>, usize)> {
+        let Some(panel) = self.panels[number as usize].as_ref() else { return Vec::new() };
+        if panel.error.is_some() {
+            return Vec::new();
+        }
+        let (circle, near) = (panel.circle, self.pairs.near().copied());
+        let mut found = Vec::new();
+        for piece in recent.newest_first() {
+            let mut chosen: Vec<usize> = Vec::new();
+            for row in (0..piece.batch.num_rows()).rev() {
+                let side = match (near, circle) {
+                    (None, _) => Side::Rim,
+                    (Some(_), None) => Side::Outside,
+                    (Some(_), Some(circle)) => {
+                        piece.spots[row].as_ref().map_or(Side::Outside, |spot| circle.side(spot))
+                    }
+                };
+                if side != Side::Outside {
+                    chosen.push(row);
+                }
+            }
+            if near.is_some_and(|near| near.alone) {
+                // A row on the rim may turn out to be none, so a few more than are kept.
+                found.extend(chosen.into_iter().map(|row| (Arc::clone(&piece.batch), row)));
+            } else {
+                for rows in chosen.chunks(PAIRS_AT_ONCE) {
+                    let pairs: Vec<Pair> = rows.iter().rev().map(|row| (0, *row, number)).collect();
+                    for batch in self.evaluate(&[&piece.batch], pairs).await.into_iter().rev() {
+                        let batch = Arc::new(batch);
+                        found.extend((0..batch.num_rows()).rev().map(|row| (Arc::clone(&batch), row)));
+                    }
+                    if found.len() >= KEPT {
+                        break;
+                    }
+                }
+            }
+            if found.len() >= KEPT {
+                break;
+            }
+        }
+        found.truncate(KEPT);
+        found.reverse();
+        found
+    }
+
+    /// Takes in new rows of the stream.
+    pub async fn apply(&mut self, piece: &Piece) {
+        let Some(near) = self.pairs.near().copied() else {
+            let everybody: Vec<u32> = self.listening().collect();
+            let rows = piece.batch.num_rows();
+            let all = (0..rows).flat_map(|row| everybody.iter().map(move |panel| (0, row, *panel)));
+            return self.apply_pairs(piece, all.collect::<Vec<_>>()).await;
+        };
+        let mut asked: Vec<Pair> = Vec::new();
+        let mut certain: Vec<(u32, usize)> = Vec::new();
+        for (row, spot) in piece.spots.iter().enumerate() {
+            let Some(spot) = spot else { continue };
+            for number in self.index.candidates(spot) {
+                let Some(Some(panel)) = self.panels.get(number as usize) else { continue };
+                if panel.error.is_some() || !panel.seeded {
+                    continue;
+                }
+                match panel.circle.map_or(Side::Outside, |circle| circle.side(spot)) {
+                    Side::Outside => {}
+                    Side::Inside if near.alone => certain.push((number, row)),
+                    Side::Inside | Side::Rim => asked.push((0, row, number)),
+                }
+            }
+        }
+        for (number, row) in certain {
+            self.count(number, 1);
+            self.wait(number, Arc::clone(&piece.batch), row);
+        }
+        if near.alone {
+            // On the rim: whether SQL takes them is asked now, what it makes of them when they are shown.
+            for pair in asked {
+                let taken = self.evaluate(&[&piece.batch], vec![pair]).await;
+                if taken.iter().any(|batch| batch.num_rows() > 0) {
+                    self.count(pair.2, 1);
+                    self.wait(pair.2, Arc::clone(&piece.batch), pair.1);
+                }
+            }
+        } else {
+            self.apply_pairs(piece, asked).await;
+        }
+    }
+
+    fn listening(&self) -> impl Iterator<Item = u32> + '_ {
+        let listens = |slot: &Option<Panel>| slot.as_ref().is_some_and(|panel| panel.error.is_none() && panel.seeded);
+        (0..self.panels.len() as u32).filter(move |number| listens(&self.panels[*number as usize]))
+    }
+
+    async fn apply_pairs(&mut self, piece: &Piece, pairs: Vec<Pair>) {
+        for pairs in pairs.chunks(PAIRS_AT_ONCE) {
+            for batch in self.evaluate(&[&piece.batch], pairs.to_vec()).await {
+                let batch = Arc::new(batch);
+                for (row, owner) in owners(&batch).into_iter().enumerate() {
+                    self.count(owner, 1);
+                    self.wait(owner, Arc::clone(&batch), row);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, number: u32, rows: u32) {
+        let second = self.second as usize % MINUTE;
+        if let Some(Some(panel)) = self.panels.get_mut(number as usize) {
+            panel.total += u64::from(rows);
+            panel.minute += u64::from(rows);
+            panel.seconds[second] += rows;
+            panel.dirty = true;
+        }
+    }
+
+    fn wait(&mut self, number: u32, batch: Arc<RecordBatch>, row: usize) {
+        if let Some(Some(panel)) = self.panels.get_mut(number as usize) {
+            panel.waiting.push_back((batch, row));
+            if panel.waiting.len() > SHOWN_AT_ONCE {
+                panel.waiting.pop_front();
+                panel.skipped = true;
+            }
+        }
+    }
+
+    /// Runs the SQL; a panel whose values it cannot stand is told so, and the others get their rows.
+    async fn evaluate(&mut self, batches: &[&RecordBatch], pairs: Vec<Pair>) -> Vec<RecordBatch> {
+        if self.values_stale {
+            let values: Vec<_> =
+                self.panels.iter().map(|slot| slot.as_ref().map(|panel| panel.values.as_slice())).collect();
+            match PanelColumns::new(&self.types, &values) {
+                Ok(values) => self.values = values,
+                Err(error) => tracing::error!("panels' values: {}", words(&error)),
+            }
+            self.values_stale = false;
+        }
+        let mut open = vec![pairs];
+        let mut rows = Vec::new();
+        while let Some(pairs) = open.pop() {
+            if pairs.is_empty() {
+                continue;
+            }
+            let error = match self.pairs.run(&self.wanted, batches, &pairs, &self.values).await {
+                Ok(batches) => {
+                    rows.extend(batches);
+                    continue;
+                }
+                Err(error) => words(&error),
+            };
+            let mut numbers: Vec<u32> = pairs.iter().map(|pair| pair.2).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            if let [number] = numbers.as_slice() {
+                if let Some(Some(panel)) = self.panels.get_mut(*number as usize) {
+                    panel.error =
+                        Some(format!("a row could not be evaluated with this panel's values: {error}").into());
+                    panel.dirty = true;
+                }
+                continue;
+            }
+            let middle = numbers[numbers.len() / 2];
+            let (upper, lower): (Vec<Pair>, Vec<Pair>) = pairs.into_iter().partition(|pair| pair.2 >= middle);
+            open.extend([upper, lower]);
+        }
+        rows
+    }
+
+    /// Makes rows of the result from what waits in these panels.
+    async fn evaluate_waiting(&mut self, numbers: &[u32]) -> Vec<(u32, Arc<RecordBatch>, Vec<usize>)> {
+        let alone = self.pairs.near().is_some_and(|near| near.alone);
+        let mut waiting: Vec<(u32, Arc<RecordBatch>, usize)> = Vec::new();
+        for number in numbers {
+            if let Some(panel) = self.panels[*number as usize].as_mut() {
+                waiting.extend(panel.waiting.drain(..).map(|(batch, row)| (*number, batch, row)));
+            }
+        }
+        let mut made: Vec<(u32, Arc<RecordBatch>, Vec<usize>)> = Vec::new();
+        let mut add = |number: u32, batch: &Arc<RecordBatch>, row: usize| match made.last_mut() {
+            Some((last, same, rows)) if *last == number && Arc::ptr_eq(same, batch) => rows.push(row),
+            _ => made.push((number, Arc::clone(batch), vec![row])),
+        };
+        if !alone {
+            for (number, batch, row) in &waiting {
+                add(*number, batch, *row);
+            }
+            return made;
+        }
+        for some in waiting.chunks(PAIRS_AT_ONCE) {
+            let mut places: HashMap<*const RecordBatch, usize> = HashMap::new();
+            let mut batches: Vec<&RecordBatch> = Vec::new();
+            let pairs: Vec<Pair> = some
+                .iter()
+                .map(|(number, batch, row)| {
+                    let place = *places.entry(Arc::as_ptr(batch)).or_insert_with(|| {
+                        batches.push(batch);
+                        batches.len() - 1
+                    });
+                    (place, *row, *number)
+                })
+                .collect();
+            for batch in self.evaluate(&batches, pairs).await {
+                let batch = Arc::new(batch);
+                for (row, owner) in owners(&batch).into_iter().enumerate() {
+                    add(owner, &batch, row);
+                }
+            }
+        }
+        made
+    }
+
+    fn take_rows(&mut self, made: Vec<(u32, Arc<RecordBatch>, Vec<usize>)>) {
+        for (number, batch, chosen) in made {
+            let Some(Some(panel)) = self.panels.get_mut(number as usize) else { continue };
+            match row::rows(&self.columns, &panel.plane, &batch, &chosen, panel.next_k) {
+                Ok(rows) => {
+                    panel.next_k += rows.len() as u64;
+                    panel.rows.extend(rows);
+                    while panel.rows.len() > KEPT {
+                        panel.rows.pop_front();
+                    }
+                }
+                Err(error) => panel.error = Some(error.to_string().into()),
+            }
+        }
+    }
+
+    /// Shows what is new in the panels whose time has come; when the next one's comes.
+    pub async fn publish(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        self.pass_time(now);
+        let (mut due, mut next) = (Vec::new(), None::<Instant>);
+        for (number, panel) in (0..).zip(&self.panels) {
+            let Some(panel) = panel else { continue };
+            if !panel.dirty
+                || !panel.seeded
+                || (!self.force && !panel.entry.is_watched() && panel.entry.content.borrow().ready)
+            {
+                continue;
+            }
+            let time = panel.shown + PACE;
+            if time <= now {
+                due.push(number);
+            } else {
+                next = Some(next.map_or(time, |next| next.min(time)));
+            }
+        }
+        for number in &due {
+            if let Some(Some(panel)) = self.panels.get_mut(*number as usize)
+                && std::mem::take(&mut panel.skipped)
+            {
+                // What is shown is always the newest without a gap.
+                panel.rows.clear();
+            }
+        }
+        let made = self.evaluate_waiting(&due).await;
+        self.take_rows(made);
+        for number in due {
+            let Some(Some(panel)) = self.panels.get_mut(number as usize) else { continue };
+            panel.dirty = false;
+            panel.shown = now;
+            panel.told_minute = panel.minute;
+            panel.entry.content.send_replace(Arc::new(Content {
+                epoch: panel.epoch,
+                ready: true,
+                columns: Arc::clone(&self.columns),
+                rows: panel.rows.iter().cloned().collect(),
+                next_k: panel.next_k,
+                total: panel.total,
+                minute: panel.minute,
+                error: panel.error.clone(),
+            }));
+        }
+        next
+    }
+
+    /// The same, whatever the time.
+    #[cfg(test)]
+    pub async fn force_publish(&mut self) {
+        let long_ago = Instant::now().checked_sub(PACE);
+        for panel in self.panels.iter_mut().flatten() {
+            panel.shown = long_ago.unwrap_or(panel.shown);
+            panel.dirty = true;
+        }
+        self.force = true;
+        self.publish().await;
+        self.force = false;
+    }
+
+    /// Lets seconds pass out of the last minute.
+    fn pass_time(&mut self, now: Instant) {
+        let second = now.saturating_duration_since(self.started).as_secs();
+        while self.second < second {
+            // After a pause longer than a minute, all of it has passed.
+            self.second = (self.second + 1).max(second.saturating_sub(MINUTE as u64));
+            let place = self.second as usize % MINUTE;
+            for panel in self.panels.iter_mut().flatten() {
+                panel.minute -= u64::from(std::mem::take(&mut panel.seconds[place]));
+                panel.dirty |= panel.minute != panel.told_minute;
+            }
+        }
+    }
+}
+
+/// A panel's values for the file's parameters.
+pub fn bind(file: &SqlFile, entry: &Entry) -> Result<Bindings, SqlError> {
+    let place = entry.request.place;
+    let double = |value| ScalarValue::Float64(Some(value));
+    let own: BTreeMap<&str, ScalarValue> =
+        [("lat", double(place.lat)), ("lon", double(place.lon)), ("radius_km", double(place.radius_km))].into();
+    let others = entry.request.others.iter().map(|(name, text)| (name.as_str(), ScalarValue::from(text.as_str())));
+    file.bind(own.into_iter().chain(others))
+}
+
+/// Whose row each is: the last column.
+fn owners(batch: &RecordBatch) -> Vec<u32> {
+    let last = batch.columns().last().and_then(|column| column.as_primitive_opt::<UInt32Type>());
+    last.map(|owners| owners.values().to_vec()).unwrap_or_default()
+}

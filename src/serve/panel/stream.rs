@@ -1,0 +1,187 @@
+//! A panel's event stream: a snapshot first, then what is new, always the newest, never more than a tab can take.
+//!
+//! | event | says |
+//! |---|---|
+//! | `snapshot` | everything: place, ground of the map, columns, rows, counts, state |
+//! | `rows` | new rows, the number of the oldest that still counts, and counts |
+//! | `state` | how the consumer is doing |
+//!
+//! The content is a place of one: a tab that sleeps misses states in between and gets the newest when it wakes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::sse::Event;
+use futures::Stream;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::own_group::OwnGroup;
+use super::place::{Place, Request};
+use super::projection::Ground;
+use super::row::Columns;
+use super::shared::{About, Content, Entry, Shared, Watcher};
+use super::state::State;
+
+/// When a browser that lost the stream tries again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What keeps the panel going for this stream.
+#[derive(Debug)]
+pub enum Hold {
+    /// A share in the hub.
+    Shared(Watcher),
+    /// A consumer of its own, and the stream counted.
+    Own {
+        /// The consumer.
+        own: OwnGroup,
+        /// Only counts.
+        _stream: Watcher,
+    },
+}
+
+/// One tab's place in a panel.
+pub struct Follow {
+    entry: Arc<Entry>,
+    content: watch::Receiver<Arc<Content>>,
+    state: watch::Receiver<Arc<State>>,
+    about: watch::Receiver<Arc<About>>,
+    sent: Option<(u64, u64)>,
+    begun: bool,
+    stop: CancellationToken,
+    _hold: Hold,
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    place: Place,
+    ground: Ground,
+    columns: &'a Columns,
+    has_place: bool,
+    state: &'a State,
+    about: &'a About,
+    link: String,
+    #[serde(flatten)]
+    counts: Counts<'a>,
+}
+
+#[derive(Serialize)]
+struct Counts<'a> {
+    first: u64,
+    total: u64,
+    minute: u64,
+    ready: bool,
+    error: Option<&'a str>,
+}
+
+impl Counts<'_> {
+    fn of(content: &Content) -> Counts<'_> {
+        Counts {
+            first: content.next_k - content.rows.len() as u64,
+            total: content.total,
+            minute: content.minute,
+            ready: content.ready,
+            error: content.error.as_deref(),
+        }
+    }
+}
+
+impl Follow {
+    /// Follows a panel.
+    pub fn new(shared: &Shared, hold: Hold, stop: CancellationToken) -> Self {
+        let (entry, state, about) = match &hold {
+            Hold::Shared(watcher) => (Arc::clone(&watcher.entry), shared.state.subscribe(), shared.about.subscribe()),
+            Hold::Own { own, .. } => (Arc::clone(&own.entry), own.state.clone(), own.about.clone()),
+        };
+        let content = entry.content.subscribe();
+        Self { entry, content, state, about, sent: None, begun: false, stop, _hold: hold }
+    }
+
+    /// The events, for as long as somebody listens and the server runs.
+    pub fn events(self) -> impl Stream<Item = Result<Event, Infallible>> {
+        futures::stream::unfold(self, |mut follow| async move { Some((Ok(follow.next().await?), follow)) })
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        if !self.begun {
+            self.begun = true;
+            return Some(self.snapshot().retry(RETRY));
+        }
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                changed = self.content.changed() => {
+                    changed.ok()?;
+                    return Some(self.newest());
+                }
+                changed = self.about.changed() => {
+                    changed.ok()?;
+                    return Some(self.snapshot());
+                }
+                changed = self.state.changed() => {
+                    changed.ok()?;
+                    let state = self.state.borrow_and_update().clone();
+                    return Some(Event::default().event("state").data(json(&*state)));
+                }
+            }
+        }
+    }
+
+    fn newest(&mut self) -> Event {
+        let content = self.content.borrow_and_update().clone();
+        match self.sent {
+            Some((epoch, sent_k)) if epoch == content.epoch && sent_k <= content.next_k => {
+                let new = (content.next_k - sent_k).min(content.rows.len() as u64) as usize;
+                let rows = &content.rows[content.rows.len() - new..];
+                self.event("rows", &content, rows, &json(&Counts::of(&content)))
+            }
+            _ => self.snapshot(),
+        }
+    }
+
+    fn snapshot(&mut self) -> Event {
+        let content = self.content.borrow_and_update().clone();
+        let (state, about) = (self.state.borrow_and_update().clone(), self.about.borrow_and_update().clone());
+        let place = self.entry.request.place;
+        let head = Head {
+            place,
+            ground: Ground::of(place),
+            columns: &content.columns,
+            has_place: content.columns.has_place() || !content.ready,
+            state: &state,
+            about: &about,
+            link: link(&self.entry.request),
+            counts: Counts::of(&content),
+        };
+        self.event("snapshot", &content, &content.rows, &json(&head))
+    }
+
+    /// `{"rows":[…],` and what `rest` has behind its brace.
+    fn event(&mut self, name: &str, content: &Content, rows: &[Arc<str>], rest: &str) -> Event {
+        self.sent = Some((content.epoch, content.next_k));
+        let length = rows.iter().map(|row| row.len() + 1).sum::<usize>();
+        let mut data = String::with_capacity(length + rest.len() + 16);
+        data.push_str("{\"rows\":[");
+        for (number, row) in rows.iter().enumerate() {
+            if number > 0 {
+                data.push(',');
+            }
+            data.push_str(row);
+        }
+        data.push_str("],");
+        data.push_str(rest.trim_start_matches('{'));
+        Event::default().event(name).id(format!("{}-{}", content.epoch, content.next_k)).data(data)
+    }
+}
+
+/// A panel's own link.
+pub fn link(request: &Request) -> String {
+    format!("/panel?{}", request.query())
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
+}
