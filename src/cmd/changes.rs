@@ -179,7 +179,8 @@ mod tests {
     use datafusion::error::DataFusionError;
 
     use super::*;
-    use crate::pipeline::{Cost, ViewResult};
+    use crate::kafka::HistoryStart;
+    use crate::pipeline::{Cost, Snapshot, ViewResult};
 
     fn shot(offset: i64, results: &[(&str, Result<i64, &str>)]) -> Shot {
         let mut as_of = AsOf::default();

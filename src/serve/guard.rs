@@ -66,3 +66,99 @@ impl Predicate for Texts {
         is_text && response.body().size_hint().exact().is_none_or(|bytes| bytes >= MIN_GZIP_BYTES)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn served() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let long = "tile ".repeat(1000);
+        let typed = |kind: &'static str| {
+            let body = long.clone();
+            get(move || async move { ([(header::CONTENT_TYPE, kind)], body) })
+        };
+        let routes = Router::new()
+            .route("/html", typed("text/html; charset=utf-8"))
+            .route("/svg", typed("image/svg+xml"))
+            .route("/events", typed("text/event-stream"))
+            .route("/arrow", typed("application/vnd.apache.arrow.file"))
+            .route(
+                "/panic",
+                get(|| async {
+                    if true {
+                        panic!("on purpose")
+                    }
+                }),
+            );
+        let routes = protect(routes, address, Vec::new());
+        tokio::spawn(async move { axum::serve(Connections::new(listener, 10), routes).await });
+        address
+    }
+
+    /// The head of the answer, in lower case, and its body.
+    async fn ask(address: SocketAddr, first_line: &str, more: &str) -> (String, Vec<u8>) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("{first_line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{more}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+        (String::from_utf8_lossy(&answer[..end]).to_lowercase(), answer[end + 4..].to_vec())
+    }
+
+    #[tokio::test]
+    async fn every_answer_carries_the_headers_whatever_came_of_the_request() {
+        let address = served().await;
+        for (first_line, more, status) in [
+            ("GET /html", "", 200),
+            ("HEAD /html", "", 200),
+            ("GET /nowhere", "", 404),
+            ("POST /html", "Content-Length: 0\r\n", 405),
+            ("GET /html", "Content-Length: 70000\r\n", 413),
+            ("GET /html", "Origin: http://evil.example\r\n", 403),
+            ("GET /panic", "", 500),
+        ] {
+            let (head, _) = ask(address, first_line, more).await;
+            assert!(head.starts_with(&format!("http/1.1 {status} ")), "{first_line}: {head}");
+            for wanted in [
+                "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self';",
+                "x-content-type-options: nosniff",
+                "referrer-policy: same-origin",
+                "cross-origin-opener-policy: same-origin",
+                "cross-origin-resource-policy: same-origin",
+                "permissions-policy: ",
+            ] {
+                assert!(head.contains(wanted), "{first_line}: {wanted}: {head}");
+            }
+            assert!(!head.contains("access-control"), "{head}");
+            assert_eq!(head.contains("\nallow: get, head"), status == 405, "{head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_and_the_server_goes_on() {
+        let address = served().await;
+        let (head, body) = ask(address, "GET /panic", "").await;
+        assert!(head.starts_with("http/1.1 500") && !String::from_utf8_lossy(&body).contains("on purpose"));
+        assert!(ask(address, "GET /html", "").await.0.starts_with("http/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn texts_are_compressed_and_events_never() {
+        let address = served().await;
+        for (path, compressed) in [("/html", true), ("/svg", true), ("/events", false), ("/arrow", false)] {
+            let (head, body) = ask(address, &format!("GET {path}"), "Accept-Encoding: gzip\r\n").await;
+            assert_eq!(head.contains("content-encoding: gzip"), compressed, "{path}: {head}");
+            assert_eq!(body.len() < 5000, compressed, "{path}: {} bytes", body.len());
+            let (head, _) = ask(address, &format!("GET {path}"), "").await;
+            assert!(!head.contains("content-encoding"), "{head}");
+        }
+    }
+}

@@ -2,11 +2,11 @@
 //!
 //! | a peer that | is cut after |
 //! |---|---|
-//! | connects and says nothing, or keeps an idle connection | [`IDLE_TIMEOUT`] |
-//! | trickles its request, byte by byte | [`REQUEST_TIMEOUT`] from its first byte |
-//! | does not take its answer | [`STALL_TIMEOUT`] without a byte |
+//! | connects and says nothing, or keeps an idle connection | 75 s |
+//! | trickles its request, byte by byte | 20 s from its first byte |
+//! | does not take its answer | 60 s without a byte |
 //!
-//! An event stream is written to more often than [`IDLE_TIMEOUT`], so it lives as long as somebody reads.
+//! An event stream is written to every 15 s, so it lives as long as somebody reads.
 
 use std::future::Future as _;
 use std::io;
@@ -28,14 +28,20 @@ const MAX_CONNECTIONS: usize = 4096;
 /// The soft limit of open files where it cannot be asked.
 const USUAL_OPEN_FILES: usize = 1024;
 
-/// Nothing comes and nothing goes.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// When a peer is given up.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Nothing comes and nothing goes.
+    idle: Duration,
+    /// From a request's first byte to the first byte of its answer.
+    request: Duration,
+    /// Nothing is taken of what there is.
+    stall: Duration,
+}
 
-/// From a request's first byte to the first byte of its answer: as long again as an answer may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Nothing is taken of what there is.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// An answer may take half of the time for a request.
+const PATIENCE: Patience =
+    Patience { idle: Duration::from_secs(75), request: Duration::from_secs(20), stall: Duration::from_secs(60) };
 
 /// How many connections there may be at once: half of the files that the process may open, so that it can still reach
 /// its broker and read its SQL when all are taken.
@@ -51,12 +57,13 @@ pub fn most_at_once() -> usize {
 pub struct Connections {
     listener: TcpListener,
     slots: Arc<Semaphore>,
+    patience: Patience,
 }
 
 impl Connections {
     /// At most `most` at once.
     pub fn new(listener: TcpListener, most: usize) -> Self {
-        Self { listener, slots: Arc::new(Semaphore::new(most)) }
+        Self { listener, slots: Arc::new(Semaphore::new(most)), patience: PATIENCE }
     }
 }
 
@@ -71,7 +78,7 @@ impl Listener for Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("{peer}: {error}");
         }
-        (Connection::new(stream, slot), peer)
+        (Connection::new(stream, slot, self.patience), peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -83,8 +90,9 @@ impl Listener for Connections {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    patience: Patience,
     /// When reading is given up.
-    patience: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
     /// A request has begun that nothing has been answered to.
     asked: bool,
     /// When writing is given up, while nobody takes anything.
@@ -93,14 +101,15 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, slot: Option<OwnedSemaphorePermit>) -> Self {
-        let patience = Box::pin(sleep_until(Instant::now() + IDLE_TIMEOUT));
-        Self { stream, patience, asked: false, stalled: None, _slot: slot }
+    fn new(stream: TcpStream, slot: Option<OwnedSemaphorePermit>, patience: Patience) -> Self {
+        let deadline = Box::pin(sleep_until(Instant::now() + patience.idle));
+        Self { stream, patience, deadline, asked: false, stalled: None, _slot: slot }
     }
 
     fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_pending() {
-            let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + STALL_TIMEOUT)));
+            let stall = self.patience.stall;
+            let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + stall)));
             return match stalled.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 Poll::Pending => Poll::Pending,
@@ -108,7 +117,8 @@ impl Connection {
         }
         self.stalled = None;
         self.asked = false;
-        self.patience.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+        let idle = self.patience.idle;
+        self.deadline.as_mut().reset(Instant::now() + idle);
         written
     }
 }
@@ -119,10 +129,11 @@ impl AsyncRead for Connection {
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if read.is_ready() && buf.filled().len() > before && !self.asked {
             self.asked = true;
-            self.patience.as_mut().reset(Instant::now() + REQUEST_TIMEOUT);
+            let request = self.patience.request;
+            self.deadline.as_mut().reset(Instant::now() + request);
         }
         // Also when something came: a byte now and then must not keep a request alive.
-        match self.patience.as_mut().poll(cx) {
+        match self.deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => read,
         }
@@ -154,5 +165,103 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const HASTE: Patience = Patience {
+        idle: Duration::from_millis(600),
+        request: Duration::from_millis(200),
+        stall: Duration::from_millis(300),
+    };
+
+    async fn served(most: usize) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Connections { patience: HASTE, ..Connections::new(listener, most) };
+        let endless =
+            || async { Body::from_stream(futures::stream::repeat_with(|| Ok::<_, io::Error>(vec![b'x'; 1 << 16]))) };
+        let beats = || async {
+            Body::from_stream(futures::stream::unfold((), |()| async {
+                tokio::time::sleep(HASTE.idle / 3).await;
+                Some((Ok::<_, io::Error>("beat"), ()))
+            }))
+        };
+        let routes = Router::new()
+            .route("/", get(|| async { "hello" }))
+            .route("/endless", get(endless))
+            .route("/beats", get(beats));
+        tokio::spawn(async move { axum::serve(connections, routes).await });
+        address
+    }
+
+    /// How long it took until the peer closed.
+    async fn closed_after(stream: &mut TcpStream) -> Duration {
+        let (started, mut rest) = (Instant::now(), Vec::new());
+        drop(tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.unwrap());
+        started.elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_silent_peer_and_one_that_trickles_are_cut() {
+        let address = served(10).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        assert!(closed_after(&mut silent).await >= HASTE.idle / 2);
+        let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
+        let trickle = tokio::spawn(async move {
+            for byte in b"GET / HTTP/1.1\r\nHost: a-long-name\r\n".iter().cycle() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if write.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut rest = Vec::new();
+        drop(tokio::time::timeout(Duration::from_secs(20), read.read_to_end(&mut rest)).await.unwrap());
+        trickle.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_cut_and_one_that_reads_is_not() {
+        let address = served(10).await;
+        let mut stalled = TcpStream::connect(address).await.unwrap();
+        stalled.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut reader = TcpStream::connect(address).await.unwrap();
+        reader.write_all(b"GET /beats HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let (mut beats, started, mut buffer) = (0, Instant::now(), [0; 512]);
+        while started.elapsed() < HASTE.idle * 3 {
+            let read = reader.read(&mut buffer).await.unwrap();
+            assert!(read > 0, "the stream goes on");
+            beats += 1;
+        }
+        assert!(beats > 3);
+        let mut taken = Vec::new();
+        // What lay in the buffers comes, and then the end.
+        drop(tokio::time::timeout(Duration::from_secs(20), stalled.read_to_end(&mut taken)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_all_slots_are_taken_waits() {
+        let address = served(1).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        let early = tokio::time::timeout(Duration::from_millis(200), second.read_to_string(&mut answer)).await;
+        assert!(early.is_err(), "{answer}");
+        first.shutdown().await.unwrap();
+        drop(first);
+        second.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("hello"), "{answer}");
     }
 }
