@@ -8,10 +8,10 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
 use super::verifier::Proofs;
 use crate::kafka::AsOf;
-use crate::pipeline::{Cost, FileState, Live, Shot, Snapshot, ViewResult};
-use crate::sink::cells::group_digits;
-use crate::sink::terminal::{ChartKind, Frame, LogPane, ProofNote, Strip, Tile, show_duration};
-use crate::view::{Maintenance, words};
+use crate::pipeline::{FileState, Live, Shot, Snapshot};
+use crate::serve::words;
+use crate::sink::terminal::{ChartKind, Frame, LogPane, ProofNote, Strip, Tile};
+use crate::view;
 
 /// Columns of the grid that a tile takes if its file does not say.
 const TILE_WIDTH: u16 = 6;
@@ -96,7 +96,13 @@ impl Board {
     /// The frame to draw now, with panes of log lines.
     pub fn frame(&mut self, logs: Vec<LogPane>) -> Frame {
         self.measure();
-        let tiles: Vec<Tile> = self.shot.files.iter().map(|file| self.tile(&TileLook::of(file))).collect();
+        let tiles: Vec<Tile> = self
+            .shot
+            .files
+            .iter()
+            .filter(|file| file.variant_of().is_none())
+            .map(|file| self.tile(&TileLook::of(file)))
+            .collect();
         Frame { strip: self.strip(), tiles, logs }
     }
 
@@ -136,26 +142,14 @@ impl Board {
             None => (Arc::new(Schema::empty()), Vec::new(), None),
             Some(result) => match &result.rows {
                 Ok(rows) => (Arc::clone(&result.schema), rows.clone(), None),
-                Err(error) => (Arc::clone(&result.schema), Vec::new(), Some(words(error))),
+                Err(error) => (Arc::clone(&result.schema), Vec::new(), Some(view::words(error))),
             },
         };
-        let rebuilding = self.rebuilding(&look.name);
-        let waits = (!self.shot.status.missing.is_empty() && error.is_none()).then(|| {
-            let topics: Vec<&str> = self.shot.status.missing.iter().map(AsRef::as_ref).collect();
-            format!("waiting for topic {}", topics.join(", "))
-        });
-        let history = self.shot.status.history.first().filter(|_| error.is_none()).map(|first| {
-            match self.shot.status.history.len() {
-                1 => format!("counts from offset {} of {}[{}]", first.first_offset, first.topic, first.partition),
-                more => format!(
-                    "counts from offset {} of {}[{}] (and {} more partitions): older records are gone",
-                    first.first_offset,
-                    first.topic,
-                    first.partition,
-                    more - 1
-                ),
-            }
-        });
+        let status = &self.shot.status;
+        let rebuilding = words::rebuilding(status, &look.name);
+        let fine = error.is_none();
+        let waits = words::waits_for(status).filter(|_| fine);
+        let history = words::counts_from(status).filter(|_| fine);
         Tile {
             name: look.name.clone(),
             title: look.title.clone(),
@@ -166,59 +160,8 @@ impl Board {
             schema,
             rows,
             note: look.error.clone().or(error).or(rebuilding).or(waits).or(history),
-            foot: result.map(foot).unwrap_or_default(),
+            foot: result.map(words::foot).unwrap_or_default(),
         }
-    }
-
-    /// How far the view's rebuild is, if it has one.
-    fn rebuilding(&self, name: &str) -> Option<String> {
-        let (names, status) = self.shot.status.rebuild.as_ref()?;
-        if !names.iter().any(|rebuilt| **rebuilt == *name) {
-            return None;
-        }
-        let rate = group_digits(&format!("{:.0}", status.records_per_s));
-        let left = status.left.map(|left| format!(", {} left", show_duration(left))).unwrap_or_default();
-        Some(format!("rebuilding: {:.0}% at {rate} records/s{left}", (status.progress * 100.0).floor()))
-    }
-}
-
-/// How it is maintained, and what that costs.
-fn foot(result: &ViewResult) -> String {
-    let Cost { rows, reducing, refresh, state } = result.cost;
-    let Some(maintenance) = result.description.as_ref().map(|described| described.maintenance) else {
-        return String::new();
-    };
-    let mut parts = vec![maintenance.to_string()];
-    if state.rows > 0 {
-        let what = match (maintenance, state.rows) {
-            (Maintenance::Recomputed, 1) => "row",
-            (Maintenance::Recomputed, _) => "rows",
-            (_, 1) => "group",
-            (_, _) => "groups",
-        };
-        parts.push(format!("{} {what}, {}", group_digits(&state.rows.to_string()), show_bytes(state.bytes)));
-    }
-    parts.push(format!("refresh {}", show_time(refresh)));
-    if rows > 0 {
-        parts.push(format!("{} per 1,000 events", show_time(reducing.div_f64(rows as f64 / 1e3))));
-    }
-    parts.join(" · ")
-}
-
-fn show_time(time: Duration) -> String {
-    match time.as_secs_f64() {
-        seconds if seconds < 1e-3 => format!("{:.0} µs", seconds * 1e6),
-        seconds if seconds < 0.1 => format!("{:.1} ms", seconds * 1e3),
-        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1e3),
-        seconds => format!("{seconds:.1} s"),
-    }
-}
-
-fn show_bytes(bytes: usize) -> String {
-    match bytes as f64 {
-        bytes if bytes < 1e3 => format!("{bytes} B"),
-        bytes if bytes < 1e6 => format!("{:.0} kB", bytes / 1e3),
-        bytes => format!("{:.1} MB", bytes / 1e6),
     }
 }
 

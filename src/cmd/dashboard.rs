@@ -14,7 +14,7 @@ use super::log;
 use super::servers::{Defaults, Servers};
 use super::verifier::Verifier;
 use crate::cli::Dashboard;
-use crate::pipeline::{Live, LiveConfig, Newest, Shot, Snapshot};
+use crate::pipeline::{Live, LiveConfig, Newest, Shot, Snapshot, Variants};
 use crate::serve::App;
 use crate::sink::Format;
 use crate::sink::terminal::{Key, LogPane, Screen, draw_plain};
@@ -35,6 +35,7 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let variants = Variants::default();
     let config = LiveConfig {
         kafka: args.connection.config(),
         queries: args.queries.queries.clone(),
@@ -43,6 +44,7 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
         max_retained_rows: args.max_retained_rows,
         bounded: args.once,
         watch: !args.once,
+        variants: variants.clone(),
     };
     let mut live = Live::start(config).await?;
     if args.once {
@@ -56,6 +58,7 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
         queries: args.queries.queries.clone(),
         shots: newest.subscribe(),
         proof: verifier.proofs().source(),
+        variants: variants.clone(),
     })?;
     let watching = stop.child_token();
     let ended = if args.format == Format::Ndjson {

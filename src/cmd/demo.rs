@@ -29,7 +29,7 @@ use super::verify::report;
 use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen};
 use crate::cli::{Demo, Logoff, Rate};
 use crate::kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
-use crate::pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot, Sources};
+use crate::pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot, Sources, Variants};
 use crate::relation::BadRecords;
 use crate::serve::App;
 use crate::sink::terminal::{LogPane, LogTail, draw_plain};
@@ -70,6 +70,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
 
     let workspace = Workspace::load(&args.queries.queries)?;
     let mut roles = Roles::start(&args, &kafka, &workspace, &stop).await?;
+    let variants = Variants::default();
     let mut live = Live::start(LiveConfig {
         kafka: kafka.clone(),
         queries: args.queries.queries.clone(),
@@ -78,6 +79,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         max_retained_rows: 5_000_000,
         bounded: false,
         watch: true,
+        variants: variants.clone(),
     })
     .await?;
 
@@ -91,6 +93,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         queries: args.queries.queries.clone(),
         shots: newest.subscribe(),
         proof: verifier.proofs().source(),
+        variants: variants.clone(),
     })?;
     let board = Board::new(NAME, broker.brokers(), &live).with_proofs(verifier.proofs()).with_page(servers.page());
     let board = Arc::new(Mutex::new(board));

@@ -16,7 +16,7 @@ use super::batch::{choose_files, flush, stdout};
 use super::changes::read_claims;
 use super::proof::{Claim, Prover, Verdict};
 use crate::cli::Verify;
-use crate::pipeline::{Live, LiveConfig, Snapshot};
+use crate::pipeline::{Live, LiveConfig, Snapshot, Variants};
 use crate::relation::BadRecords;
 use crate::view::Workspace;
 
@@ -106,6 +106,7 @@ async fn live(args: &Verify) -> anyhow::Result<Vec<Claim>> {
         max_retained_rows: args.max_retained_rows,
         bounded: true,
         watch: false,
+        variants: Variants::default(),
     })
     .await?;
     let mut last = Snapshot::default();

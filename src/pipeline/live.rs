@@ -16,6 +16,7 @@ use super::feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedUntil};
 use super::planning::{Fate, Plan, PlannedFile, Running, plan, plan_folder};
 use super::rebuild::Rebuild;
 use super::status::{FileState, Sources, Status};
+use super::variants::Variants;
 use super::watch::Watch;
 use crate::kafka::{AsOf, HistoryGuard, KafkaConfig, KafkaError, Watermarks};
 use crate::relation::{BadRecords, RelationError};
@@ -23,6 +24,9 @@ use crate::view::{SqlError, Workspace, WorkspaceError};
 
 /// How long a rebuild that failed waits before it is tried again.
 const REBUILD_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a dashboard that has nothing new to say stays silent: then it says that it is still current.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// A refresh that takes long comes seldom: reading gets this many times its time before the next one.
 const WORK_PER_REFRESH: u32 = 4;
@@ -45,6 +49,8 @@ pub struct LiveConfig {
     pub bounded: bool,
     /// Look for edited files, and show what they mean now.
     pub watch: bool,
+    /// Files that somebody wants with other values for their parameters.
+    pub variants: Variants,
 }
 
 /// Why a dashboard ended.
@@ -101,13 +107,15 @@ pub struct Live {
     held: bool,
     /// When a rebuild that failed is tried again.
     again: Option<Instant>,
+    /// The last results, said once more while nothing changes.
+    last: Option<Snapshot>,
 }
 
 impl Live {
     /// Plans every dashboard file and starts to read. A broken file is an error beside the others, which go on.
     pub async fn start(config: LiveConfig) -> Result<Self, LiveError> {
         let Plan { workspace, files, .. } =
-            plan_folder(&config.queries, &Running::new(), config.max_retained_rows, None).await?;
+            plan_folder(&config.queries, &Running::new(), config.max_retained_rows, None, &[]).await?;
         let (files, views) = split(files);
         let engine = Engine::new(workspace.catalog(), views)?;
         let bad = BadRecords::default();
@@ -118,10 +126,10 @@ impl Live {
             sources: None,
             engine,
             feed,
-            bad,
             bad_before: 0,
             guard: HistoryGuard::default(),
-            status: Status::new(),
+            status: Status { bad: bad.clone(), ..Status::new() },
+            bad,
             marks: BTreeMap::new(),
             news: true,
             watch: None,
@@ -131,6 +139,7 @@ impl Live {
             look_after_swap: false,
             held: false,
             again: None,
+            last: None,
             config,
         };
         live.note_missing();
@@ -181,11 +190,13 @@ impl Live {
         mut show: impl FnMut(&Self, Snapshot),
     ) -> Result<bool, LiveError> {
         let (mut refreshed, mut took): (Option<Instant>, _) = (None, Duration::ZERO);
+        let mut said = Instant::now();
+        let refreshes_at_all = !self.config.bounded;
         loop {
             let pause = self.interval().max(took * WORK_PER_REFRESH);
             let due = refreshed.map_or_else(Instant::now, |refreshed| refreshed + pause);
             let asks = self.news || self.rebuild.is_some() || self.engine.follows_the_clock();
-            let refreshes = asks && !self.config.bounded;
+            let refreshes = asks && refreshes_at_all;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(false),
@@ -202,6 +213,13 @@ impl Live {
                 }
                 planned = planned(&mut self.planning) => self.take_plan(planned),
                 () = changed(self.watch.as_ref()) => self.look(),
+                () = self.config.variants.changed() => self.look(),
+                () = sleep_until(refreshed.map(|refreshed| refreshed.max(said) + HEARTBEAT)), if refreshes_at_all => {
+                    said = Instant::now();
+                    if let Some(snapshot) = self.last.clone() {
+                        show(self, snapshot);
+                    }
+                }
                 () = sleep_until(self.again), if self.again.is_some() => {
                     self.again = None;
                     self.look();
@@ -222,8 +240,10 @@ impl Live {
 
     async fn refresh(&mut self, show: &mut impl FnMut(&Self, Snapshot)) -> Result<(), LiveError> {
         self.news = false;
+        self.status.interval = self.interval();
         self.status.rebuild = self.rebuild.as_ref().map(|rebuild| (rebuild.names().to_vec(), rebuild.status()));
         let snapshot = self.engine.refresh().await?;
+        self.last = Some(snapshot.clone());
         show(self, snapshot);
         Ok(())
     }
@@ -270,11 +290,13 @@ impl Live {
             FeedEvent::Trouble(error) => {
                 tracing::warn!("{error}; trying again");
                 self.status.trouble = Some(error.to_string());
+                self.status.trouble_since.get_or_insert_with(Instant::now);
                 self.news = true;
             }
             FeedEvent::Recovered => {
                 tracing::info!("the broker answers again");
                 self.status.trouble = None;
+                self.status.trouble_since = None;
                 self.news = true;
             }
             FeedEvent::Failed(error) => return Err(error.into()),

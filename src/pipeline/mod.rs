@@ -18,6 +18,7 @@ mod reading;
 mod rebuild;
 mod shot;
 mod status;
+mod variants;
 mod watch;
 
 pub use engine::{Cost, Engine, NamedView, Snapshot, ViewResult};
@@ -26,3 +27,4 @@ pub use live::{Live, LiveConfig, LiveError};
 pub use rebuild::RebuildStatus;
 pub use shot::{Newest, Shot};
 pub use status::{FileState, Sources, Status, Swap, TopicStatus};
+pub use variants::{Variant, Variants};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::NamedView;
+use super::variants::Variant;
 use crate::relation::{Catalog, Relation};
 use crate::view::cut::Use;
 use crate::view::workspace::DASHBOARD;
@@ -57,6 +58,7 @@ pub(super) async fn plan_folder(
     running: &Running,
     max_rows: usize,
     last: Option<Workspace>,
+    variants: &[Variant],
 ) -> Result<Plan, WorkspaceError> {
     let mut workspace = Workspace::load(dir);
     let looks_torn = match &workspace {
@@ -77,14 +79,16 @@ pub(super) async fn plan_folder(
         let path = dir.join(DASHBOARD);
         std::fs::read_dir(&path).map_err(|source| WorkspaceError::Folder { path, source })?;
     }
-    let files = workspace.dashboard();
+    let mut files = workspace.dashboard();
+    let varied: Vec<LoadedFile> = variants.iter().filter_map(|variant| variant.of(&files)).map(Ok).collect();
+    files.extend(varied);
     Ok(Plan { sources_error, ..plan(workspace, files, running, max_rows).await? })
 }
 
 /// Whether a file looks as if somebody were just writing it.
 fn is_torn(files: &[LoadedFile], running: &Running) -> bool {
     let parsed: BTreeSet<&str> = files.iter().filter_map(|file| Some(file.as_ref().ok()?.name())).collect();
-    running.keys().any(|name| !parsed.contains(&**name))
+    running.keys().any(|name| !Variant::is_name(name) && !parsed.contains(&**name))
 }
 
 /// Plans files of a workspace.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::feed::MicroBatch;
 use super::rebuild::RebuildStatus;
+use super::variants::Variant;
 use crate::kafka::{AsOf, HistoryStart, Watermarks};
+use crate::relation::BadRecords;
 use crate::view::{Difference, SqlError, SqlFile, Workspace};
 
 /// How far one topic has been read.
@@ -33,12 +35,18 @@ pub struct Status {
     pub rows: u64,
     /// Records that were no rows.
     pub bad_records: u64,
+    /// The same by reason, with examples.
+    pub bad: BadRecords,
     /// Reading of each topic; one that does not exist is left out.
     pub topics: BTreeMap<Arc<str>, TopicStatus>,
     /// Topics that do not exist (yet).
     pub missing: Vec<Arc<str>>,
     /// What the broker's trouble is, while it has some.
     pub trouble: Option<String>,
+    /// Since when.
+    pub trouble_since: Option<Instant>,
+    /// Time between two refreshes, at least.
+    pub interval: Duration,
     /// Partitions whose beginning the broker no longer has.
     pub history: Vec<HistoryStart>,
     /// What is wrong with the declarations, while they are; the relations of before stay.
@@ -60,9 +68,12 @@ impl Status {
             bytes: 0,
             rows: 0,
             bad_records: 0,
+            bad: BadRecords::default(),
             topics: BTreeMap::new(),
             missing: Vec::new(),
             trouble: None,
+            trouble_since: None,
+            interval: Duration::ZERO,
             history: Vec::new(),
             sources_error: None,
             ends: AsOf::default(),
@@ -136,6 +147,13 @@ pub struct FileState {
     pub error: Option<SqlError>,
     /// Its last change of meaning.
     pub swap: Option<Swap>,
+}
+
+impl FileState {
+    /// The view of the same file with its own values, where this one is a [variant](super::Variant).
+    pub fn variant_of(&self) -> Option<&str> {
+        Variant::base(&self.name)
+    }
 }
 
 /// What the running views were planned from: a replay of these gives their rows.

@@ -42,6 +42,8 @@ struct Tally {
     count: u64,
     silent: u64,
     logged_at: Instant,
+    /// What was said last, with the coordinates of its record.
+    said: String,
 }
 
 /// How many records of one topic were bad in one way.
@@ -53,6 +55,19 @@ pub struct BadCount {
     pub kind: &'static str,
     /// How many.
     pub count: u64,
+}
+
+/// One way of being bad.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadExample {
+    /// The topic that holds them.
+    pub topic: Arc<str>,
+    /// What was wrong, as a short stable name.
+    pub kind: &'static str,
+    /// How many.
+    pub count: u64,
+    /// One of the newest: its coordinates and what is wrong with it.
+    pub example: String,
 }
 
 impl BadRecords {
@@ -82,6 +97,20 @@ impl BadRecords {
         counts.into_iter().map(|((topic, kind), count)| BadCount { topic, kind, count }).collect()
     }
 
+    /// Each reason with its count and an example, the commonest first.
+    pub fn examples(&self) -> Vec<BadExample> {
+        let reasons = self.shared.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let example = |(reason, tally): (&Reason, &Tally)| BadExample {
+            topic: Arc::clone(&reason.topic),
+            kind: reason.kind,
+            count: tally.count,
+            example: tally.said.clone(),
+        };
+        let mut examples: Vec<BadExample> = reasons.iter().map(example).collect();
+        examples.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.example.cmp(&b.example)));
+        examples
+    }
+
     /// Counts one bad record, and logs it unless its reason has spoken lately.
     pub(super) fn report(&self, at: &Coordinates<'_>, kind: &'static str, column: Option<&str>, detail: &dyn Display) {
         let line = self.line(Instant::now(), at, kind, column, detail);
@@ -107,7 +136,7 @@ impl BadRecords {
         }
         let silent = match reasons.get_mut(&reason) {
             None => {
-                reasons.insert(reason, Tally { count: 1, silent: 0, logged_at: now });
+                reasons.insert(reason, Tally { count: 1, silent: 0, logged_at: now, said: said(at, detail) });
                 0
             }
             Some(tally) => {
@@ -117,13 +146,17 @@ impl BadRecords {
                     return None;
                 }
                 tally.logged_at = now;
+                tally.said = said(at, detail);
                 std::mem::take(&mut tally.silent)
             }
         };
-        let Coordinates { topic, partition, offset } = at;
         let more = if silent > 0 { format!(" (+{silent} more like it)") } else { String::new() };
-        Some(format!("{topic}[{partition}] offset {offset}: {detail}{more}"))
+        Some(format!("{}{more}", said(at, detail)))
     }
+}
+
+fn said(Coordinates { topic, partition, offset }: &Coordinates<'_>, detail: &dyn Display) -> String {
+    format!("{topic}[{partition}] offset {offset}: {detail}")
 }
 
 /// Where a record lies.

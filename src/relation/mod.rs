@@ -33,7 +33,7 @@ mod segment;
 mod shared_read;
 mod topic_decoder;
 
-pub use bad_records::{BadCount, BadRecords, LOG_INTERVAL};
+pub use bad_records::{BadCount, BadExample, BadRecords, LOG_INTERVAL};
 pub use catalog::{Catalog, KafkaRelation, METADATA_COLUMNS, Position, Relation, StaticRelation, TableKey};
 pub use deleted_when::DeletedWhen;
 pub use delta::Delta;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::kafka::KafkaConfig;
-use crate::pipeline::Shot;
+use crate::pipeline::{Shot, Variants};
 use crate::sink::terminal::ProofNote;
 
 /// Asks whether live and replay agree; none where nobody checks, or nobody has yet.
@@ -24,6 +24,8 @@ pub struct App {
     pub queries: PathBuf,
     /// The newest refresh; none before the first.
     pub shots: watch::Receiver<Option<Arc<Shot>>>,
+    /// Files that somebody wants with other values for their parameters.
+    pub variants: Variants,
     /// Whether live and replay agree.
     pub proof: ProofSource,
 }

@@ -21,6 +21,7 @@ pub mod page;
 pub mod panel;
 pub mod postgres;
 mod problem;
+pub mod words;
 
 pub use self::app::{App, ProofSource};
 pub use self::guard::AllowedHost;

@@ -96,14 +96,16 @@ pub struct Axes {
 
 impl Axes {
     /// The columns that a chart of this kind shows: the named ones where given, else the first ones that fit. `None`
-    /// when they are not there, or (for numbers and tables) not needed.
-    pub fn of(kind: ChartKind, schema: &Schema, x: Option<&str>, y: Option<&str>) -> Option<Self> {
-        let named = |name: Option<&str>| match name {
-            None => Some(None),
-            // A name that is not there is an error to show, not a reason to guess.
-            Some(name) => schema.index_of(name).ok().map(Some),
+    /// when they are not there, or (for tables) not needed.
+    pub fn of(kind: ChartKind, schema: &Schema, x: Option<&str>, y: &[&str]) -> Option<Self> {
+        // A name that is not there is an error to show, not a reason to guess.
+        let index = |name: &str| schema.index_of(name).ok();
+        let x = match x {
+            None => None,
+            Some(name) => Some(index(name)?),
         };
-        let (x, y) = (named(x)?, named(y)?);
+        let named = y.iter().map(|name| index(name)).collect::<Option<Vec<usize>>>()?;
+        let y = named.first().copied();
         let first = |fits: &dyn Fn(usize, &DataType) -> bool| {
             schema.fields().iter().enumerate().position(|(index, field)| fits(index, field.data_type()))
         };
@@ -122,11 +124,13 @@ impl Axes {
             }
             ChartKind::Line | ChartKind::Scatter => {
                 let x = x
-                    .or_else(|| first(&|index, data_type| Some(index) != y && is_time(data_type)))
-                    .or_else(|| first(&|index, data_type| Some(index) != y && is_number(data_type)))?;
-                let series = first(&|index, data_type| index != x && Some(index) != y && is_text(data_type));
-                let measures = match (y, kind, series) {
-                    (None, ChartKind::Line, None) => (0..schema.fields().len())
+                    .or_else(|| first(&|index, data_type| !named.contains(&index) && is_time(data_type)))
+                    .or_else(|| first(&|index, data_type| !named.contains(&index) && is_number(data_type)))?;
+                let series = first(&|index, data_type| index != x && !named.contains(&index) && is_text(data_type));
+                let measures = match (named.len(), kind, series) {
+                    // Several measures are the series.
+                    (2.., _, _) => return Some(Self { x, y: named, series: None }),
+                    (0, ChartKind::Line, None) => (0..schema.fields().len())
                         .filter(|index| *index != x && is_number(schema.field(*index).data_type()))
                         .collect(),
                     _ => vec![measure(x)?],
@@ -208,11 +212,11 @@ mod tests {
     fn named_columns_win_and_wrong_names_are_not_guessed_away() {
         let schema =
             schema(&[("a", DataType::Utf8), ("b", DataType::Utf8), ("n", DataType::Int64), ("m", DataType::Int64)]);
-        let bar = |x, y| Axes::of(ChartKind::Bar, &schema, x, y);
-        assert_eq!(bar(None, None), Some(Axes { x: 0, y: vec![2], series: None }));
-        assert_eq!(bar(Some("b"), Some("m")), Some(Axes { x: 1, y: vec![3], series: None }));
-        assert_eq!(bar(Some("c"), None), None);
-        let line = Axes::of(ChartKind::Line, &schema, Some("n"), None);
+        let bar = |x, y: &[&str]| Axes::of(ChartKind::Bar, &schema, x, y);
+        assert_eq!(bar(None, &[]), Some(Axes { x: 0, y: vec![2], series: None }));
+        assert_eq!(bar(Some("b"), &["m"]), Some(Axes { x: 1, y: vec![3], series: None }));
+        assert_eq!(bar(Some("c"), &[]), None);
+        let line = Axes::of(ChartKind::Line, &schema, Some("n"), &[]);
         assert_eq!(line, Some(Axes { x: 2, y: vec![3], series: Some(0) }));
     }
 }

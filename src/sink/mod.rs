@@ -3,7 +3,8 @@
 //! ```text
 //!                       ┌─▶ text      table, JSON, NDJSON, CSV, Markdown ─▶ stdout, files
 //!   schema + batches ───┼─▶ columns   Parquet, Arrow IPC ─▶ files, pipes
-//!                       └─▶ terminal  a frame of tiles ─▶ redrawn in place, or plain blocks
+//!                       ├─▶ terminal  a frame of tiles ─▶ redrawn in place, or plain blocks
+//!                       └─▶ svg       pictures and tables as markup ─▶ a page, `.svg` files
 //! ```
 //!
 //! A sink knows Arrow and nothing of Kafka, views or SQL: whoever calls it says what a result is called, what it should
@@ -18,9 +19,14 @@ pub mod chart;
 pub mod columns;
 pub mod files;
 mod format;
+mod places;
 mod portable;
 pub mod progress;
+pub mod readable;
 pub mod sanitize;
+mod scale;
+mod series;
+pub mod svg;
 pub mod table;
 pub mod terminal;
 pub mod text;

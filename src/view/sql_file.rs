@@ -175,6 +175,17 @@ impl SqlFile {
         values.collect::<Result<_, _>>().map(Bindings)
     }
 
+    /// The same file with other values for its parameters, under a name of its own.
+    #[must_use]
+    pub fn with_values(&self, name: &str, Bindings(values): &Bindings) -> Self {
+        let mut file = self.clone();
+        name.clone_into(&mut file.name);
+        for (param, value) in file.front_matter.params.iter_mut().zip(values) {
+            param.default = Some(value.clone());
+        }
+        file
+    }
+
     /// The statement and its parameters' values without comments and blanks: files that mean the same have the same.
     pub fn meaning(&self) -> String {
         let values: Vec<_> = self.params().iter().map(|param| (&param.data_type, &param.default)).collect();

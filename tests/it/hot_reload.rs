@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datafusion::arrow::array::AsArray as _;
 use datafusion::arrow::datatypes::Int64Type;
-use tallgrass::pipeline::{BatchLimits, FileState, Live, LiveConfig, Snapshot};
+use tallgrass::pipeline::{BatchLimits, FileState, Live, LiveConfig, Snapshot, Variants};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Broker, broker, wait_for};
@@ -99,6 +99,7 @@ impl Edited {
             max_retained_rows: 100_000,
             bounded: false,
             watch: true,
+            variants: Variants::default(),
         };
         let (seen, stop) = (Arc::clone(&self.seen), self.stop.clone());
         self.live = Some(std::thread::spawn(move || {

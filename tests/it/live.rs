@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use tallgrass::pipeline::{BatchLimits, Live, LiveConfig, Snapshot};
+use tallgrass::pipeline::{BatchLimits, Live, LiveConfig, Snapshot, Variants};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Broker, broker, real_broker, unique, wait_for};
@@ -34,6 +34,7 @@ fn config(broker: &Broker, topic: &str) -> (LiveConfig, tempfile::TempDir) {
         max_retained_rows: 1000,
         bounded: false,
         watch: true,
+        variants: Variants::default(),
     };
     (config, folder)
 }

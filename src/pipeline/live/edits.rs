@@ -26,7 +26,8 @@ impl Live {
         }
         let (dir, running, max_rows) = (self.config.queries.clone(), self.running(), self.config.max_retained_rows);
         let last = Some(self.workspace.clone());
-        self.planning = Some(tokio::spawn(async move { plan_folder(&dir, &running, max_rows, last).await }));
+        let variants = self.config.variants.wanted();
+        self.planning = Some(tokio::spawn(async move { plan_folder(&dir, &running, max_rows, last, &variants).await }));
     }
 
     fn running(&self) -> Running {
@@ -181,9 +182,11 @@ impl Live {
         feed.go_on(GoOn { until: None, from: self.engine.as_of().clone() });
         drop_aside(std::mem::replace(&mut self.feed, feed));
         self.bad_before = self.status.bad_records.wrapping_sub(bad.total());
+        self.status.bad = bad.clone();
         self.bad = bad;
         // The new feed has just read.
         self.status.trouble = None;
+        self.status.trouble_since = None;
         self.stop_rebuild();
         self.note_sources();
         self.news = true;

@@ -36,7 +36,7 @@ pub(super) fn body(shot: &Shot, result: &ViewResult, broken: Option<&Broken>, fo
             let rows = json_rows(&result.name, &result.schema, rows).map_err(sink)?.join(",\n");
             let broken = broken.map(|broken| format!("\"broken\":{},", broken.json)).unwrap_or_default();
             let fields = format!("\"digest\":\"{digest}\",{broken}\"rows\":[{rows}]");
-            let hash = blake3::hash(&fields.as_bytes());
+            let hash = blake3::hash(fields.as_bytes());
             (format!("{}\n", line::of_shot(&result.name, shot, &fields)).into_bytes(), hash)
         }
         Form::Csv => {
@@ -47,7 +47,7 @@ pub(super) fn body(shot: &Shot, result: &ViewResult, broken: Option<&Broken>, fo
         }
         Form::Arrow => arrow(result, rows, Medium::File).map_err(sink).map(hashed)?,
         Form::ArrowStream => arrow(result, rows, Medium::Pipe).map_err(sink).map(hashed)?,
-        Form::Svg => hashed(svg(shot.file(&result.name), result)?.into_bytes()),
+        Form::Svg => hashed(svg(shot.file(&result.name), result, shot.snapshot.now_ns / 1_000_000).into_bytes()),
     };
     let etag = format!("W/\"{digest}-{}-{}\"", &hashed.to_hex()[..8], form.suffix());
     Ok(Body { bytes: bytes.into(), etag })

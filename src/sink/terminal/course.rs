@@ -26,7 +26,7 @@ impl Courses {
         }
         self.tiles.retain(|name, _| frame.tiles.iter().any(|tile| tile.name == *name));
         for tile in frame.tiles.iter().filter(|tile| tile.chart == ChartKind::Number) {
-            let value = Axes::of(tile.chart, &tile.schema, None, tile.y.as_deref())
+            let value = Axes::of(tile.chart, &tile.schema, None, tile.y.as_deref().as_slice())
                 .and_then(|axes| numbers(&tile.rows, axes.x).first().copied().flatten());
             if let Some(value) = value {
                 push(self.tiles.entry(tile.name.clone()).or_default(), value);

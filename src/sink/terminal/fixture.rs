@@ -134,6 +134,7 @@ pub fn frame() -> Frame {
     );
     Frame {
         strip: Strip {
+            page: String::new(),
             name: "tallgrass demo".to_owned(),
             broker: "127.0.0.1:34567".to_owned(),
             events_per_s: 1234.4,

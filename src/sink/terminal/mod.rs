@@ -36,11 +36,11 @@ pub use self::course::Courses;
 pub use self::draw::{Drawn, render};
 pub use self::palette::Palette;
 pub use self::plain::draw_plain;
-pub use self::rows::show_moment;
 pub use self::screen::{Key, Screen};
 pub use self::strip::show_duration;
 pub use self::tail::LogTail;
 pub use super::chart::ChartKind;
+pub use super::readable::show_moment;
 
 /// All that is on screen at one moment.
 #[derive(Debug, Clone, Default)]

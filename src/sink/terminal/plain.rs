@@ -76,7 +76,7 @@ fn number_text(tile: &Tile) -> Option<String> {
     if tile.chart != ChartKind::Number {
         return None;
     }
-    let axes = Axes::of(tile.chart, &tile.schema, None, tile.y.as_deref())?;
+    let axes = Axes::of(tile.chart, &tile.schema, None, tile.y.as_deref().as_slice())?;
     let batch = tile.rows.iter().find(|batch| batch.num_rows() > 0)?;
     let value = Cells::new(batch.columns().get(axes.x)?).ok()?.get(0);
     Some(value.map_or_else(|| "NULL".to_owned(), |value| group_digits(&value)))

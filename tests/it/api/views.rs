@@ -76,6 +76,16 @@ fn a_view_is_there_in_every_form_by_suffix_and_by_accept() {
 }
 
 #[test]
+fn a_picture_stands_alone_and_may_do_nothing() {
+    let served = by_name();
+    let picture = served.ask("GET", "/api/views/by_name", &[("accept", "image/avif,image/svg+xml,image/*;q=0.8")]).good();
+    assert_eq!(picture.content_type(), "image/svg+xml");
+    assert!(picture.text().starts_with("<svg") && picture.text().contains("By name"), "{}", picture.text());
+    let policy = picture.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox") && !policy.contains("script"), "{policy}");
+}
+
+#[test]
 fn what_is_not_there_is_explained() {
     let served = by_name();
     let nearly = served.get("/api/views/by_nam");
@@ -156,7 +166,7 @@ fn the_list_says_how_each_file_is_doing() {
     assert_eq!(by_name["columns"], json!([{"name": "name", "type": "Utf8"}, {"name": "seen", "type": "Int64"}]));
     assert_eq!(by_name["maintenance"]["kind"], "incremental");
     assert!(by_name["cost"]["state_bytes"].as_u64().unwrap() > 0);
-    for form in ["json", "csv", "arrow"] {
+    for form in ["json", "csv", "arrow", "svg"] {
         served.get(by_name["links"][form].as_str().unwrap()).good();
     }
     let typo = view("typo");

@@ -1,0 +1,168 @@
+//! Variants: a dashboard file with other values for its `@param`s, wanted for as long as somebody looks.
+//!
+//! ```text
+//!  near.sql: -- @param lat DOUBLE = 40.4        view `near`
+//!  somebody asks for lat = 41                   view `near?lat=41`, planned and rebuilt like a file that was saved
+//! ```
+//!
+//! A variant is a view among the others: read from the earliest offsets, kept up to date, shown at the same as-of, proved
+//! by the same replay.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use datafusion::scalar::ScalarValue;
+use tokio::sync::Notify;
+
+use crate::view::{LoadedFile, SqlError, SqlFile};
+
+/// Variants at one time: each is a view with a state of its own, and links are handed around.
+const MAX_VARIANTS: usize = 16;
+
+/// How long a variant stays when nobody looks any more: a page that is loaded anew finds it still there.
+const KEEP: Duration = Duration::from_secs(60);
+
+/// What stands between the file's name and the values; no file's name has it.
+const MARK: char = '?';
+
+/// A file with values for some of its parameters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Variant {
+    file: Arc<str>,
+    values: BTreeMap<String, String>,
+    name: Arc<str>,
+}
+
+impl Variant {
+    /// The variant of a file by texts of its values, or what is wrong with them; none where all are the file's own.
+    pub fn new(file: &SqlFile, given: &BTreeMap<String, String>) -> Result<Option<Self>, SqlError> {
+        let text = |(name, value): (&String, &String)| (name.clone(), ScalarValue::Utf8(Some(value.clone())));
+        let given: Vec<(String, ScalarValue)> = given.iter().map(text).collect();
+        let (own, bound) =
+            (file.bind([])?, file.bind(given.iter().map(|(name, value)| (name.as_str(), value.clone())))?);
+        if own == bound {
+            return Ok(None);
+        }
+        let values: BTreeMap<String, String> =
+            given.into_iter().map(|(name, value)| (name, value.to_string())).collect();
+        let words: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let name = format!("{}{MARK}{}", file.name(), words.join("&")).into();
+        Ok(Some(Self { file: file.name().into(), values, name }))
+    }
+
+    /// The view's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The file with these values in the place of its own; none while the file cannot be read or has other parameters.
+    pub(super) fn of(&self, files: &[LoadedFile]) -> Option<SqlFile> {
+        let file = files.iter().filter_map(|file| file.as_ref().ok()).find(|file| file.name() == &*self.file)?;
+        let values = self.values.iter().map(|(name, value)| (name.as_str(), ScalarValue::Utf8(Some(value.clone()))));
+        Some(file.with_values(&self.name, &file.bind(values).ok()?))
+    }
+
+    /// Whether a view of this name is a variant.
+    pub fn is_name(name: &str) -> bool {
+        name.contains(MARK)
+    }
+
+    /// The name of the file that a variant is of.
+    pub fn base(name: &str) -> Option<&str> {
+        name.split_once(MARK).map(|(base, _)| base)
+    }
+}
+
+/// The variants that are wanted just now; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Variants {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// When each was looked at last.
+    wanted: Mutex<BTreeMap<Variant, Instant>>,
+    changed: Notify,
+}
+
+impl Variants {
+    /// Asks for a variant, or goes on to; false where there are too many.
+    pub fn want(&self, variant: &Variant) -> bool {
+        let mut wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let before = wanted.len();
+        wanted.retain(|known, looked| known == variant || now.duration_since(*looked) < KEEP);
+        let is_new = !wanted.contains_key(variant);
+        if is_new && wanted.len() >= MAX_VARIANTS {
+            return false;
+        }
+        wanted.insert(variant.clone(), now);
+        if is_new || wanted.len() != before {
+            self.shared.changed.notify_one();
+        }
+        true
+    }
+
+    /// Forgets those that nobody looks at.
+    pub fn sweep(&self) {
+        let mut wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = wanted.len();
+        wanted.retain(|_, looked| looked.elapsed() < KEEP);
+        if wanted.len() != before {
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// Waits until others are wanted.
+    pub(super) async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    /// Those that are wanted.
+    pub(super) fn wanted(&self) -> Vec<Variant> {
+        self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn near() -> SqlFile {
+        let text = "-- @param lat DOUBLE = 40.5\n-- @param n BIGINT = 3\nSELECT $lat AS lat, $n AS n";
+        SqlFile::parse("near", "near.sql", text).unwrap()
+    }
+
+    fn given(values: &[(&str, &str)]) -> BTreeMap<String, String> {
+        values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_variant_is_the_file_with_other_values() {
+        let variant = Variant::new(&near(), &given(&[("lat", "41")])).unwrap().unwrap();
+        assert_eq!((&**variant.name(), Variant::base(variant.name())), ("near?lat=41", Some("near")));
+        let file = variant.of(&[Ok(near())]).unwrap();
+        assert_ne!(file.meaning(), near().meaning());
+        assert_eq!(file.bind([]).unwrap(), near().bind([("lat", ScalarValue::from(41.0))]).unwrap());
+    }
+
+    #[test]
+    fn its_own_values_are_no_variant_and_wrong_ones_an_error() {
+        assert_eq!(Variant::new(&near(), &given(&[("lat", "40.50")])).unwrap(), None);
+        assert!(Variant::new(&near(), &given(&[("lat", "north")])).is_err());
+        assert!(Variant::new(&near(), &given(&[("long", "1")])).is_err());
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let variants = Variants::default();
+        let variant = |n: usize| Variant::new(&near(), &given(&[("n", &(n + 10).to_string())])).unwrap().unwrap();
+        assert!((0..MAX_VARIANTS).all(|n| variants.want(&variant(n))));
+        assert!(!variants.want(&variant(MAX_VARIANTS)));
+        assert!(variants.want(&variant(0)));
+        assert_eq!(variants.wanted().len(), MAX_VARIANTS);
+    }
+}

@@ -1,0 +1,83 @@
+//! How a number moved lately.
+
+use std::collections::VecDeque;
+
+/// How far back a course goes.
+const SPAN_MS: i64 = 300_000;
+/// Samples of one course: one a second.
+const MAX_SAMPLES: usize = (SPAN_MS / 1000) as usize + 1;
+
+/// The samples of one number in the last five minutes, at most one a second.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Course {
+    samples: VecDeque<(i64, f64)>,
+}
+
+impl Course {
+    /// Takes the value of this moment (milliseconds of any clock that does not go back). The first of a second is kept,
+    /// and the newest of all.
+    pub fn push(&mut self, at_ms: i64, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
+        let before = self.samples.len().checked_sub(2).and_then(|index| self.samples.get(index));
+        if before.is_some_and(|(before_ms, _)| at_ms.saturating_sub(*before_ms) < 1000) {
+            self.samples.pop_back();
+        }
+        self.samples.push_back((at_ms, value));
+        while self.samples.len() > MAX_SAMPLES
+            || self.samples.front().is_some_and(|(oldest_ms, _)| at_ms.saturating_sub(*oldest_ms) > SPAN_MS)
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Forgets everything: the number means something else from now on.
+    pub fn clear(&mut self) {
+        self.samples.clear();
+    }
+
+    /// Seconds before the newest sample, and the value; oldest first.
+    pub fn samples(&self) -> impl Iterator<Item = (f64, f64)> {
+        let newest = self.samples.back().map_or(0, |(at_ms, _)| *at_ms);
+        self.samples.iter().map(move |(at_ms, value)| (newest.saturating_sub(*at_ms) as f64 / 1000.0, *value))
+    }
+
+    /// By how much the number changes in a minute, from the last one; `None` before there are a few seconds of it.
+    pub fn per_minute(&self) -> Option<f64> {
+        const MINUTE_S: f64 = 60.0;
+        const LEAST_S: f64 = 5.0;
+        let (_, newest) = *self.samples.back()?;
+        let (ago_s, before) = self.samples().find(|(ago_s, _)| *ago_s <= MINUTE_S)?;
+        (ago_s >= LEAST_S).then(|| (newest - before) / ago_s * MINUTE_S)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_course_is_bounded_and_knows_the_change_per_minute() {
+        let mut course = Course::default();
+        assert_eq!(course.per_minute(), None);
+        for quarter in 0..4000 {
+            course.push(quarter * 250, quarter as f64);
+        }
+        let samples: Vec<(f64, f64)> = course.samples().collect();
+        assert!(samples.len() <= MAX_SAMPLES && samples.len() > 290, "{}", samples.len());
+        assert_eq!(samples.last(), Some(&(0.0, 3999.0)), "the newest is always there");
+        assert!(samples.windows(2).take(250).all(|pair| pair[0].0 - pair[1].0 >= 1.0));
+        assert_eq!(course.per_minute(), Some(240.0));
+        course.push(1_000_000, f64::NAN);
+        assert_eq!(course.samples().count(), samples.len());
+    }
+
+    #[test]
+    fn a_course_of_a_moment_has_no_rate() {
+        let mut course = Course::default();
+        course.push(0, 5.0);
+        course.push(2000, 9.0);
+        assert_eq!(course.per_minute(), None);
+    }
+}

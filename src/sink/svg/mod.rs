@@ -1,0 +1,277 @@
+//! Rows as pictures for a page and for files: SVG, and HTML where text should stay text.
+//!
+//! ```text
+//!                      ┌─▶ picture     a piece of a page; colours from the page's style sheet, hover by its script
+//!   Look ──▶ columns ──┤
+//!            or why not└─▶ standalone  a whole `.svg` file with its own style
+//! ```
+//!
+//! A picture is a pure function of its [`Look`], so the same rows give the same bytes to every tab.
+//!
+//! # How a picture fits any screen
+//! Bars, lines and scatters are drawn across whatever width there is (`x` in per cent) at a fixed height (`y` in pixels), so
+//! that text keeps its size from a phone to a wall. [`Look::width`] is what the server reckons with when it chooses ticks
+//! and cuts labels. Maps keep their shape instead: they scale as a whole, their strokes and dots do not.
+//!
+//! # Contract with a page
+//! - The page's style sheet includes [`CSS`]; there are no inline styles. A theme is `data-theme="light"` or `"dark"` on the
+//!   root, or the system's choice.
+//! - Every mark has `data-tip`: lines of `column: value`, plain text. Rows and bars have `data-key`, stable while their order
+//!   changes.
+//! - A map's `svg` has `data-lat0`, `data-lon0` (the centre) and `data-px-per-km`; the centre is the middle of its `viewBox` and
+//!   the projection is azimuthal equidistant, so `viewBox` pans and zooms it. A script that zooms sets `--zoom` on it, and
+//!   labels keep their size. Its marks have `data-at="lat,lon"`.
+//! - Event data is hostile: everything passes through [`sanitize`](crate::sink::sanitize) and is escaped.
+
+mod bars;
+mod columns;
+mod course;
+mod ink;
+mod lines;
+mod map;
+mod marks;
+mod number;
+mod table;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
+use maud::{Markup, PreEscaped, html};
+
+pub use self::course::Course;
+pub use self::map::Place;
+pub use self::number::measured;
+use crate::sink::chart::{Axes, ChartKind};
+use crate::sink::readable::showing;
+
+/// The style of every picture: variables for light and dark, and the classes that use them.
+pub const CSS: &str = include_str!("pictures.css");
+
+/// Pixels above a file's picture: its title.
+const TITLE_HEIGHT: f64 = 34.0;
+/// Pixels around a file's picture.
+const MARGIN: f64 = 16.0;
+
+/// What to draw, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The picture asked for; what is drawn may be a table if the columns do not fit
+    pub kind: ChartKind,
+    /// The rows' columns
+    pub schema: &'a Schema,
+    /// The rows
+    pub batches: &'a [RecordBatch],
+    /// The column along the picture, by name; guessed when left out
+    pub x: Option<&'a str>,
+    /// The measured columns, by name; guessed when empty
+    pub y: &'a [&'a str],
+    /// What people read above it
+    pub title: &'a str,
+    /// What a number was before
+    pub course: Option<&'a Course>,
+    /// CSS pixels that the picture has on a usual screen
+    pub width: u16,
+    /// CSS pixels at most
+    pub height: u16,
+    /// Milliseconds since 1970, for ages; `None` shows none
+    pub now_ms: Option<i64>,
+    /// Begins every id of this picture: letters, digits and hyphens, another one for each tile of a page
+    pub id: &'a str,
+    /// Rows of a table at most
+    pub max_rows: usize,
+    /// Where the maps of the picture before this one were ([`Picture::places`]): as long as their marks fit, they stay,
+    /// for a map that moves with every record cannot be read
+    pub places: &'a [Place],
+    /// The one place to show, for panels: drawn even without marks
+    pub around: Option<Place>,
+}
+
+impl<'a> Look<'a> {
+    /// A picture of these rows in a tile of medium size.
+    pub fn new(kind: ChartKind, schema: &'a Schema, batches: &'a [RecordBatch]) -> Self {
+        Self {
+            kind,
+            schema,
+            batches,
+            x: None,
+            y: &[],
+            title: "",
+            course: None,
+            width: 560,
+            height: 300,
+            now_ms: None,
+            id: "p",
+            max_rows: 200,
+            places: &[],
+            around: None,
+        }
+    }
+
+    /// Pixels for a tile of so many of twelve columns, on a page of 1,160 pixels.
+    #[must_use]
+    pub fn sized(mut self, span: u16, height: u16) -> Self {
+        let span = span.clamp(1, 12);
+        (self.width, self.height) = (span * 98 - 24, height);
+        self
+    }
+
+    fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// The title, or what kind of picture it is.
+    fn heading(&self) -> String {
+        if self.title.is_empty() { self.kind.to_string() } else { ink::clean(self.title).into_owned() }
+    }
+}
+
+/// A piece of a page.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// The markup
+    pub body: Markup,
+    /// What was drawn
+    pub kind: ChartKind,
+    /// The picture in one sentence
+    pub summary: String,
+    /// What the author of the query should mend
+    pub warnings: Vec<String>,
+    /// Rows that can be seen in it
+    pub rows_shown: usize,
+    /// Rows of the result
+    pub rows_total: usize,
+    /// What is left out, in words for the foot line; empty where nothing is
+    pub left_out: String,
+    /// Where its maps are; give them to the next picture
+    pub places: Vec<Place>,
+}
+
+/// Where a drawing goes: a page scales it and shows hover texts by script, a file does neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Medium {
+    Page,
+    File,
+}
+
+impl Medium {
+    /// A mark's hover text as an attribute.
+    fn tip(self, tip: &str) -> Option<&str> {
+        (self == Self::Page).then_some(tip)
+    }
+
+    /// A mark's hover text as an element: in a page it would show a second one beside the script's.
+    fn title(self, tip: &str) -> Markup {
+        html! { @if self == Self::File { title { (tip) } } }
+    }
+
+    /// The class that gives a nested drawing the whole width but for so many pixels.
+    fn rest(self, pixels: f64) -> Option<String> {
+        (self == Self::Page).then(|| format!("g{}", (pixels / GUTTER_STEP).ceil() as u32))
+    }
+}
+
+/// Pixels between two of the gutters that [`CSS`] has classes for.
+const GUTTER_STEP: f64 = 8.0;
+
+/// A drawing before it has a frame.
+struct Drawing {
+    /// Inside of an `svg`
+    body: Markup,
+    height: f64,
+    summary: String,
+    shown: usize,
+    left_out: String,
+    places: Vec<Place>,
+}
+
+impl Drawing {
+    fn new(body: Markup, height: f64, summary: String, shown: usize, total: usize) -> Self {
+        Self { body, height, summary, shown, left_out: showing(shown, total), places: Vec::new() }
+    }
+}
+
+/// The rows as a piece of a page.
+pub fn picture(look: &Look) -> Picture {
+    let (kind, axes, warnings) = columns::choose(look);
+    let total = look.rows();
+    if total == 0 && look.around.is_none() {
+        let body = html! { div.picture { p.none { "No rows yet" } } };
+        let summary = "No rows yet".to_owned();
+        let (left_out, places) = (String::new(), look.places.to_vec());
+        return Picture { body, kind, summary, warnings, rows_shown: 0, rows_total: 0, left_out, places };
+    }
+    let drawing = match (kind, &axes) {
+        (ChartKind::Number, Some(axes)) => number::html(look, axes),
+        (ChartKind::Map, Some(axes)) => map::draw(look, axes, Medium::Page),
+        (ChartKind::Bar | ChartKind::Line | ChartKind::Scatter, Some(axes)) => {
+            let mut drawing = plot(kind, look, axes, Medium::Page);
+            drawing.body = html! {
+                svg.pic role="img" aria-labelledby={ (look.id) "-t " (look.id) "-d" } width="100%" height=(ink::Px(drawing.height)) {
+                    title id={ (look.id) "-t" } { (look.heading()) }
+                    desc id={ (look.id) "-d" } { (drawing.summary) }
+                    (drawing.body)
+                }
+            };
+            drawing
+        }
+        _ => table::html(look),
+    };
+    Picture {
+        body: html! { div.picture { (drawing.body) } },
+        kind,
+        summary: drawing.summary,
+        warnings,
+        rows_shown: drawing.shown,
+        rows_total: total,
+        left_out: drawing.left_out,
+        places: drawing.places,
+    }
+}
+
+/// The rows as a whole SVG file, [`Look::width`] wide and at most [`Look::height`] high.
+pub fn standalone(look: &Look) -> String {
+    let (kind, axes, _) = columns::choose(look);
+    let (outer, look) = (*look, inset(look));
+    let drawing = match (kind, &axes) {
+        _ if look.rows() == 0 && look.around.is_none() => {
+            let body = html! { text.quiet y="20" font-size="14" { "No rows yet" } };
+            Drawing::new(body, 40.0, "No rows yet".to_owned(), 0, 0)
+        }
+        (ChartKind::Number, Some(axes)) => number::svg(&look, axes),
+        (ChartKind::Map, Some(axes)) => map::draw(&look, axes, Medium::File),
+        (ChartKind::Bar | ChartKind::Line | ChartKind::Scatter, Some(axes)) => plot(kind, &look, axes, Medium::File),
+        _ => table::svg(&look),
+    };
+    let foot = if drawing.left_out.is_empty() { 0.0 } else { 20.0 };
+    let (width, height) = (f64::from(outer.width), drawing.height + TITLE_HEIGHT + foot + 2.0 * MARGIN);
+    let markup = html! {
+        svg.pic.alone xmlns="http://www.w3.org/2000/svg" role="img" width=(ink::Px(width)) height=(ink::Px(height))
+            viewBox={ "0 0 " (ink::Px(width)) " " (ink::Px(height)) } {
+            title { (look.heading()) }
+            desc { (drawing.summary) }
+            // The sheet is ours and has none of XML's special characters.
+            style { (PreEscaped(CSS)) }
+            rect.surface width="100%" height="100%" {}
+            text.heading x=(ink::Px(MARGIN)) y=(ink::Px(MARGIN + 15.0)) { (ink::fit(&look.heading(), f64::from(look.width), 15.0)) }
+            g transform={ "translate(" (ink::Px(MARGIN)) " " (ink::Px(MARGIN + TITLE_HEIGHT)) ")" } {
+                (drawing.body)
+                @if foot > 0.0 { text.quiet y=(ink::Px(drawing.height + 16.0)) { (drawing.left_out) } }
+            }
+        }
+    };
+    markup.into_string()
+}
+
+fn inset<'a>(look: &Look<'a>) -> Look<'a> {
+    let width = look.width.saturating_sub(2 * MARGIN as u16).max(120);
+    let height = look.height.saturating_sub((TITLE_HEIGHT + 2.0 * MARGIN) as u16).max(60);
+    Look { width, height, ..*look }
+}
+
+fn plot(kind: ChartKind, look: &Look, axes: &Axes, medium: Medium) -> Drawing {
+    if kind == ChartKind::Bar { bars::draw(look, axes, medium) } else { lines::draw(kind, look, axes, medium) }
+}
+
+#[cfg(test)]
+mod gallery;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! One number, as big as fits, and how it moved.
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
+use maud::{Markup, html};
+
+use super::ink::{Px, clean, fit, polyline};
+use super::{Course, Drawing, Look};
+use crate::sink::cells::{Cells, decimals_for, numbers, show_double};
+use crate::sink::chart::{Axes, ChartKind};
+use crate::sink::readable::{NULL, column};
+use crate::sink::scale::{bounds, share};
+
+/// Pixels of the course; it stretches with the tile.
+const SPARK: (f64, f64) = (120.0, 36.0);
+/// Points of the course: one for each pixel or two.
+const MAX_POINTS: usize = 75;
+/// Characters of a big number; its hover text has the rest.
+const MAX_TEXT: usize = 40;
+
+/// The number that a tile's course is made of: of the first row, the measured or the first number column.
+pub fn measured(schema: &Schema, batches: &[RecordBatch], y: &[&str]) -> Option<f64> {
+    let axes = Axes::of(ChartKind::Number, schema, None, y)?;
+    let first = batches.iter().find(|batch| batch.num_rows() > 0)?.slice(0, 1);
+    numbers(std::slice::from_ref(&first), axes.x).first().copied().flatten()
+}
+
+struct Number {
+    text: String,
+    exact: String,
+    change: Option<String>,
+    summary: String,
+}
+
+fn number(look: &Look, axes: &Axes) -> Number {
+    let field = look.schema.field(axes.x);
+    let text = column(field, look.batches, axes.x, 1).cells.into_iter().next().flatten();
+    let text = clean(text.as_deref().unwrap_or(NULL)).into_owned();
+    let array = look.batches.iter().find(|batch| batch.num_rows() > 0).map(|batch| batch.column(axes.x));
+    let exact = array.and_then(|array| Cells::new(array).ok()?.get(0)).unwrap_or_default();
+    let change = look.course.and_then(Course::per_minute).filter(|change| *change != 0.0);
+    let change = change.map(|change| {
+        // A rate of counts is read as a count.
+        let rounded = if change.abs() >= 10.0 { change.round() } else { change };
+        let sign = if change > 0.0 { "+" } else { "\u{2212}" };
+        format!("{sign}{}/min", show_double(rounded.abs(), decimals_for(std::iter::once(rounded)).min(2)))
+    });
+    let moving = change.as_deref().map(|change| format!(", {change}")).unwrap_or_default();
+    let summary = format!("{} is {text}{moving}", clean(field.name()));
+    Number { text, exact: clean(&exact).into_owned(), change, summary }
+}
+
+/// The big text as HTML, beside it the course.
+pub fn html(look: &Look, axes: &Axes) -> Drawing {
+    let number = number(look, axes);
+    let text = super::ink::cut_chars(&number.text, MAX_TEXT);
+    // The style sheet has sizes for long numbers: they must fit, not wrap.
+    let long = match text.chars().count() {
+        0..=7 => "l0",
+        8..=11 => "l1",
+        12..=18 => "l2",
+        _ => "l3",
+    };
+    let spark = look.course.and_then(spark);
+    let body = html! {
+        div.number {
+            data.value.(long) value=(number.exact) title=(number.exact) { (text) }
+            @if number.change.is_some() || spark.is_some() {
+                div.course {
+                    @if let Some(path) = spark {
+                        svg.pic.spark role="img" viewBox={ "0 0 " (Px(SPARK.0)) " " (Px(SPARK.1)) } preserveAspectRatio="none" {
+                            title { (look.heading()) ", the last minutes" }
+                            desc { (number.summary) }
+                            (path)
+                        }
+                    }
+                    @if let Some(change) = &number.change { span.change { (change) } }
+                }
+            }
+        }
+    };
+    Drawing::new(body, f64::from(look.height), number.summary, 1, look.rows())
+}
+
+/// The same in a file.
+pub fn svg(look: &Look, axes: &Axes) -> Drawing {
+    let number = number(look, axes);
+    let (width, size) = (f64::from(look.width), 44.0);
+    let spark = look.course.and_then(spark);
+    let side = if spark.is_some() { SPARK.0 + 16.0 } else { 0.0 };
+    let body = html! {
+        text.big y="44" font-size="44" { title { (number.exact) } (fit(&number.text, width - side, size)) }
+        @if let Some(path) = spark {
+            svg.spark x=(Px(width - SPARK.0)) y="4" width=(Px(SPARK.0)) height=(Px(SPARK.1)) { (path) }
+        }
+        @if let Some(change) = &number.change { text.quiet x=(Px(width)) y="62" text-anchor="end" font-size="13" { (change) } }
+    };
+    Drawing::new(body, 68.0, number.summary, 1, look.rows())
+}
+
+/// The course as a line over a faint ground; `None` as long as nothing moved.
+fn spark(course: &Course) -> Option<Markup> {
+    let samples: Vec<(f64, f64)> = course.samples().collect();
+    let low_high =
+        samples.iter().fold((f64::MAX, f64::MIN), |(low, high), (_, value)| (low.min(*value), high.max(*value)));
+    if samples.len() < 3 || low_high.0 >= low_high.1 {
+        return None;
+    }
+    let values = bounds(samples.iter().map(|sample| sample.1))?;
+    let oldest = samples.first()?.0.max(1.0);
+    let every = samples.len().div_ceil(MAX_POINTS);
+    // Counted from the newest, so that the last point is always the present.
+    let kept: Vec<(f64, f64)> = samples.iter().rev().step_by(every).copied().collect();
+    let line: Vec<(f64, f64)> = kept
+        .iter()
+        .rev()
+        .map(|(ago, value)| ((1.0 - ago / oldest) * SPARK.0, 2.0 + (1.0 - share(*value, values)) * (SPARK.1 - 4.0)))
+        .collect();
+    let (first, last) = (line.first()?.0, line.last()?.0);
+    let ground = [(last, SPARK.1), (first, SPARK.1)];
+    Some(html! {
+        g.s1 {
+            path.area d=(polyline(line.iter().copied().chain(ground))) {}
+            path.line d=(polyline(line.iter().copied())) {}
+        }
+    })
+}
