@@ -9,6 +9,7 @@ use clap::Args;
 use super::values::{Listen, parse_brokers, parse_property};
 use crate::kafka::KafkaConfig;
 use crate::pipeline::BatchLimits;
+use crate::serve::AllowedHost;
 
 /// Which cluster to talk to.
 #[derive(Debug, Clone, Args)]
@@ -71,6 +72,9 @@ pub struct Listening {
     /// Serve the page and its API at ADDRESS:PORT, or PORT of 127.0.0.1, or `off` [default: 8080, or the next free port]
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
     pub listen: Option<Listen>,
+    /// Answer to this name too, as behind a proxy: NAME or NAME:PORT (repeatable). Any other Host is refused
+    #[arg(long, value_name = "NAME", help_heading = "Servers")]
+    pub allow_host: Vec<AllowedHost>,
     /// Serve the views and relations to psql and other Postgres clients there [default: off; in demo 5433, or the next
     /// free port]
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]

@@ -43,7 +43,7 @@ impl Servers {
         let mut servers = Self::default();
         if let Some((address, or_next)) = place(listening.listen, Some(defaults.page)) {
             let listener = bind(address, or_next).with_context(|| format!("cannot serve the page at {address}"))?;
-            let http = HttpServer::start(listener, app())?;
+            let http = HttpServer::start_named(listener, app(), listening.allow_host.clone())?;
             eprintln!("page at http://{}", http.address());
             servers.http = Some(http);
         }

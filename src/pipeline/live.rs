@@ -18,7 +18,7 @@ use super::rebuild::Rebuild;
 use super::status::{FileState, Sources, Status};
 use super::variants::Variants;
 use super::watch::Watch;
-use crate::kafka::{HistoryGuard, KafkaConfig, KafkaError, Watermarks};
+use crate::kafka::{AsOf, HistoryGuard, KafkaConfig, KafkaError, Watermarks};
 use crate::relation::{BadRecords, RelationError};
 use crate::view::{SqlError, Workspace, WorkspaceError};
 
@@ -271,9 +271,16 @@ impl Live {
                 self.news |= batch.messages > 0;
                 self.status.messages += batch.messages;
                 self.status.bytes += batch.bytes;
+                self.status.count_rows(&batch);
                 self.engine.apply(batch).await?;
                 self.status.bad_records = self.bad_before.wrapping_add(self.bad.total());
                 self.count_progress();
+            }
+            FeedEvent::Ends { topic, watermarks } => {
+                for (partition, marks) in watermarks {
+                    self.status.ends.set(&topic, partition, marks.high);
+                }
+                self.news |= self.status.lag(&topic, self.engine.as_of()) > 0;
             }
             FeedEvent::Ended => return Ok(true),
             FeedEvent::HistoryChanged(error) => {
@@ -336,6 +343,7 @@ impl Live {
         self.marks.clear();
         self.guard = HistoryGuard::default();
         self.status.topics.clear();
+        self.status.ends = AsOf::default();
         self.status.history.clear();
         self.note_missing();
         self.note_sources();

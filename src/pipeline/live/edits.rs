@@ -126,6 +126,7 @@ impl Live {
             running: self.engine.inputs(),
             first_offsets,
         };
+        self.status.rebuilds += 1;
         self.rebuild = Some(Rebuild::start(beside, views));
     }
 
