@@ -56,10 +56,10 @@ pub fn html(look: &Look, axes: &Axes) -> Drawing {
     let text = super::ink::cut_chars(&number.text, MAX_TEXT);
     // The style sheet has sizes for long numbers: they must fit, not wrap.
     let long = match text.chars().count() {
-        0..=7 => "l0",
-        8..=11 => "l1",
-        12..=18 => "l2",
-        _ => "l3",
+        0..=7 => "d0",
+        8..=11 => "d1",
+        12..=18 => "d2",
+        _ => "d3",
     };
     let spark = look.course.and_then(spark);
     let body = html! {

@@ -12,6 +12,8 @@ use crate::sink::scale::share;
 const MAX_COLUMNS: usize = 24;
 /// Characters of a cell; its hover text has more.
 const MAX_CELL: usize = 48;
+/// Characters that the style sheet leaves room for.
+const SURE_CELL: usize = 22;
 /// Pixels of a row in a file.
 const ROW: f64 = 22.0;
 /// Size of a file's text.
@@ -106,7 +108,7 @@ pub fn html(look: &Look) -> Drawing {
                                     Some(cell) => {
                                         @let cell = clean(cell);
                                         @let short = cut_chars(&cell, MAX_CELL);
-                                        @let full = (short.len() < cell.len() && short != cell).then(|| super::ink::tip([(column.header.as_str(), &*cell)]));
+                                        @let full = (cell.chars().count() > SURE_CELL).then(|| super::ink::tip([(column.header.as_str(), &*cell)]));
                                         td.n[column.right].t[column.moment].lead[lead.is_some()] data-tip=[full] {
                                             @if let Some(share) = lead {
                                                 svg aria-hidden="true" width="100%" height="100%" { rect width=(Share(share)) height="100%" {} }
