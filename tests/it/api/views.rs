@@ -78,11 +78,15 @@ fn a_view_is_there_in_every_form_by_suffix_and_by_accept() {
 #[test]
 fn a_picture_stands_alone_and_may_do_nothing() {
     let served = by_name();
-    let picture = served.ask("GET", "/api/views/by_name", &[("accept", "image/avif,image/svg+xml,image/*;q=0.8")]).good();
+    let picture =
+        served.ask("GET", "/api/views/by_name", &[("accept", "image/avif,image/svg+xml,image/*;q=0.8")]).good();
     assert_eq!(picture.content_type(), "image/svg+xml");
     assert!(picture.text().starts_with("<svg") && picture.text().contains("By name"), "{}", picture.text());
     let policy = picture.header("content-security-policy");
-    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox") && !policy.contains("script"), "{policy}");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("sandbox") && !policy.contains("script"),
+        "{policy}"
+    );
 }
 
 #[test]
