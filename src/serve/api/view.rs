@@ -20,7 +20,9 @@ pub(super) async fn view(
     Path(named): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (name, by_suffix) = name_and_form(&named);
+    // A variant's name may have a dot in one of its values.
+    let whole = api.shot_with(&named).ok().map(|_| (&*named, None));
+    let (name, by_suffix) = whole.unwrap_or_else(|| name_and_form(&named));
     let shot = api.shot_with(name)?;
     let negotiated = by_suffix.is_none();
     let form = match by_suffix {
@@ -49,14 +51,16 @@ pub(super) async fn view(
     say(header::CONTENT_TYPE, form.content_type());
     // What a browser cannot show is saved, under a name of its own in either case.
     let kind = if matches!(form, Form::Json | Form::Svg) { "inline" } else { "attachment" };
-    say(header::CONTENT_DISPOSITION, &format!("{kind}; filename=\"{name}.{}\"", form.suffix()));
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.=".contains(c) { c } else { '_' };
+    let file: String = name.chars().map(plain).collect();
+    say(header::CONTENT_DISPOSITION, &format!("{kind}; filename=\"{file}.{}\"", form.suffix()));
     if form == Form::Svg {
         answer.insert(header::CONTENT_SECURITY_POLICY, svg::POLICY);
     }
     Ok((answer, body.bytes).into_response())
 }
 
-/// The view's name, and the form that its suffix asks for. Names have no dots.
+/// The view's name, and the form that its suffix asks for.
 fn name_and_form(named: &str) -> (&str, Option<Result<Form, Problem>>) {
     match named.rsplit_once('.') {
         None => (named, None),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tallgrass::pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot};
+use tallgrass::pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot, Variants};
 use tallgrass::serve::{App, HttpServer, bind};
 use tallgrass::sink::terminal::ProofNote;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ impl Served {
              CREATE EXTERNAL TABLE t (k BIGINT, id BIGINT, name VARCHAR, PRIMARY KEY (k)) STORED AS KAFKA LOCATION '{topic}'"
         );
         std::fs::write(folder.path().join("sources.sql"), sources).unwrap();
+        let variants = Variants::default();
         let config = LiveConfig {
             kafka: broker.config(),
             queries: folder.path().to_owned(),
@@ -44,6 +45,7 @@ impl Served {
             max_retained_rows: 100_000,
             bounded: false,
             watch: true,
+            variants: variants.clone(),
         };
         for (name, sql) in files {
             std::fs::write(folder.path().join("dashboard").join(name).with_extension("sql"), sql).unwrap();
@@ -54,6 +56,7 @@ impl Served {
             kafka: broker.config(),
             queries: folder.path().to_owned(),
             shots: newest.subscribe(),
+            variants,
             proof: Arc::new(|| Some(ProofNote { text: "agrees".to_owned(), good: true })),
         };
         let server = HttpServer::start(bind("127.0.0.1:0".parse().unwrap(), false).unwrap(), app).unwrap();
