@@ -10,7 +10,7 @@ use crate::sink::sanitize::sanitize;
 /// Characters of one value in a hover text: longer ones are cut, since a page carries one text for each mark.
 const MAX_TIP_VALUE: usize = 160;
 /// How much wider bold text is.
-pub const BOLD: f64 = 1.07;
+pub const BOLD: f64 = 1.12;
 /// Lines of a hover text.
 const MAX_TIP_LINES: usize = 16;
 /// Characters of the key by which a page finds a row again.

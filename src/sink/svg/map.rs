@@ -20,7 +20,7 @@ use crate::sink::series::newest_rows;
 use crate::sink::terminal::show_duration;
 
 /// Marks that are elements of their own; older ones are one path.
-const MAX_MARKS: usize = 500;
+const MAX_MARKS: usize = 300;
 /// Pixels of a panel at least.
 const MIN_PANEL: f64 = 220.0;
 /// Pixels between two panels.

@@ -20,6 +20,8 @@ const ROW: f64 = 22.0;
 const SIZE: f64 = 12.5;
 /// Pixels between two columns of a file.
 const GAP: f64 = 18.0;
+/// Pixels of a column with bars in a file at least.
+const MIN_BAR: f64 = 84.0;
 /// Pixels of a text column in a file at most.
 const MAX_TEXT: f64 = 180.0;
 
@@ -140,6 +142,9 @@ pub fn svg(look: &Look) -> Drawing {
     for (index, column) in table.columns.iter().enumerate() {
         let cells = (0..table.shown).map(|row| width(&text(table.cell(row, index)), SIZE));
         let widest = cells.fold(width(&fit(&column.header, MAX_TEXT, SIZE), SIZE), f64::max);
+        // A bar needs some room to be compared.
+        let barred = table.lead.as_ref().is_some_and(|(lead, _)| *lead == index);
+        let widest = if barred { widest.max(MIN_BAR) } else { widest };
         if x + widest > total_width && !columns.is_empty() {
             break;
         }
@@ -159,7 +164,7 @@ pub fn svg(look: &Look) -> Drawing {
             @let y = ROW * (row + 1) as f64;
             @for (index, x, widest) in &columns {
                 @if let Some((_, shares)) = table.lead.as_ref().filter(|(lead, _)| lead == index) {
-                    rect.behind x=(Px(x + widest * (1.0 - shares[row]))) y=(Px(y + 2.0)) width=(Px(widest * shares[row])) height=(Px(ROW - 4.0)) {}
+                    rect.behind x=(Px(*x)) y=(Px(y + 2.0)) width=(Px(widest * shares[row])) height=(Px(ROW - 4.0)) {}
                 }
                 (put(*x, *widest, y + 15.0, table.columns[*index].right, &text(table.cell(row, *index))))
             }
