@@ -3,7 +3,7 @@
 'use strict';
 (() => {
   const $ = (id) => document.getElementById(id);
-  const grid = document.querySelector('.grid');
+  const grid = document.querySelector('.tiles');
   const still = matchMedia('(prefers-reduced-motion: reduce)');
 
   // ---- light and dark -------------------------------------------------------------------------------------------

@@ -86,9 +86,10 @@ fn width(file: Option<&SqlFile>, kind: ChartKind) -> u8 {
 
 fn height(kind: ChartKind) -> u16 {
     match kind {
-        ChartKind::Number => 120,
+        ChartKind::Number => 110,
         ChartKind::Map => 380,
-        _ => 300,
+        ChartKind::Line => 260,
+        _ => 330,
     }
 }
 
