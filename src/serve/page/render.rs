@@ -100,11 +100,15 @@ struct Known {
 }
 
 impl Renderer {
+    /// A renderer that has drawn nothing yet.
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app, seq: 0, known: BTreeMap::new(), rate: Course::default(), messages: None, sampled: None }
+    }
+
     /// Draws until `stop`, on the runtime that this is called in.
     pub fn start(app: Arc<App>, audience: Arc<Audience>, stop: &CancellationToken) -> watch::Receiver<Arc<Rendered>> {
         let (sender, receiver) = watch::channel(Arc::<Rendered>::default());
-        let renderer =
-            Self { app, seq: 0, known: BTreeMap::new(), rate: Course::default(), messages: None, sampled: None };
+        let renderer = Self::new(app);
         let stop = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -144,7 +148,7 @@ impl Renderer {
     }
 
     /// One picture.
-    fn render(&mut self, shot: &Arc<Shot>) -> Rendered {
+    pub fn render(&mut self, shot: &Arc<Shot>) -> Rendered {
         self.seq += 1;
         self.app.variants.sweep();
         let sampled = self.sample(shot);
