@@ -68,7 +68,8 @@ impl World {
         let bindings = file.bind(own.into_iter().chain(others)).unwrap();
         assert_eq!(bindings, super::panels::bind(&file, &entry).unwrap());
         let plan = plan_with(&session, &file, &bindings).await.unwrap();
-        let mut view = live_view(&session, &file, plan, Use::NewRows, 0).await.unwrap();
+        // Values for which the condition is never true leave a plan without a stream.
+        let Ok(mut view) = live_view(&session, &file, plan, Use::NewRows, 0).await else { return Vec::new() };
         view.apply(Rows { relation: "pokemons", columns, batches: std::slice::from_ref(batch) }).await.unwrap()
     }
 }
@@ -242,7 +243,7 @@ async fn each_panel_gets_what_the_file_alone_gives() {
                     })
                     .collect();
                 got.sort();
-                assert_eq!(got, expected, "{sql} at {:?}", request.place);
+                assert!(got == expected, "{sql} at {:?}: {} of {}", request.place, got.len(), expected.len());
                 matched += expected.len();
             }
         }
@@ -286,15 +287,7 @@ async fn a_new_panel_shows_the_newest_of_what_was_there() {
             let (total, rows, error) = shown(entry);
             assert_eq!((total, error), (0, None), "what was there before is not counted");
             let expected = bag(&columns, &[newest], request);
-            // Rows on the rim that SQL refuses take the place of older ones.
-            assert!(
-                rows.len() + 30 >= expected.len()
-                    && rows.iter().all(|row| bag(&columns, &[alone.clone()], request).contains(row)),
-                "{sql}"
-            );
-            if expected.len() < KEPT {
-                assert_eq!(rows, expected, "{sql} at {:?}", request.place);
-            }
+            assert!(rows == expected, "{sql} at {:?}: {} of {}", request.place, rows.len(), expected.len());
         }
     }
 }
@@ -326,7 +319,8 @@ async fn a_panel_that_the_sql_cannot_stand_leaves_the_others_alone() {
         .collect();
     entries.iter().for_each(|entry| panels.add(Arc::clone(entry)));
     while !panels.seed(&Recent::default()).await {}
-    let batch = rows(&mut dice, &[request(&mut dice.clone())], 60).project(&panels.wanted().to_vec()).unwrap();
+    let centre = request(&mut dice);
+    let batch = rows(&mut dice, &[centre], 60).project(&panels.wanted().to_vec()).unwrap();
     let piece = Piece::new(batch, panels.place()).unwrap();
     panels.apply(&piece).await;
     panels.force_publish().await;
@@ -391,10 +385,8 @@ async fn panels_that_nobody_has_open_any_more_go() {
     assert_eq!(panels.len(), 10);
     panels.sweep(&Shared::new(Path::new("").into()));
     assert_eq!(panels.len(), 0);
-    let piece = Piece::new(
-        rows(&mut dice, &[request(&mut dice.clone())], 50).project(&panels.wanted().to_vec()).unwrap(),
-        panels.place(),
-    )
-    .unwrap();
+    let centre = request(&mut dice);
+    let piece =
+        Piece::new(rows(&mut dice, &[centre], 50).project(&panels.wanted().to_vec()).unwrap(), panels.place()).unwrap();
     panels.apply(&piece).await;
 }
