@@ -14,6 +14,7 @@ mod kafka_cluster;
 mod kafka_group;
 mod live;
 mod oracle;
+mod panel;
 mod program;
 mod role_lines;
 mod roles;

@@ -82,6 +82,9 @@ impl Circle {
             // Arrow orders NaN above all numbers.
             return Some(Self { centre, angle: f64::INFINITY, inside: -1.0, outside: f64::INFINITY });
         }
+        if radius_km / EARTH_RADIUS_KM > std::f64::consts::PI + MARGIN {
+            return Some(Self { centre, angle: f64::INFINITY, inside: f64::INFINITY, outside: f64::INFINITY });
+        }
         let angle = (radius_km / EARTH_RADIUS_KM).clamp(0.0, std::f64::consts::PI);
         let chord = 2.0 * (angle / 2.0).sin();
         let inside = if chord > MARGIN { (chord - MARGIN).powi(2) } else { -1.0 };

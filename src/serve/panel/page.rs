@@ -328,6 +328,8 @@ fn keys() -> Markup {
 mod tests {
     use std::sync::Arc;
 
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+
     use super::*;
 
     fn request() -> Request {
@@ -345,15 +347,15 @@ mod tests {
             t: Some(0),
             at: Some((1.0, 1.0)),
             flag: true,
-            values: vec![Some("<img src=x onerror=alert(1)>".to_owned()), Some("\"'&".to_owned())],
+            values: vec![
+                Some("<img src=x onerror=alert(1)>".to_owned()),
+                Some("\"'&".to_owned()),
+                Some("true".to_owned()),
+            ],
         };
-        let columns = Columns {
-            names: vec!["name".to_owned(), "<b>".to_owned()],
-            title: Some(0),
-            tags: vec![1],
-            flag: Some(1),
-            ..Columns::default()
-        };
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
+        let flag = Field::new("legendary", DataType::Boolean, true);
+        let columns = Columns::of(&Schema::new(vec![text("name"), text("<b>"), flag]));
         let content = Content {
             ready: true,
             columns: Arc::new(columns),

@@ -15,9 +15,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::arrow::compute::{interleave, take};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, ScalarValue, TableReference, plan_err};
 use datafusion::datasource::{provider_as_source, source_as_provider};
@@ -32,8 +32,8 @@ use crate::view::cut::Use;
 use crate::view::source::{LiveRelation, RelationKind};
 use crate::view::{LiveView, Rows, SqlError, SqlFile, Workspace, live_view, plan_unbound, words};
 
-/// The column that says whose row it is.
-const PANEL: &str = "__panel";
+/// The column that says of which pair a row is.
+const PAIR: &str = "__panel";
 
 /// Pairs that one run looks at: bounds the memory of a run, and fills a vector well.
 pub const PAIRS_AT_ONCE: usize = 8192;
@@ -118,7 +118,7 @@ impl Pairs {
     }
 
     /// Runs the plan over pairs, at most [`PAIRS_AT_ONCE`] of them; `batches` have the `wanted` columns. The rows come
-    /// with their panel's number in one more column, the last.
+    /// with the number of their pair in one more column, the last: see [`pairs_of_rows`].
     pub async fn run(
         &mut self,
         wanted: &[usize],
@@ -144,14 +144,20 @@ impl Pairs {
             fields.push(Field::new(param_column(param + 1), values.data_type().clone(), true));
             columns.push(width + 1 + param);
         }
-        arrays.push(Arc::new(owners));
-        fields.push(Field::new(PANEL, DataType::UInt32, false));
+        arrays.push(Arc::new(UInt32Array::from_iter_values(0..pairs.len() as u32)));
+        fields.push(Field::new(PAIR, DataType::UInt32, false));
         columns.push(width);
         let options = RecordBatchOptions::new().with_row_count(Some(pairs.len()));
         let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
         let new = Rows { relation: self.relation.name(), columns: &columns, batches: &[batch] };
         self.view.apply(new).await
     }
+}
+
+/// Which pair each row of a result is of.
+pub fn pairs_of_rows(batch: &RecordBatch) -> &[u32] {
+    let last = batch.columns().last().and_then(|column| column.as_primitive_opt::<UInt32Type>());
+    last.map_or(&[], |numbers| numbers.values())
 }
 
 /// The values of all panels, a column a parameter; a panel's number is its row.
@@ -174,7 +180,7 @@ impl PanelColumns {
     }
 }
 
-/// The plan with parameters as columns, and one column more that says whose row it is.
+/// The plan with parameters as columns, and one column more that says of which pair a row is.
 fn over_pairs(plan: &LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
     let Some(threaded) = thread(plan, types)? else { return plan_err!("a panel reads one stream") };
     let mut open = false;
@@ -189,7 +195,7 @@ fn over_pairs(plan: &LogicalPlan, types: &[DataType]) -> Result<LogicalPlan> {
     }
     let columns = threaded.schema().columns();
     let own = columns.iter().take(plan.schema().fields().len()).cloned();
-    let exprs = own.chain([panel_column(threaded.schema(), PANEL)?]).map(Expr::Column).collect();
+    let exprs = own.chain([panel_column(threaded.schema(), PAIR)?]).map(Expr::Column).collect();
     Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(threaded))?))
 }
 
@@ -231,7 +237,7 @@ fn thread(plan: &LogicalPlan, types: &[DataType]) -> Result<Option<LogicalPlan>>
     }
     match plan {
         LogicalPlan::Projection(_) => {
-            exprs.push(Expr::Column(panel_column(&schema, PANEL)?));
+            exprs.push(Expr::Column(panel_column(&schema, PAIR)?));
             for number in 1..=types.len() {
                 exprs.push(Expr::Column(panel_column(&schema, &param_column(number))?));
             }
@@ -252,7 +258,7 @@ fn refused<T>() -> Result<T> {
 /// The stream with the panel's columns behind its own.
 fn pairs_of(live: &LiveRelation, name: &TableReference, types: &[DataType]) -> Result<LogicalPlan> {
     let own = datafusion::catalog::TableProvider::schema(live);
-    let panel = Arc::new(Field::new(PANEL, DataType::UInt32, false));
+    let panel = Arc::new(Field::new(PAIR, DataType::UInt32, false));
     let param =
         |(index, data_type): (usize, &DataType)| Arc::new(Field::new(param_column(index + 1), data_type.clone(), true));
     let params = types.iter().enumerate().map(param);

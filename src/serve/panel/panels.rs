@@ -13,12 +13,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use datafusion::arrow::array::{AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, UInt32Type};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
 use super::circle::{Circle, Index, Side};
-use super::pairs::{PAIRS_AT_ONCE, Pair, Pairs, PanelColumns};
+use super::pairs::{PAIRS_AT_ONCE, Pair, Pairs, PanelColumns, pairs_of_rows};
 use super::projection::Plane;
 use super::recent::{Piece, Recent};
 use super::row::{self, Columns};
@@ -37,8 +37,20 @@ pub const PACE: Duration = Duration::from_millis(250);
 /// New panels taken in between two micro-batches: each looks through all recent rows.
 pub const SEEDS_AT_ONCE: usize = 32;
 
+/// Rows looked at in one run for a new panel: most of its two hundred are in the first.
+const LOOK_BACK_AT_ONCE: usize = 512;
+
 /// Seconds that the count per minute looks back.
 const MINUTE: usize = 60;
+
+/// Rows of a result, each with its pair.
+struct Evaluated {
+    rows: RecordBatch,
+    pairs: Vec<Pair>,
+}
+
+/// Rows of a result for a panel.
+type Made = (u32, Arc<RecordBatch>, Vec<usize>);
 
 /// One panel.
 #[derive(Debug)]
@@ -228,59 +240,45 @@ impl Panels {
         let all: Vec<u32> = (0..self.panels.len() as u32).filter(|at| open(&self.panels[*at as usize])).collect();
         for &number in all.iter().take(SEEDS_AT_ONCE) {
             let found = self.look_back(number, recent).await;
+            self.take_rows(found);
             if let Some(panel) = self.panels[number as usize].as_mut() {
                 panel.seeded = true;
                 panel.dirty = true;
-                panel.waiting = found.into();
             }
-            let evaluated = self.evaluate_waiting(&[number]).await;
-            self.take_rows(evaluated);
         }
         all.len() <= SEEDS_AT_ONCE
     }
 
-    /// What a panel shows of recent rows, oldest first: rows of the stream where the circle alone decides, else of the result.
-    async fn look_back(&mut self, number: u32, recent: &Recent) -> Vec<(Arc<RecordBatch>, usize)> {
+    /// What a panel shows of recent rows, oldest first.
+    async fn look_back(&mut self, number: u32, recent: &Recent) -> Vec<Made> {
         let Some(panel) = self.panels[number as usize].as_ref() else { return Vec::new() };
         if panel.error.is_some() {
             return Vec::new();
         }
-        let (circle, near) = (panel.circle, self.pairs.near().copied());
-        let mut found = Vec::new();
+        let (circle, by_index) = (panel.circle, self.pairs.near().is_some());
+        let side = |piece: &Piece, row: usize| match (by_index, circle) {
+            (false, _) => Side::Rim,
+            (true, None) => Side::Outside,
+            (true, Some(circle)) => piece.spots[row].as_ref().map_or(Side::Outside, |spot| circle.side(spot)),
+        };
+        let (mut found, mut count) = (Vec::new(), 0);
         for piece in recent.newest_first() {
-            let mut chosen: Vec<usize> = Vec::new();
-            for row in (0..piece.batch.num_rows()).rev() {
-                let side = match (near, circle) {
-                    (None, _) => Side::Rim,
-                    (Some(_), None) => Side::Outside,
-                    (Some(_), Some(circle)) => {
-                        piece.spots[row].as_ref().map_or(Side::Outside, |spot| circle.side(spot))
-                    }
-                };
-                if side != Side::Outside {
-                    chosen.push(row);
+            let newest_first = (0..piece.batch.num_rows()).rev();
+            let chosen: Vec<usize> = newest_first.filter(|row| side(piece, *row) != Side::Outside).collect();
+            for rows in chosen.chunks(LOOK_BACK_AT_ONCE) {
+                let pairs: Vec<Pair> = rows.iter().rev().map(|row| (0, *row, number)).collect();
+                for Evaluated { rows: batch, .. } in self.evaluate(&[&piece.batch], pairs).await.into_iter().rev() {
+                    let taken = batch.num_rows().min(KEPT - count);
+                    let first = batch.num_rows() - taken;
+                    found.push((number, Arc::new(batch), (first..first + taken).collect()));
+                    count += taken;
                 }
-            }
-            if near.is_some_and(|near| near.alone) {
-                // A row on the rim may turn out to be none, so a few more than are kept.
-                found.extend(chosen.into_iter().map(|row| (Arc::clone(&piece.batch), row)));
-            } else {
-                for rows in chosen.chunks(PAIRS_AT_ONCE) {
-                    let pairs: Vec<Pair> = rows.iter().rev().map(|row| (0, *row, number)).collect();
-                    for batch in self.evaluate(&[&piece.batch], pairs).await.into_iter().rev() {
-                        let batch = Arc::new(batch);
-                        found.extend((0..batch.num_rows()).rev().map(|row| (Arc::clone(&batch), row)));
-                    }
-                    if found.len() >= KEPT {
-                        break;
-                    }
+                if count >= KEPT {
+                    found.reverse();
+                    return found;
                 }
-            }
-            if found.len() >= KEPT {
-                break;
             }
         }
-        found.truncate(KEPT);
         found.reverse();
         found
     }
@@ -294,7 +292,7 @@ impl Panels {
             return self.apply_pairs(piece, all.collect::<Vec<_>>()).await;
         };
         let mut asked: Vec<Pair> = Vec::new();
-        let mut certain: Vec<(u32, usize)> = Vec::new();
+        let mut certain: Vec<(usize, u32)> = Vec::new();
         for (row, spot) in piece.spots.iter().enumerate() {
             let Some(spot) = spot else { continue };
             for number in self.index.candidates(spot) {
@@ -304,26 +302,25 @@ impl Panels {
                 }
                 match panel.circle.map_or(Side::Outside, |circle| circle.side(spot)) {
                     Side::Outside => {}
-                    Side::Inside if near.alone => certain.push((number, row)),
+                    Side::Inside if near.alone => certain.push((row, number)),
                     Side::Inside | Side::Rim => asked.push((0, row, number)),
                 }
             }
         }
-        for (number, row) in certain {
+        if !near.alone {
+            return self.apply_pairs(piece, asked).await;
+        }
+        // On the rim: whether SQL takes them is asked now, what it makes of them when they are shown.
+        if !asked.is_empty() {
+            for pairs in asked.chunks(PAIRS_AT_ONCE) {
+                let taken = self.evaluate(&[&piece.batch], pairs.to_vec()).await;
+                certain.extend(taken.iter().flat_map(|taken| &taken.pairs).map(|(_, row, number)| (*row, *number)));
+            }
+            certain.sort_unstable();
+        }
+        for (row, number) in certain {
             self.count(number, 1);
             self.wait(number, Arc::clone(&piece.batch), row);
-        }
-        if near.alone {
-            // On the rim: whether SQL takes them is asked now, what it makes of them when they are shown.
-            for pair in asked {
-                let taken = self.evaluate(&[&piece.batch], vec![pair]).await;
-                if taken.iter().any(|batch| batch.num_rows() > 0) {
-                    self.count(pair.2, 1);
-                    self.wait(pair.2, Arc::clone(&piece.batch), pair.1);
-                }
-            }
-        } else {
-            self.apply_pairs(piece, asked).await;
         }
     }
 
@@ -334,9 +331,9 @@ impl Panels {
 
     async fn apply_pairs(&mut self, piece: &Piece, pairs: Vec<Pair>) {
         for pairs in pairs.chunks(PAIRS_AT_ONCE) {
-            for batch in self.evaluate(&[&piece.batch], pairs.to_vec()).await {
-                let batch = Arc::new(batch);
-                for (row, owner) in owners(&batch).into_iter().enumerate() {
+            for Evaluated { rows, pairs } in self.evaluate(&[&piece.batch], pairs.to_vec()).await {
+                let batch = Arc::new(rows);
+                for (row, (_, _, owner)) in pairs.into_iter().enumerate() {
                     self.count(owner, 1);
                     self.wait(owner, Arc::clone(&batch), row);
                 }
@@ -365,7 +362,7 @@ impl Panels {
     }
 
     /// Runs the SQL; a panel whose values it cannot stand is told so, and the others get their rows.
-    async fn evaluate(&mut self, batches: &[&RecordBatch], pairs: Vec<Pair>) -> Vec<RecordBatch> {
+    async fn evaluate(&mut self, batches: &[&RecordBatch], pairs: Vec<Pair>) -> Vec<Evaluated> {
         if self.values_stale {
             let values: Vec<_> =
                 self.panels.iter().map(|slot| slot.as_ref().map(|panel| panel.values.as_slice())).collect();
@@ -383,7 +380,10 @@ impl Panels {
             }
             let error = match self.pairs.run(&self.wanted, batches, &pairs, &self.values).await {
                 Ok(batches) => {
-                    rows.extend(batches);
+                    rows.extend(batches.into_iter().map(|rows| {
+                        let numbers = pairs_of_rows(&rows).iter();
+                        Evaluated { pairs: numbers.map(|number| pairs[*number as usize]).collect(), rows }
+                    }));
                     continue;
                 }
                 Err(error) => words(&error),
@@ -407,7 +407,7 @@ impl Panels {
     }
 
     /// Makes rows of the result from what waits in these panels.
-    async fn evaluate_waiting(&mut self, numbers: &[u32]) -> Vec<(u32, Arc<RecordBatch>, Vec<usize>)> {
+    async fn evaluate_waiting(&mut self, numbers: &[u32]) -> Vec<Made> {
         let alone = self.pairs.near().is_some_and(|near| near.alone);
         let mut waiting: Vec<(u32, Arc<RecordBatch>, usize)> = Vec::new();
         for number in numbers {
@@ -415,7 +415,7 @@ impl Panels {
                 waiting.extend(panel.waiting.drain(..).map(|(batch, row)| (*number, batch, row)));
             }
         }
-        let mut made: Vec<(u32, Arc<RecordBatch>, Vec<usize>)> = Vec::new();
+        let mut made: Vec<Made> = Vec::new();
         let mut add = |number: u32, batch: &Arc<RecordBatch>, row: usize| match made.last_mut() {
             Some((last, same, rows)) if *last == number && Arc::ptr_eq(same, batch) => rows.push(row),
             _ => made.push((number, Arc::clone(batch), vec![row])),
@@ -439,9 +439,9 @@ impl Panels {
                     (place, *row, *number)
                 })
                 .collect();
-            for batch in self.evaluate(&batches, pairs).await {
-                let batch = Arc::new(batch);
-                for (row, owner) in owners(&batch).into_iter().enumerate() {
+            for Evaluated { rows, pairs } in self.evaluate(&batches, pairs).await {
+                let batch = Arc::new(rows);
+                for (row, (_, _, owner)) in pairs.into_iter().enumerate() {
                     add(owner, &batch, row);
                 }
             }
@@ -449,7 +449,7 @@ impl Panels {
         made
     }
 
-    fn take_rows(&mut self, made: Vec<(u32, Arc<RecordBatch>, Vec<usize>)>) {
+    fn take_rows(&mut self, made: Vec<Made>) {
         for (number, batch, chosen) in made {
             let Some(Some(panel)) = self.panels.get_mut(number as usize) else { continue };
             match row::rows(&self.columns, &panel.plane, &batch, &chosen, panel.next_k) {
@@ -550,10 +550,4 @@ pub fn bind(file: &SqlFile, entry: &Entry) -> Result<Bindings, SqlError> {
         [("lat", double(place.lat)), ("lon", double(place.lon)), ("radius_km", double(place.radius_km))].into();
     let others = entry.request.others.iter().map(|(name, text)| (name.as_str(), ScalarValue::from(text.as_str())));
     file.bind(own.into_iter().chain(others))
-}
-
-/// Whose row each is: the last column.
-fn owners(batch: &RecordBatch) -> Vec<u32> {
-    let last = batch.columns().last().and_then(|column| column.as_primitive_opt::<UInt32Type>());
-    last.map(|owners| owners.values().to_vec()).unwrap_or_default()
 }

@@ -107,7 +107,8 @@ pub fn rows(
 }
 
 fn round(km: f64) -> f64 {
-    (km * 1e6).round() / 1e6
+    // A zero has no sign here.
+    (km * 1e6).round() / 1e6 + 0.0
 }
 
 fn shown(value: Option<String>, float: bool) -> Option<String> {
