@@ -39,7 +39,7 @@ impl FromStr for AllowedHost {
         let bad = || BadHost::NoHost(text.to_owned());
         let authority: Authority = text.parse().map_err(|_| bad())?;
         let port = authority.port_u16();
-        if text.contains('@') || authority.host().is_empty() || (authority.port().is_some() && port.is_none()) {
+        if text.contains('@') || authority.host().is_empty() || has_bad_port(&authority) {
             return Err(bad());
         }
         Ok(Self { host: authority.host().to_ascii_lowercase(), port })
@@ -51,6 +51,11 @@ impl fmt::Display for AllowedHost {
         f.write_str(&self.host)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
+}
+
+/// Whether something stands behind the name that is no port.
+fn has_bad_port(authority: &Authority) -> bool {
+    authority.port_u16().is_none() && authority.as_str().len() > authority.host().len()
 }
 
 /// All names of one server.
@@ -81,7 +86,7 @@ impl Hosts {
 
     fn allow_authority(&self, text: &str, default_port: u16) -> bool {
         let Ok(authority) = text.parse::<Authority>() else { return false };
-        if text.contains('@') || (authority.port().is_some() && authority.port_u16().is_none()) {
+        if text.contains('@') || has_bad_port(&authority) {
             return false;
         }
         let (host, port) = (authority.host(), authority.port_u16().unwrap_or(default_port));
@@ -156,6 +161,7 @@ mod tests {
         let hosts = hosts("0.0.0.0:80", &[]);
         assert!(hosts.allow("10.1.2.3") && hosts.allow("10.1.2.3:80") && hosts.allow("[fe80::1]"));
         assert!(!hosts.allow("dash.example.org") && !hosts.allow("10.1.2.3:81"));
+        assert!(!hosts.allow("10.1.2.3:") && !hosts.allow("10.1.2.3:99999") && !hosts.allow("10.1.2.3:x"));
     }
 
     #[test]
