@@ -47,7 +47,7 @@ impl Changes {
             self.last.remove(&view);
             self.broken.remove(&view);
         }
-        for file in &shot.files {
+        for file in shot.files.iter() {
             let error = file.error.as_ref().map(ToString::to_string);
             if self.broken.get(&file.name) == error.as_ref() {
                 continue;

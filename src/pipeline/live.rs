@@ -82,7 +82,7 @@ pub enum LiveError {
 pub struct Live {
     config: LiveConfig,
     workspace: Workspace,
-    files: Vec<FileState>,
+    files: Arc<Vec<FileState>>,
     sources: Option<Arc<Sources>>,
     engine: Engine,
     feed: Feed,
@@ -122,7 +122,7 @@ impl Live {
         let feed = start_feed(&config, &engine, &bad)?;
         let mut live = Self {
             workspace,
-            files,
+            files: Arc::new(files),
             sources: None,
             engine,
             feed,
@@ -152,7 +152,7 @@ impl Live {
     }
 
     /// The dashboard's files, in their order; the results of those that run have the same one.
-    pub fn files(&self) -> &[FileState] {
+    pub fn files(&self) -> &Arc<Vec<FileState>> {
         &self.files
     }
 
@@ -335,7 +335,7 @@ impl Live {
             plan(workspace, files, &Running::new(), self.config.max_retained_rows).await?;
         let (files, views) = split(files);
         self.workspace = workspace;
-        for file in &mut self.files {
+        for file in Arc::make_mut(&mut self.files) {
             let planned = files.iter().find(|planned| planned.name == file.name);
             file.running = planned.and_then(|planned| planned.running.clone());
         }

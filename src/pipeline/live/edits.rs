@@ -88,7 +88,7 @@ impl Live {
                 tracing::info!("{} is gone", gone.name);
             }
         }
-        self.files = states;
+        self.files = Arc::new(states);
         let names: Vec<Arc<str>> = self.files.iter().map(|file| Arc::clone(&file.name)).collect();
         self.engine.arrange(&names);
         self.note_missing();
@@ -171,7 +171,7 @@ impl Live {
             };
             let what = difference.map_or_else(|| "there".to_owned(), |difference| difference.to_string());
             tracing::info!("{}: {what}, as of {}", new.name, self.engine.as_of());
-            if let Some(file) = self.files.iter_mut().find(|file| file.name == new.name) {
+            if let Some(file) = Arc::make_mut(&mut self.files).iter_mut().find(|file| file.name == new.name) {
                 file.running.clone_from(&file.file);
                 file.swap = Some(Swap { as_of: self.engine.as_of().clone(), difference });
             }

@@ -53,7 +53,7 @@ fn result(name: &str, rows: RecordBatch) -> ViewResult {
 }
 
 fn shot(files: &[FileState], results: Vec<ViewResult>) -> Shot {
-    let mut shot = Shot { files: files.to_vec(), ..Shot::default() };
+    let mut shot = Shot { files: Arc::new(files.to_vec()), ..Shot::default() };
     shot.snapshot.results = results;
     shot
 }
@@ -129,7 +129,7 @@ fn a_variant_stands_where_its_file_does_and_only_for_whoever_wants_it() {
     assert_eq!(variant, "near?n=5");
     let mut varied = shot.files[0].clone();
     varied.name = variant.as_str().into();
-    shot.files.push(varied);
+    Arc::make_mut(&mut shot.files).push(varied);
     shot.snapshot.results = vec![result("near", rows(&["own"], &[1])), result(&variant, rows(&["other"], &[1]))];
     let rendered = Renderer::new(app()).render(&Arc::new(shot));
     let mine: Value = serde_json::from_str(&payload(&rendered, 0, |file| wish.view_of(file))).unwrap();
