@@ -13,6 +13,7 @@ mod kafka_cluster;
 mod kafka_group;
 mod live;
 mod oracle;
+mod postgres;
 mod program;
 mod role_lines;
 mod roles;
