@@ -346,11 +346,11 @@ fn is_untokenizable(sql: &str) -> bool {
 }
 
 fn significant(sql: &str) -> Vec<Token> {
-    tokens(sql)
-        .into_iter()
-        .map(|token| token.token)
-        .filter(|t| !matches!(t, Token::Whitespace(_) | Token::EOF))
-        .collect()
+    tokens(sql).into_iter().map(|token| token.token).filter(is_significant).collect()
+}
+
+fn is_significant(token: &Token) -> bool {
+    !matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
 fn tokens(sql: &str) -> Vec<TokenWithSpan> {

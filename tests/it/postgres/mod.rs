@@ -39,7 +39,7 @@ impl Served {
     /// Over so many events, with more arguments.
     pub fn with_events(events: i64, more: &[&str]) -> Self {
         let broker = broker();
-        let (pokemons, users) = (broker.topic("pokemons", 4).to_string(), broker.topic("users", 2).to_string());
+        let (pokemons, users) = (broker.topic("pokemons", 12).to_string(), broker.topic("users", 2).to_string());
         generate(&broker, &pokemons, events);
         on(&broker, &["user-gen", "--topic", &users, "--rate", "max", "--count", "200", "--seed", "1"]).good();
         let folder = queries(&pokemons, &users);

@@ -69,7 +69,7 @@ fn beyond_loopback_nobody_comes_in_without_the_password() {
     runtime().block_on(async {
         let mut config = served.config();
         let error = connect(&config).await.unwrap_err();
-        assert!(error.to_string().contains("password"), "{error}");
+        assert!(format!("{error:?}").contains("password missing"), "{error:?}");
         config.password("wrong");
         let (state, message) = said(&connect(&config).await.unwrap_err());
         assert_eq!(state, SqlState::INVALID_PASSWORD);

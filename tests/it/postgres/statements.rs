@@ -182,7 +182,7 @@ fn errors_say_their_condition_a_way_out_and_the_place() {
                 "column 'typ_1' not found",
                 Some("did you mean 'type_1'?"),
             ),
-            ("SELECT FROM WHERE", SqlState::SYNTAX_ERROR, "", None),
+            ("SELECT 1 +", SqlState::SYNTAX_ERROR, "", None),
             ("SELECT frob(1)", SqlState::UNDEFINED_FUNCTION, "there is no function 'frob'", None),
             ("SELECT name, count(*) FROM pokedex", SqlState::GROUPING_ERROR, "column 'name' is neither", None),
             ("SELECT 1 / 0", SqlState::DIVISION_BY_ZERO, "", None),
@@ -288,10 +288,10 @@ fn views_come_change_break_and_go_with_their_files() {
     std::fs::write(&file, "SELECT count(*) AS n FROM pokemons").unwrap();
     until("SELECT n FROM fresh", &Result::is_ok);
     // Another meaning, other columns.
-    std::fs::write(&file, "SELECT max(total) AS top FROM pokemons").unwrap();
-    until("SELECT top FROM fresh", &Result::is_ok);
+    std::fs::write(&file, "SELECT max(total) AS best FROM pokemons").unwrap();
+    until("SELECT best FROM fresh", &Result::is_ok);
     // Broken: its last good form, as on the dashboard, with a warning.
-    std::fs::write(&file, "SELECT max(totl) AS top FROM pokemons").unwrap();
+    std::fs::write(&file, "SELECT max(totl) AS best FROM pokemons").unwrap();
     let broken = served.folder.path().join("dashboard/never_good.sql");
     std::fs::write(&broken, "SELECT\n  totl FROM pokemons").unwrap();
     until("SELECT * FROM never_good", &has_state(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE));
@@ -300,7 +300,7 @@ fn views_come_change_break_and_go_with_their_files() {
         let error = error.as_db_error().unwrap();
         assert_eq!(error.message(), "view \"never_good\" is broken: column 'totl' not found");
         assert!(error.detail().unwrap().contains("never_good.sql:2:3: error"), "{error:?}");
-        assert!(!client.simple_query("SELECT top FROM fresh").await.unwrap().is_empty());
+        assert!(!client.simple_query("SELECT best FROM fresh").await.unwrap().is_empty());
         // A broken file is no reason for the list of tables to fail.
         let names = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'";
         let names = texts(client, names).await;
@@ -310,7 +310,7 @@ fn views_come_change_break_and_go_with_their_files() {
         );
     });
     if super::has("psql") {
-        let warned = served.psql(&["-c", "SELECT top FROM fresh"]).unwrap_err();
+        let warned = served.psql(&["-c", "SELECT best FROM fresh"]).unwrap_err();
         assert!(warned.contains("WARNING:  view \"fresh\" shows its last good form"), "{warned}");
     }
     std::fs::remove_file(&file).unwrap();
