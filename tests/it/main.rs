@@ -15,6 +15,7 @@ mod kafka_group;
 mod live;
 mod oracle;
 mod panel;
+mod postgres;
 mod program;
 mod role_lines;
 mod roles;

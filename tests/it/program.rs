@@ -112,6 +112,12 @@ impl Running {
         wait_for(part, || self.errors.lock().unwrap().iter().any(|line| line.contains(part)).then_some(()));
     }
 
+    /// What follows `part` in its line of stderr, once that has come.
+    pub fn word_after(&self, part: &str) -> String {
+        let found = |line: &String| line.split_once(part)?.1.split_whitespace().next().map(str::to_owned);
+        wait_for(part, || self.errors.lock().unwrap().iter().find_map(found))
+    }
+
     /// Ctrl-C, and the exit code and lines that follow.
     pub fn interrupt(mut self) -> Run {
         let killed = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill runs");

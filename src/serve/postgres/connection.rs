@@ -28,6 +28,9 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a client that has come in may say nothing. Pools of connections keep theirs for minutes.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(60);
 
+/// How often a client that has sent more than it is answered is looked after.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 type Socket = Framed<Wire, PgWireMessageServerCodec<Arc<Prepared>>>;
 
 fn has_come_in(socket: &Socket) -> bool {
@@ -43,6 +46,9 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    let socket = socket.into_std()?;
+    let watched = TcpStream::from_std(socket.try_clone()?)?;
+    let socket = TcpStream::from_std(socket)?;
     let client = Arc::new(Client::new(Arc::clone(&shared)));
     let codec = PgWireMessageServerCodec::new(DefaultClient::new(address, false));
     let mut socket: Socket = Framed::new(Wire::new(socket), codec);
@@ -86,6 +92,7 @@ pub async fn serve(
                 );
                 let handled = tokio::select! {
                     () = stop.cancelled() => return Ok(()),
+                    () = has_left(&watched) => return Ok(()),
                     handled = handled => handled,
                 };
                 if let Err(error) = handled {
@@ -101,6 +108,15 @@ pub async fn serve(
                 }
             }
         }
+    }
+}
+
+/// Waits until the client has closed its end. While a statement runs nobody reads what it sends, and it would run on for
+/// nobody.
+async fn has_left(socket: &TcpStream) {
+    // What it has sent meanwhile stays where it is.
+    while let Ok(1..) = socket.peek(&mut [0]).await {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StringBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StringBuilder, new_null_array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result;
@@ -124,6 +124,8 @@ fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
         return Ok(Arc::clone(column));
     }
     let values = match column.data_type() {
+        // Nulls without a type count as valid.
+        DataType::Null => return Ok(new_null_array(wanted, column.len())),
         DataType::Dictionary(_, values) => cast(column, values)?,
         DataType::RunEndEncoded(_, values) => cast(column, values.data_type())?,
         _ => Arc::clone(column),

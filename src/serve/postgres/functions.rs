@@ -25,6 +25,76 @@ pub fn version() -> ScalarUDF {
     ScalarUDF::new_from_impl(Version { signature: Signature::exact(vec![], Volatility::Stable) })
 }
 
+/// Functions of the catalog that say the same of everything: all is visible, nothing has a comment, a size or a definition.
+pub fn of_the_catalog() -> Vec<ScalarUDF> {
+    let constants = [
+        (&VISIBLE[..], ScalarValue::from(true)),
+        (&["pg_is_in_recovery", "pg_is_other_temp_schema"], ScalarValue::from(false)),
+        (&UNKNOWN[..], ScalarValue::Utf8(None)),
+        (&["pg_size_pretty"], ScalarValue::from("0 bytes")),
+        (&["pg_table_size", "pg_indexes_size", "pg_database_size", "pg_my_temp_schema"], ScalarValue::from(0_i64)),
+    ];
+    let functions = constants.into_iter().flat_map(|(names, value)| {
+        names.iter().map(move |name| {
+            let arguments = TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny]);
+            let signature = Signature::new(arguments, Volatility::Stable);
+            ScalarUDF::new_from_impl(Constant { name, value: value.clone(), signature })
+        })
+    });
+    functions.collect()
+}
+
+const VISIBLE: [&str; 6] = [
+    "pg_function_is_visible",
+    "pg_type_is_visible",
+    "pg_operator_is_visible",
+    "pg_opclass_is_visible",
+    "pg_collation_is_visible",
+    "pg_ts_config_is_visible",
+];
+
+const UNKNOWN: [&str; 14] = [
+    "obj_description",
+    "col_description",
+    "shobj_description",
+    "pg_get_viewdef",
+    "pg_get_indexdef",
+    "pg_get_ruledef",
+    "pg_get_triggerdef",
+    "pg_get_functiondef",
+    "pg_get_function_result",
+    "pg_get_function_arguments",
+    "pg_get_function_identity_arguments",
+    "pg_get_serial_sequence",
+    "pg_get_statisticsobjdef",
+    "pg_tablespace_location",
+];
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Constant {
+    name: &'static str,
+    value: ScalarValue,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Constant {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(self.value.data_type())
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(self.value.clone()))
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CurrentSetting {
     settings: BTreeMap<String, String>,

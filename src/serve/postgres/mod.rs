@@ -21,6 +21,7 @@ mod errors;
 mod functions;
 mod interrupt;
 mod login;
+mod measured;
 mod plan;
 mod priority;
 mod run;

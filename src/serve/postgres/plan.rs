@@ -18,7 +18,7 @@ use datafusion_postgres::arrow_pg::datatypes::{PG_OID_ALIAS_KEY, field_into_pg_t
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_postgres::pgwire::api::Type;
 use datafusion_postgres::pgwire::api::portal::Format;
-use datafusion_postgres::pgwire::error::PgWireResult;
+use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 
 use super::encode::Encoding;
 use super::errors::{at, code, error, failed, unplanned};
@@ -68,7 +68,12 @@ pub async fn logical(context: &SessionContext, piece: &Piece) -> PgWireResult<Lo
             Err(error) => (error, theirs().await),
         }
     };
-    second.map_err(|_| first)
+    // Who writes what only the tools' dialect has wants to hear of what is wrong in it.
+    second.map_err(|second| if is_syntax(&first) && !is_syntax(&second) { second } else { first })
+}
+
+fn is_syntax(failure: &PgWireError) -> bool {
+    matches!(failure, PgWireError::UserError(info) if info.code == code::SYNTAX)
 }
 
 fn parse(piece: &Piece) -> PgWireResult<Statement> {
@@ -80,7 +85,8 @@ fn parse(piece: &Piece) -> PgWireResult<Statement> {
 
 fn parse_as_tools_do(piece: &Piece) -> PgWireResult<Statement> {
     let syntax = |message: String| error(code::SYNTAX, message);
-    let mut statements = DIALECT_OF_TOOLS.parse(&piece.sql).map_err(|error| syntax(error.to_string()))?;
+    let mut statements =
+        DIALECT_OF_TOOLS.parse(&piece.without_array_queries()).map_err(|error| syntax(error.to_string()))?;
     let statement = match (statements.pop(), statements.is_empty()) {
         (Some(statement), true) => Statement::Statement(Box::new(statement)),
         _ => return Err(syntax("write one statement".to_owned())),
@@ -177,6 +183,15 @@ fn parameter_fields(plan: &LogicalPlan) -> Result<BTreeMap<usize, Option<FieldRe
         return Ok(fields);
     }
     plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for count in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                if let Expr::Placeholder(placeholder) = &**count
+                    && let Some(field) = fields.get_mut(&number(&placeholder.id)?)
+                {
+                    field.get_or_insert_with(|| Arc::new(Field::new("count", DataType::Int64, true)));
+                }
+            }
+        }
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 if let Expr::Cast(cast) = expr

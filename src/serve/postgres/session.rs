@@ -15,9 +15,9 @@ use datafusion::prelude::SessionContext;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 
-use super::functions;
 use super::settings::Settings;
 use super::tables::{Newest, Source, Tables};
+use super::{functions, measured};
 use crate::view::session;
 
 /// The one database.
@@ -59,6 +59,15 @@ impl Sessions {
             .build();
         let base = SessionContext::new_with_state(state);
         setup_pg_catalog(&base, DATABASE, EmptyContextProvider).map_err(|error| *error)?;
+        let known = base.state();
+        for function in measured::functions(|name| known.scalar_functions().get(name).cloned()) {
+            base.register_udf(function);
+        }
+        for function in functions::of_the_catalog() {
+            if !known.scalar_functions().contains_key(function.name()) {
+                base.register_udf(function);
+            }
+        }
         base.register_udf(functions::version());
         let catalog = base.catalog(DATABASE).and_then(|catalog| catalog.schema(PG_CATALOG));
         let pg_catalog = catalog.ok_or_else(|| internal_datafusion_err!("no {PG_CATALOG}"))?;

@@ -104,6 +104,40 @@ impl Piece {
         })
     }
 
+    /// The text for the dialect of tools: `ARRAY(SELECT …)`, which the engine lacks, is an empty list. Tools ask it of roles and
+    /// of storage options, and here are none.
+    pub fn without_array_queries(&self) -> String {
+        let located: Vec<_> = locate(&self.sql).into_iter().filter(|(token, _)| is_significant(token)).collect();
+        let (mut text, mut written, mut at) = (String::new(), 0, 0);
+        while at + 2 < located.len() {
+            let begins = is_word(&located[at].0, "ARRAY")
+                && located[at + 1].0 == Token::LParen
+                && is_word(&located[at + 2].0, "SELECT");
+            at += 1;
+            if !begins {
+                continue;
+            }
+            let start = located[at - 1].1.start;
+            let mut open = 0;
+            while let Some((token, _)) = located.get(at) {
+                match token {
+                    Token::LParen => open += 1,
+                    Token::RParen => open -= 1,
+                    _ => {}
+                }
+                at += 1;
+                if open == 0 {
+                    break;
+                }
+            }
+            text.push_str(&self.sql[written..start]);
+            text.push_str("string_to_array(NULL, ',')");
+            written = located[at - 1].1.end;
+        }
+        text.push_str(&self.sql[written..]);
+        text
+    }
+
     /// What it asks for.
     pub fn kind(&self) -> PgWireResult<Kind> {
         let kind = match self.word(0).as_str() {
@@ -312,11 +346,11 @@ fn is_untokenizable(sql: &str) -> bool {
 }
 
 fn significant(sql: &str) -> Vec<Token> {
-    tokens(sql)
-        .into_iter()
-        .map(|token| token.token)
-        .filter(|t| !matches!(t, Token::Whitespace(_) | Token::EOF))
-        .collect()
+    tokens(sql).into_iter().map(|token| token.token).filter(is_significant).collect()
+}
+
+fn is_significant(token: &Token) -> bool {
+    !matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
 fn tokens(sql: &str) -> Vec<TokenWithSpan> {
@@ -390,6 +424,13 @@ mod tests {
             let refused = split(sql).unwrap()[0].kind().unwrap_err();
             assert!(refused.to_string().contains("25006"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_list_made_of_a_query_is_an_empty_list() {
+        let piece = Piece::of("SELECT r.a, ARRAY(SELECT f(b) FROM t WHERE (c)) AS é, array[1] FROM r");
+        assert_eq!(piece.without_array_queries(), "SELECT r.a, string_to_array(NULL, ',') AS é, array[1] FROM r");
+        assert_eq!(Piece::of("SELECT array(select 1").without_array_queries(), "SELECT string_to_array(NULL, ',')");
     }
 
     #[test]
