@@ -89,14 +89,7 @@ mod tests {
             .route("/svg", typed("image/svg+xml"))
             .route("/events", typed("text/event-stream"))
             .route("/arrow", typed("application/vnd.apache.arrow.file"))
-            .route(
-                "/panic",
-                get(|| async {
-                    if true {
-                        panic!("on purpose")
-                    }
-                }),
-            );
+            .route("/panic", get(|| async { Err::<(), &str>("on purpose").unwrap() }));
         let routes = protect(routes, address, Vec::new());
         tokio::spawn(async move { axum::serve(Connections::new(listener, 10), routes).await });
         address

@@ -1,4 +1,4 @@
-//! `GET /metrics`: OpenMetrics text, or the older Prometheus text for whoever asks for that.
+//! `GET /metrics`: `OpenMetrics` text, or the older Prometheus text for whoever asks for that.
 //!
 //! Values are read from the newest refresh when somebody asks; only the histogram of refreshes is fed as they come.
 
@@ -21,7 +21,7 @@ use super::process::Process;
 use crate::pipeline::Shot;
 use crate::serve::problem::Problem;
 
-/// The media type of OpenMetrics; every Prometheus since 2.5 asks for it.
+/// The media type of `OpenMetrics`; every Prometheus since 2.5 asks for it.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// From 0.25 ms to 8 s, each twice as long.
@@ -114,8 +114,8 @@ type Labelled<'a, V> = Vec<(&'a str, V)>;
 struct Encoder<'a>(DescriptorEncoder<'a>);
 
 impl Encoder<'_> {
-    fn counter(&mut self, name: &str, help: &str, unit: Option<Unit>, value: f64) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+    fn counter(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         metric.encode_counter(&value, None::<&Exemplar<[(&str, &str); 0], f64>>)
     }
 
@@ -123,36 +123,36 @@ impl Encoder<'_> {
         &mut self,
         name: &str,
         help: &str,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         label: &str,
         values: Labelled<'_, f64>,
     ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         values.into_iter().try_for_each(|(of, value)| {
             metric.encode_family(&[(label, of)])?.encode_counter(&value, None::<&Exemplar<[(&str, &str); 0], f64>>)
         })
     }
 
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: impl EncodeGaugeValue) -> fmt::Result {
-        self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?.encode_gauge(&value)
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: &impl EncodeGaugeValue) -> fmt::Result {
+        self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
     }
 
     fn gauges<V: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         label: &str,
         values: Labelled<'_, V>,
     ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         values.into_iter().try_for_each(|(of, value)| metric.encode_family(&[(label, of)])?.encode_gauge(&value))
     }
 }
 
 /// A unit that has no name of its own in the client's library.
-fn of(unit: &str) -> Option<Unit> {
-    Some(Unit::Other(unit.to_owned()))
+fn of(unit: &str) -> Unit {
+    Unit::Other(unit.to_owned())
 }
 
 impl Collector for Now {
@@ -160,17 +160,17 @@ impl Collector for Now {
         let mut to = Encoder(encoder);
         let mut build = to.0.encode_descriptor("build", "The version that runs", None, MetricType::Info)?;
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        to.gauge("event_streams", "Streams of changes that are open", None, self.streams as u64)?;
+        to.gauge("event_streams", "Streams of changes that are open", None, &(self.streams as u64))?;
         if let Some(agrees) = self.agrees {
             to.gauge(
                 "proof_agrees",
                 "Whether live and replay gave the same when last compared",
                 None,
-                u64::from(agrees),
+                &u64::from(agrees),
             )?;
         }
         let up = !self.ended && self.shot.as_ref().is_some_and(|shot| shot.status.trouble.is_none());
-        to.gauge("broker_up", "Whether the broker answers", None, u64::from(up))?;
+        to.gauge("broker_up", "Whether the broker answers", None, &u64::from(up))?;
         match &self.shot {
             Some(shot) => {
                 reading(&mut to, shot)?;
@@ -185,7 +185,7 @@ fn reading(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
     let status = &shot.status;
     let records = status.messages_of.iter().map(|(topic, messages)| (&**topic, *messages as f64)).collect();
     to.counters("records_consumed", "Records read, bad ones too", None, "topic", records)?;
-    to.counter("consumed", "Bytes of keys and values read", Some(Unit::Bytes), status.bytes as f64)?;
+    to.counter("consumed", "Bytes of keys and values read", Some(&Unit::Bytes), status.bytes as f64)?;
     let help = "Rows made of records: one in each relation over the topic";
     to.counter("records_decoded", help, None, status.rows as f64)?;
     to.counter("bad_records", "Records that were no rows", None, status.bad_records as f64)?;
@@ -193,18 +193,24 @@ fn reading(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
     to.gauges(
         "consumer_lag",
         "Records that are there and in no result yet, asked every 5 s",
-        of("records"),
+        Some(&of("records")),
         "topic",
         lag,
     )?;
     to.counter("rebuilds", "Rebuilds of edited views begun", None, status.rebuilds as f64)?;
     let building =
         status.rebuild.iter().flat_map(|(views, status)| views.iter().map(|view| (&**view, status.progress)));
-    to.gauges("rebuild_progress", "Share of history read by a rebuild", of("ratio"), "view", building.collect())?;
+    to.gauges(
+        "rebuild_progress",
+        "Share of history read by a rebuild",
+        Some(&of("ratio")),
+        "view",
+        building.collect(),
+    )?;
     let caught_up = u64::from(status.caught_up() && status.missing.is_empty());
-    to.gauge("caught_up", "Whether what was there at the start has been read", None, caught_up)?;
+    to.gauge("caught_up", "Whether what was there at the start has been read", None, &caught_up)?;
     let at = shot.at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    to.gauge("last_refresh_timestamp", "When the newest results were made, since 1970", Some(Unit::Seconds), at)
+    to.gauge("last_refresh_timestamp", "When the newest results were made, since 1970", Some(&Unit::Seconds), &at)
 }
 
 fn views(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
@@ -213,9 +219,9 @@ fn views(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
         results.iter().map(|result| (&*result.name, value(result))).collect()
     };
     let refresh = each(&|result| result.cost.refresh.as_secs_f64());
-    to.gauges("view_refresh_duration", "Time of a view's last refresh", Some(Unit::Seconds), "view", refresh)?;
+    to.gauges("view_refresh_duration", "Time of a view's last refresh", Some(&Unit::Seconds), "view", refresh)?;
     let reducing = each(&|result| result.cost.reducing.as_secs_f64());
-    to.counters("view_reducing", "Time spent on taking rows in", Some(Unit::Seconds), "view", reducing)?;
+    to.counters("view_reducing", "Time spent on taking rows in", Some(&Unit::Seconds), "view", reducing)?;
     to.counters(
         "view_rows_taken",
         "Rows taken in, those that went too",
@@ -224,7 +230,7 @@ fn views(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
         each(&|result| result.cost.rows as f64),
     )?;
     let bytes = each(&|result| result.cost.state.bytes as f64);
-    to.gauges("view_state", "Bytes of what a view keeps", Some(Unit::Bytes), "view", bytes)?;
+    to.gauges("view_state", "Bytes of what a view keeps", Some(&Unit::Bytes), "view", bytes)?;
     let kept = each(&|result| result.cost.state.rows as f64);
     to.gauges("view_state_rows", "Rows that a view keeps: groups, or rows of a stream", None, "view", kept)?;
     let rows = each(&|result| result.rows.iter().flatten().map(|batch| batch.num_rows() as f64).sum());
@@ -238,7 +244,7 @@ impl Collector for Process {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut to = Encoder(encoder);
         if let Some(seconds) = self.cpu_seconds {
-            to.counter("cpu", "User and system time spent", Some(Unit::Seconds), seconds)?;
+            to.counter("cpu", "User and system time spent", Some(&Unit::Seconds), seconds)?;
         }
         for (name, help, unit, value) in [
             ("resident_memory", "Memory that lies in RAM", Some(Unit::Bytes), self.resident_bytes),
@@ -248,12 +254,12 @@ impl Collector for Process {
             ("max_fds", "How many may be", None, self.max_open_files),
         ] {
             if let Some(value) = value {
-                to.gauge(name, help, unit, value)?;
+                to.gauge(name, help, unit.as_ref(), &value)?;
             }
         }
         match self.started {
             Some(seconds) => {
-                to.gauge("start_time", "When the process started, since 1970", Some(Unit::Seconds), seconds)
+                to.gauge("start_time", "When the process started, since 1970", Some(&Unit::Seconds), &seconds)
             }
             None => Ok(()),
         }

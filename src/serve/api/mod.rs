@@ -49,7 +49,7 @@ use crate::view::did_you_mean_hint;
 /// Encoded results kept: some forms of some views of the newest moments.
 const MAX_BODIES: usize = 16;
 
-/// The description of all routes, in OpenAPI 3.1.
+/// The description of all routes, in `OpenAPI` 3.1.
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// What the handlers share.

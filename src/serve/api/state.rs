@@ -96,7 +96,7 @@ impl Broken {
 /// A path from the folder of queries on: where that folder lies is nobody's business.
 pub(super) fn short_path(path: &Path, queries: &Path) -> String {
     let name = path.file_name().map(PathBuf::from).unwrap_or_default();
-    let inside = path.strip_prefix(queries).map(Path::to_owned).unwrap_or(name);
+    let inside = path.strip_prefix(queries).map_or(name, Path::to_owned);
     inside.to_string_lossy().into_owned()
 }
 

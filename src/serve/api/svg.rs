@@ -5,6 +5,7 @@ use axum::http::HeaderValue;
 use crate::pipeline::{FileState, ViewResult};
 use crate::sink::chart::ChartKind;
 use crate::sink::svg::{Look, standalone};
+use crate::view::SqlFile;
 
 /// What a picture that stands alone may do: bring its own style, and nothing else.
 pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
@@ -20,7 +21,7 @@ pub(super) fn svg(file: Option<&FileState>, result: &ViewResult, now_ms: i64) ->
     let rows = result.rows.as_deref().unwrap_or_default();
     // The rows are those of the file that runs, which an edit may have left behind.
     let file = file.and_then(|file| file.running.as_ref().or(file.file.as_ref()));
-    let front = file.map(|file| file.front_matter());
+    let front = file.map(SqlFile::front_matter);
     let kind = front.and_then(|front| front.chart).and_then(|chart| chart.name().parse().ok());
     let kind = kind.unwrap_or_else(|| ChartKind::guess(&result.schema, rows));
     let y: Vec<&str> = front.iter().flat_map(|front| front.y.iter().map(|column| &*column.name)).collect();

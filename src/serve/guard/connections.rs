@@ -41,7 +41,7 @@ struct Patience {
 
 /// An answer may take half of the time for a request.
 const PATIENCE: Patience =
-    Patience { idle: Duration::from_secs(75), request: Duration::from_secs(20), stall: Duration::from_secs(60) };
+    Patience { idle: Duration::from_secs(75), request: Duration::from_secs(20), stall: Duration::from_mins(1) };
 
 /// How many connections there may be at once: half of the files that the process may open, so that it can still reach
 /// its broker and read its SQL when all are taken.

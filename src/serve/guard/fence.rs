@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -58,7 +59,7 @@ impl Fence {
         }
         let mut names = headers.get_all(header::HOST).iter();
         // An absolute address in the request's first line stands above the header.
-        let named = uri.authority().map(|authority| authority.as_str());
+        let named = uri.authority().map(Authority::as_str);
         let Some(host) = named.or_else(|| names.next()?.to_str().ok()) else {
             return problem(StatusCode::BAD_REQUEST, "the request has no Host header");
         };
@@ -101,21 +102,7 @@ pub(super) async fn pass(State(fence): State<Arc<Fence>>, request: Request, next
     let refused = fence.refusal(&method, &uri, request.headers());
     let mut response = match refused {
         Some(problem) => problem.answer(uri.path()),
-        None => {
-            let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
-            match tokio::time::timeout(ANSWER_TIMEOUT, answering).await {
-                Ok(Ok(response)) => response,
-                // The panic's own words are on stderr.
-                Ok(Err(_)) => {
-                    let words = "this answer could not be made: a bug, which stderr tells about";
-                    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, words).answer(uri.path())
-                }
-                Err(_) => {
-                    let words = "no answer within 10 s: the server has too much to do";
-                    Problem::new(StatusCode::SERVICE_UNAVAILABLE, words).answer(uri.path())
-                }
-            }
-        }
+        None => answer(next, request, uri.path()).await,
     };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -127,6 +114,20 @@ pub(super) async fn pass(State(fence): State<Arc<Fence>>, request: Request, next
     let status = response.status().as_u16();
     tracing::debug!(target: "http", %method, path = uri.path(), status, took_ms = started.elapsed().as_millis() as u64);
     response
+}
+
+/// What the routes answer, or that they do not.
+async fn answer(next: Next, request: Request, path: &str) -> Response {
+    let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let (status, words) = match tokio::time::timeout(ANSWER_TIMEOUT, answering).await {
+        Ok(Ok(response)) => return response,
+        // The panic's own words are on stderr.
+        Ok(Err(_)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "this answer could not be made: a bug, which stderr tells about")
+        }
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "no answer within 10 s: the server has too much to do"),
+    };
+    Problem::new(status, words).answer(path)
 }
 
 /// Headers of every answer; what a route has said by itself stays.
