@@ -247,7 +247,7 @@ fn places() -> Markup {
 fn counts(content: &Content) -> Markup {
     html! {
         p #counts {
-            b #total { (group_digits(&content.total.to_string())) } " since opened"
+            span { b #total { (group_digits(&content.total.to_string())) } " since opened" }
             span.apart { b #minute { (group_digits(&content.minute.to_string())) } " in the last minute" }
         }
     }

@@ -97,7 +97,8 @@
       rows.unshift(kept);
     }
     list.prepend(items);
-    if (list.scrollTop > 8) list.scrollTop += list.scrollHeight - before;
+    const held = list.scrollTop > 8 || list.matches(":hover") || list.contains(document.activeElement);
+    if (held && before > 0) list.scrollTop += list.scrollHeight - before;
     while (rows.length > 0 && rows[rows.length - 1].row.k < first) {
       const gone = rows.pop();
       gone.item.remove();
