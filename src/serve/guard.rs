@@ -76,6 +76,10 @@ mod tests {
 
     use super::*;
 
+    async fn fails() {
+        panic!("on purpose")
+    }
+
     async fn served() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -89,7 +93,7 @@ mod tests {
             .route("/svg", typed("image/svg+xml"))
             .route("/events", typed("text/event-stream"))
             .route("/arrow", typed("application/vnd.apache.arrow.file"))
-            .route("/panic", get(|| async { Err::<(), &str>("on purpose").unwrap() }));
+            .route("/panic", get(fails));
         let routes = protect(routes, address, Vec::new());
         tokio::spawn(async move { axum::serve(Connections::new(listener, 10), routes).await });
         address

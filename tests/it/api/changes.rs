@@ -1,6 +1,7 @@
 //! Streams of changes: applied in their order they give the view, whatever happened to the connection.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +11,9 @@ use crate::support::wait_for;
 
 /// A table whose rows change often: what each name was seen as last, and how often.
 const LAST: &str = "SELECT name, count(*) AS seen, max(id) AS last FROM s GROUP BY name";
+
+/// Batches that come while somebody listens.
+const ROUNDS: usize = 40;
 
 /// Rows as a bag.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -77,7 +81,6 @@ fn a_fresh_stream_begins_with_all_rows_and_goes_on_with_what_differs() {
 #[test]
 fn nothing_is_lost_or_doubled_over_broken_connections_while_records_come() {
     let served = Served::start(&[("last", LAST)]);
-    const ROUNDS: usize = 40;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for round in 0..ROUNDS {
@@ -92,7 +95,7 @@ fn nothing_is_lost_or_doubled_over_broken_connections_while_records_come() {
             let mut events = served.follow("last", last_id.as_deref());
             connections += 1;
             // Some connections end at once, some after a while; for some the client is away longer than a refresh.
-            for nth in 0..(connections * 3) % 5 + 1 {
+            for nth in 0..=(connections * 3) % 5 {
                 let event = events.next().unwrap();
                 if event.kind == "reset" {
                     resets += 1;
@@ -137,7 +140,6 @@ fn an_id_that_nobody_knows_begins_anew_and_says_why() {
     // As an address, for those who cannot set a header.
     let asked = format!("/api/views/last/changes?last_event_id={}", id.replace(' ', "%20").replace(',', "%2C"));
     let mut stream = std::net::TcpStream::connect(served.address()).unwrap();
-    use std::io::{Read as _, Write as _};
     write!(stream, "GET {asked} HTTP/1.1\r\nHost: {}\r\n\r\n", served.address()).unwrap();
     let (mut text, mut buffer) = (String::new(), [0; 1024]);
     while !text.contains("nothing has changed since") {
@@ -223,7 +225,9 @@ fn streams_end_with_the_server() {
     let mut served = Served::start(&[("last", LAST)]);
     served.produce(&["a"]);
     let mut streams: Vec<Events> = (0..5).map(|_| served.follow("last", None)).collect();
-    streams.iter_mut().for_each(|events| drop(events.next_of("reset")));
+    for events in &mut streams {
+        events.next_of("reset");
+    }
     let started = std::time::Instant::now();
     served.stop_server();
     assert!(started.elapsed() < Duration::from_secs(5));

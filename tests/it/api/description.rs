@@ -1,4 +1,4 @@
-//! The OpenAPI document against the server: what it says is so, and all that there is is in it.
+//! The `OpenAPI` document against the server: what it says is so, and all that there is is in it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

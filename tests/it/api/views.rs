@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read as _, Write as _};
 use std::net::TcpStream;
 
-use datafusion::arrow::array::AsArray as _;
+use datafusion::arrow::array::{AsArray as _, RecordBatch};
 use datafusion::arrow::ipc::reader::{FileReader, StreamReader};
 use serde_json::json;
 
@@ -62,7 +62,7 @@ fn a_view_is_there_in_every_form_by_suffix_and_by_accept() {
             _ => {
                 let batches: Vec<_> =
                     StreamReader::try_new(Cursor::new(answer.body), None).unwrap().map(Result::unwrap).collect();
-                assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+                assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
             }
         }
         let head = served.ask("HEAD", &format!("/api/views/{path}"), &[("accept", accept)]).good();
