@@ -5,6 +5,7 @@
 
 mod cli;
 mod columns;
+mod config;
 mod generators;
 mod hot_reload;
 mod init;
