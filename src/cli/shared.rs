@@ -14,11 +14,10 @@ use crate::serve::AllowedHost;
 /// Which cluster to talk to.
 #[derive(Debug, Clone, Args)]
 pub struct Connection {
-    /// Bootstrap servers, HOST:PORT[,HOST:PORT…]
+    /// Bootstrap servers, HOST:PORT[,HOST:PORT…] [env: TALLGRASS_BROKERS]
     #[arg(
         short,
         long,
-        env = "TALLGRASS_BROKERS",
         default_value = "127.0.0.1:9092",
         value_name = "HOSTS",
         value_parser = parse_brokers,

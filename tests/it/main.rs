@@ -6,6 +6,7 @@
 mod api;
 mod cli;
 mod columns;
+mod config;
 mod generators;
 mod hot_reload;
 mod init;
