@@ -11,11 +11,10 @@ use super::batch::{flush, stdout};
 use super::board::Board;
 use super::changes::Changes;
 use super::log;
-use super::servers::{Defaults, Servers};
+use super::servers::{Defaults, Servers, app};
 use super::verifier::Verifier;
 use crate::cli::Dashboard;
 use crate::pipeline::{Live, LiveConfig, Newest, Shot, Snapshot, Variants};
-use crate::serve::App;
 use crate::sink::Format;
 use crate::sink::terminal::{Key, LogPane, Screen, draw_plain};
 use crate::sink::text::ViewsWriter;
@@ -53,14 +52,9 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
     }
     let newest = Newest::default();
     let verifier = Verifier::start(args.verify, args.connection.config(), &newest)?;
-    let servers = Servers::start(&args.listening, Defaults::DASHBOARD, || App {
-        name: NAME.to_owned(),
-        kafka: args.connection.config(),
-        queries: args.queries.queries.clone(),
-        shots: newest.subscribe(),
-        proof: verifier.proofs().source(),
-        variants: variants.clone(),
-    })?;
+    let kafka = args.connection.config();
+    let app = app(NAME, &kafka, &args.queries.queries, &newest, &variants, verifier.proofs());
+    let servers = Servers::start(&args.listening, Defaults::DASHBOARD, &app)?;
     let watching = stop.child_token();
     let ended = if args.format == Format::Ndjson {
         lines(&mut live, newest, &watching).await

@@ -23,7 +23,7 @@ use super::board::Board;
 use super::dashboard::{Watched, lock, watch};
 use super::group::{GroupRole, RoleView};
 use super::proof::{Claim, Prover};
-use super::servers::{Defaults, Servers};
+use super::servers::{Defaults, Servers, app};
 use super::verifier::Verifier;
 use super::verify::report;
 use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen};
@@ -31,7 +31,6 @@ use crate::cli::{Demo, Logoff, Rate};
 use crate::kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
 use crate::pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot, Sources, Variants};
 use crate::relation::BadRecords;
-use crate::serve::App;
 use crate::sink::terminal::{LogPane, LogTail, draw_plain};
 use crate::view::Workspace;
 use crate::world::spawn::CITIES;
@@ -88,14 +87,8 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     let watching = CancellationToken::new();
     let newest = Newest::default();
     let verifier = Verifier::start(args.verify, kafka.clone(), &newest)?;
-    let servers = Servers::start(&args.listening, Defaults::DEMO, || App {
-        name: NAME.to_owned(),
-        kafka: kafka.clone(),
-        queries: args.queries.queries.clone(),
-        shots: newest.subscribe(),
-        proof: verifier.proofs().source(),
-        variants: variants.clone(),
-    })?;
+    let app = app(NAME, &kafka, &args.queries.queries, &newest, &variants, verifier.proofs());
+    let servers = Servers::start(&args.listening, Defaults::DEMO, &app)?;
     let board = Board::new(NAME, broker.brokers(), &live).with_proofs(verifier.proofs()).with_page(servers.page());
     let board = Arc::new(Mutex::new(board));
     let watcher = {

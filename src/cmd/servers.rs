@@ -1,11 +1,16 @@
 //! The servers beside a live run: where they listen, and what they are told.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use super::output::Usage;
+use super::verifier::Proofs;
 use crate::cli::{Listen, Listening};
+use crate::kafka::KafkaConfig;
+use crate::pipeline::{Newest, Variants};
 use crate::serve::postgres::{Login, LoginError, PASSWORD_VARIABLE, PgServer};
 use crate::serve::{App, HttpServer, bind};
 
@@ -21,6 +26,25 @@ impl Defaults {
     pub const DASHBOARD: Self = Self { page: 8080, pg: None };
     /// Of `demo`.
     pub const DEMO: Self = Self { page: 8080, pg: Some(5433) };
+}
+
+/// A live run, for its servers.
+pub fn app(
+    name: &str,
+    kafka: &KafkaConfig,
+    queries: &Path,
+    newest: &Newest,
+    variants: &Variants,
+    proofs: &Arc<Proofs>,
+) -> App {
+    App {
+        name: name.to_owned(),
+        kafka: kafka.clone(),
+        queries: queries.to_owned(),
+        shots: newest.subscribe(),
+        variants: variants.clone(),
+        proof: proofs.source(),
+    }
 }
 
 /// What is served.
@@ -39,18 +63,26 @@ impl Servers {
     /// Starts what was asked for; says on stderr where it listens.
     ///
     /// An address that somebody has named must be free; a default gives way to the next free port.
-    pub fn start(listening: &Listening, defaults: Defaults, app: impl Fn() -> App) -> anyhow::Result<Self> {
+    pub fn start(listening: &Listening, defaults: Defaults, app: &App) -> anyhow::Result<Self> {
         let mut servers = Self::default();
         if let Some((address, or_next)) = place(listening.listen, Some(defaults.page)) {
-            let listener = bind(address, or_next).with_context(|| format!("cannot serve the page at {address}"))?;
-            let http = HttpServer::start_named(listener, app(), listening.allow_host.clone())?;
-            eprintln!("page at http://{}", http.address());
-            servers.http = Some(http);
+            match bind(address, or_next) {
+                Ok(listener) => {
+                    let http = HttpServer::start_named(listener, app.clone(), listening.allow_host.clone())?;
+                    eprintln!("page at http://{}", http.address());
+                    servers.http = Some(http);
+                }
+                // Nobody has asked for it, and there is much else to do.
+                Err(error) if or_next => tracing::warn!("no page: no port from {address} on is free: {error}"),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot serve the page at {address} (see --listen)"));
+                }
+            }
         }
         if let Some((address, or_next)) = place(listening.pg, defaults.pg) {
             let login = login(address, listening)?;
             let listener = bind(address, or_next).with_context(|| format!("cannot serve Postgres at {address}"))?;
-            let pg = PgServer::start(listener, app(), login)?;
+            let pg = PgServer::start(listener, app.clone(), login)?;
             let address = pg.address();
             eprintln!("postgres at {address}: psql -h {} -p {}", address.ip(), address.port());
             servers.pg = Some(pg);
