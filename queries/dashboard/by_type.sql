@@ -1,6 +1,6 @@
 -- @title: Pokémon by type
 -- @chart: bar  @x: type_1  @y: seen
--- @order: 30  @width: 6
+-- @order: 40  @width: 6
 -- The second sort key settles ties: without it two runs may show equal counts in another order.
 SELECT
   type_1,

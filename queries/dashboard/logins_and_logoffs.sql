@@ -1,6 +1,6 @@
 -- @title: Logins and logoffs
 -- @chart: bar  @x: event  @y: events
--- @order: 60  @width: 6
+-- @order: 60  @width: 3
 -- A tombstone is a logoff too: a row of `user_events` whose columns are null. Only _key says whose.
 SELECT
   coalesce(action, 'logoff') AS event,

@@ -1,6 +1,6 @@
 -- @title: Spawns per minute
 -- @chart: line  @x: minute  @y: spawns
--- @order: 50  @width: 12
+-- @order: 25  @width: 6
 -- The last hour that has events, not the last hour of the clock: so a replay of tomorrow shows the same.
 SELECT minute, spawns
 FROM (

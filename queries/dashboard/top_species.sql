@@ -1,6 +1,6 @@
 -- @title: Most seen species
 -- @chart: bar  @x: name  @y: seen
--- @order: 40  @width: 6
+-- @order: 50  @width: 6
 SELECT name, count(*) AS seen
 FROM pokemons
 GROUP BY name

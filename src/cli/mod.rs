@@ -10,9 +10,11 @@
 //!  bounded      replay, query, verify
 //!  setup        check, init, topics
 //!  install      completions, man
+//!  config       what the environment and a file say of all of these
 //! ```
 
 mod bounded;
+pub mod config;
 mod generators;
 mod install;
 mod live;
@@ -20,20 +22,33 @@ mod setup;
 mod shared;
 mod values;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 
 pub use self::bounded::{Query, Replay, Verify};
 pub use self::generators::{Logoff, PokemonGen, UserGen};
 pub use self::install::{Completions, Man};
 pub use self::live::{ControlPanel, Dashboard, Demo, LOGIN_CHECKER_GROUP, LineFormat, LoginChecker};
-pub use self::setup::{Check, Explain, Init, Topics};
+pub use self::setup::{Check, Config, ConfigCommand, ConfigShow, Explain, Init, Topics};
 pub use self::shared::{Batching, Connection, Listening, Queries};
 pub use self::values::{From, Listen, Place, Rate};
 
 /// Live SQL dashboards over Kafka topics: edit a SQL file, see the numbers, replay to prove them.
 #[derive(Debug, Parser)]
-#[command(name = "tallgrass", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "tallgrass",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    after_help = "\
+Every option can be set in tallgrass.toml and in the environment, too (--refresh as TALLGRASS_REFRESH):
+see tallgrass config --help."
+)]
 pub struct Cli {
+    /// Settings, in TOML [env: TALLGRASS_CONFIG] [default: tallgrass.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// The role to play
     #[command(subcommand)]
     pub command: Command,
@@ -68,8 +83,34 @@ pub enum Command {
     Init(Init),
     /// Say what topics hold, which relations read them, and how far our groups are
     Topics(Topics),
+    /// Say which settings are in effect, and where each comes from
+    Config(Config),
     /// Print the completions of a shell
     Completions(Completions),
     /// Print or write manual pages
     Man(Man),
+}
+
+impl Command {
+    /// Where a command that talks to Kafka keeps how.
+    fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match self {
+            Self::PokemonGen(PokemonGen { connection, .. })
+            | Self::UserGen(UserGen { connection, .. })
+            | Self::Dashboard(Dashboard { connection, .. })
+            | Self::LoginChecker(LoginChecker { connection, .. })
+            | Self::ControlPanel(ControlPanel { connection, .. })
+            | Self::Replay(Replay { connection, .. })
+            | Self::Query(Query { connection, .. })
+            | Self::Verify(Verify { connection, .. })
+            | Self::Init(Init { connection, .. })
+            | Self::Topics(Topics { connection, .. }) => Some(connection),
+            Self::Demo(_)
+            | Self::Check(_)
+            | Self::Explain(_)
+            | Self::Config(_)
+            | Self::Completions(_)
+            | Self::Man(_) => None,
+        }
+    }
 }

@@ -1,9 +1,10 @@
-//! The commands around a folder of SQL and its topics: `check`, `init`, `topics`.
+//! The commands around a folder of SQL, its topics and the settings: `check`, `explain`, `init`, `topics`, `config`.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::shared::{Connection, Queries};
 use super::values::parse_group;
@@ -84,6 +85,58 @@ pub struct Topics {
     /// A row for each partition
     #[arg(long)]
     pub partitions: bool,
+    /// How the rows are written
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// `tallgrass config`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass config show                               of every command
+  tallgrass config show dashboard --format json
+  tallgrass config show dashboard -- --refresh 1s     with what would be typed
+
+What is typed wins over the environment, the environment over the file, the file over the defaults.
+
+The file is tallgrass.toml in the working directory, or what --config or TALLGRASS_CONFIG names:
+
+  brokers = \"broker.example.org:9093\"    # of every command that has --brokers
+  [properties]                           # -X
+  security.protocol = \"SASL_SSL\"
+  [dashboard]                            # of this command, and wins over what is for all
+  refresh = \"250ms\"
+  verify = \"30s\"
+
+In the environment --radius-km is TALLGRASS_RADIUS_KM, a flag is true or false, several values stand between
+semicolons, and TALLGRASS_X_SASL_PASSWORD is the librdkafka property sasl.password.")]
+pub struct Config {
+    /// What to do
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What can be done about settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the settings that are in effect; secrets are hidden
+    Show(ConfigShow),
+}
+
+/// `tallgrass config show`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tallgrass config show                               of every command
+  tallgrass config show dashboard --format json
+  tallgrass config show dashboard -- --refresh 1s     with what would be typed")]
+pub struct ConfigShow {
+    /// The command whose settings to print [default: all]
+    pub command: Option<String>,
+    /// Arguments of that command
+    #[arg(last = true, requires = "command", value_name = "ARGS")]
+    pub args: Vec<OsString>,
     /// How the rows are written
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,

@@ -9,15 +9,15 @@ use clap::Args;
 use super::values::{Listen, parse_brokers, parse_property};
 use crate::kafka::KafkaConfig;
 use crate::pipeline::BatchLimits;
+use crate::serve::AllowedHost;
 
 /// Which cluster to talk to.
 #[derive(Debug, Clone, Args)]
 pub struct Connection {
-    /// Bootstrap servers, HOST:PORT[,HOST:PORT…]
+    /// Bootstrap servers, HOST:PORT[,HOST:PORT…] [env: TALLGRASS_BROKERS]
     #[arg(
         short,
         long,
-        env = "TALLGRASS_BROKERS",
         default_value = "127.0.0.1:9092",
         value_name = "HOSTS",
         value_parser = parse_brokers,
@@ -71,7 +71,14 @@ pub struct Listening {
     /// Serve the page and its API at ADDRESS:PORT, or PORT of 127.0.0.1, or `off` [default: 8080, or the next free port]
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
     pub listen: Option<Listen>,
-    /// Serve the Postgres protocol there [default: off; in demo 5433, or the next free port]
+    /// Answer to this name too, as behind a proxy: NAME or NAME:PORT (repeatable). Any other Host is refused
+    #[arg(long, value_name = "NAME", help_heading = "Servers")]
+    pub allow_host: Vec<AllowedHost>,
+    /// Serve the views and relations to psql and other Postgres clients there [default: off; in demo 5433, or the next
+    /// free port]
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
     pub pg: Option<Listen>,
+    /// Password of Postgres clients: the first line of FILE (or `TALLGRASS_PG_PASSWORD`); needed beyond loopback
+    #[arg(long, value_name = "FILE", help_heading = "Servers")]
+    pub pg_password_file: Option<PathBuf>,
 }

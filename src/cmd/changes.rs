@@ -18,13 +18,13 @@ use anyhow::{Context as _, anyhow};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::proof::{Claim, LiveRows, Said, since};
+use super::proof::{Claim, LiveRows, Said};
 use crate::kafka::AsOf;
 use crate::pipeline::{Shot, Swap};
-use crate::sink::sanitize::escape_json;
+use crate::serve::line;
 use crate::sink::text::json_rows;
 use crate::view::digest::Digest;
-use crate::view::{Difference, words};
+use crate::view::words;
 
 /// Writes lines, and remembers what they said.
 #[derive(Debug, Default)]
@@ -47,13 +47,13 @@ impl Changes {
             self.last.remove(&view);
             self.broken.remove(&view);
         }
-        for file in &shot.files {
+        for file in shot.files.iter() {
             let error = file.error.as_ref().map(ToString::to_string);
             if self.broken.get(&file.name) == error.as_ref() {
                 continue;
             }
             if let Some(error) = error {
-                write_line(out, &file.name, shot, &error_field(&error))?;
+                write_line(out, &file.name, shot, &line::error_field(&error))?;
                 self.broken.insert(Arc::clone(&file.name), error);
             } else {
                 // What the view says is written anew, so that its last line is no error.
@@ -78,10 +78,10 @@ impl Changes {
             let fields = match said {
                 Ok((digest, rows)) => {
                     let rows = json_rows(&result.name, &result.schema, rows)?;
-                    let swap = swapped.map(swap_field).unwrap_or_default();
+                    let swap = swapped.map(|swap| format!("{},", line::swap_field(swap))).unwrap_or_default();
                     format!("\"digest\":\"{digest}\",{swap}\"rows\":[{}]", rows.join(","))
                 }
-                Err(error) => error_field(&error),
+                Err(error) => line::error_field(&error),
             };
             write_line(out, &result.name, shot, &fields)?;
         }
@@ -97,31 +97,9 @@ impl Changes {
     }
 }
 
-/// How the file's new meaning differs from its old one, where both were results.
-fn swap_field(swap: &Swap) -> String {
-    let as_of = swap.as_of.to_json();
-    match swap.difference {
-        Some(Difference { added, removed, changed, .. }) => {
-            format!("\"swap\":{{\"as_of\":{as_of},\"added\":{added},\"removed\":{removed},\"changed\":{changed}}},")
-        }
-        None => format!("\"swap\":{{\"as_of\":{as_of}}},"),
-    }
-}
-
-fn error_field(error: &str) -> String {
-    format!("\"error\":{}", escape_json(&Value::from(error).to_string()))
-}
-
 fn write_line(out: &mut dyn Write, view: &str, shot: &Shot, fields: &str) -> anyhow::Result<()> {
-    let view = Value::from(view).to_string();
-    let as_of = shot.snapshot.as_of.to_json();
-    let now = jiff::Timestamp::from_nanosecond(shot.snapshot.now_ns.into())?;
-    let since = match since(&shot.status.history) {
-        none if none.iter().next().is_none() => String::new(),
-        since => format!("\"since\":{},", since.to_json()),
-    };
     // One write, so that a reader never sees half of a line from another one's.
-    let line = format!("{{\"view\":{},\"as_of\":{as_of},{since}\"now\":\"{now}\",{fields}}}\n", escape_json(&view));
+    let line = format!("{}\n", line::of_shot(view, shot, fields));
     Ok(out.write_all(line.as_bytes())?)
 }
 
@@ -202,8 +180,7 @@ mod tests {
 
     use super::*;
     use crate::kafka::HistoryStart;
-    use crate::pipeline::Snapshot;
-    use crate::pipeline::{Cost, ViewResult};
+    use crate::pipeline::{Cost, Snapshot, ViewResult};
 
     fn shot(offset: i64, results: &[(&str, Result<i64, &str>)]) -> Shot {
         let mut as_of = AsOf::default();

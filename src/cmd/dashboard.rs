@@ -35,6 +35,7 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exit> {
+    Servers::check(&args.listening, Defaults::DASHBOARD)?;
     let variants = Variants::default();
     let config = LiveConfig {
         kafka: args.connection.config(),

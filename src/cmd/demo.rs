@@ -58,6 +58,7 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 
 /// Runs the command.
 pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
+    Servers::check(&args.listening, Defaults::DEMO)?;
     let broker = EmbeddedBroker::start()?;
     for topic in ["pokemons", "users"] {
         broker.create_topic(topic, PARTITIONS)?;
@@ -187,7 +188,7 @@ async fn prove(sources: &Sources, kafka: &KafkaConfig, last: &Shot) -> anyhow::R
     let Sources { workspace, files } = sources;
     let snapshot = &last.snapshot;
     let claims: Vec<Claim> =
-        snapshot.results.iter().map(|result| Claim::of(snapshot, result, &last.status.history)).collect();
+        snapshot.results.iter().map(|result| Claim::of(snapshot, result, last.status.since())).collect();
     let prover = Prover { workspace, files, kafka, views_at_once: Prover::VIEWS_AT_ONCE, target_partitions: None };
     let verdicts = prover.prove(&claims, &BadRecords::quiet()).await?;
     let (mut out, _) = stdout();

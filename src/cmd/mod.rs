@@ -9,6 +9,7 @@ use datafusion::error::DataFusionError;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::config::{Configuration, Refusal};
 use crate::cli::{Cli, Command};
 use crate::kafka::KafkaError;
 use crate::pipeline::{FeedError, LiveError};
@@ -24,6 +25,7 @@ mod changes;
 pub mod check;
 mod compare;
 pub mod completions;
+pub mod config;
 pub mod control_panel;
 pub mod dashboard;
 pub mod demo;
@@ -71,13 +73,21 @@ const INTERRUPTED: u8 = 130;
 const STACK_BYTES: usize = 64 << 20;
 
 /// Runs the command and turns its outcome into the process's exit code; errors go to stderr.
-pub fn main(cli: Cli) -> ExitCode {
+pub fn main(cli: Cli, configuration: Configuration) -> ExitCode {
     log::init();
     // Not on the main thread, whose stack is the system's choice.
-    let command = std::thread::Builder::new().name("command".to_owned()).stack_size(STACK_BYTES).spawn(|| run(cli));
+    let command = std::thread::Builder::new()
+        .name("command".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || run(cli, &configuration));
     let ended = command
         .map_err(anyhow::Error::from)
         .and_then(|command| command.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    if let Err(error) = &ended
+        && let Some(refusal) = error.downcast_ref::<Refusal>()
+    {
+        return ExitCode::from(refusal.report());
+    }
     match ended {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Failed) => ExitCode::from(FAILED),
@@ -99,7 +109,7 @@ pub fn main(cli: Cli) -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<Exit> {
+fn run(cli: Cli, configuration: &Configuration) -> anyhow::Result<Exit> {
     let runtime = Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
     let stop = CancellationToken::new();
     // On a thread of its own: a query that computes may keep every worker of the runtime busy.
@@ -122,6 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Verify(args) => runtime.block_on(verify::run(args, stop)),
         Command::Check(args) => runtime.block_on(check::run(args)),
         Command::Explain(args) => runtime.block_on(explain_view::run(args)),
+        Command::Config(args) => config::run(args, configuration),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Topics(args) => runtime.block_on(topics::run(args, stop)),

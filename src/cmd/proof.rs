@@ -63,29 +63,14 @@ pub enum LiveRows {
 }
 
 impl Claim {
-    /// What a snapshot says of one of its views. `history` is what its live run lacks.
-    pub fn of(snapshot: &Snapshot, result: &ViewResult, history: &[HistoryStart]) -> Self {
+    /// What a snapshot says of one of its views. `since` is where its live run's history starts.
+    pub fn of(snapshot: &Snapshot, result: &ViewResult, since: AsOf) -> Self {
         let said = result.rows.as_ref().map_err(|error| words(error)).and_then(|rows| {
             let digest = Digest::of(&result.schema, rows).map_err(|error| error.to_string())?;
             Ok(Said { digest, rows: LiveRows::Batches(rows.clone()) })
         });
-        Self {
-            view: Arc::clone(&result.name),
-            as_of: snapshot.as_of.clone(),
-            since: since(history),
-            now_ns: snapshot.now_ns,
-            said,
-        }
+        Self { view: Arc::clone(&result.name), as_of: snapshot.as_of.clone(), since, now_ns: snapshot.now_ns, said }
     }
-}
-
-/// Where history starts, as offsets.
-pub fn since(history: &[HistoryStart]) -> AsOf {
-    let mut since = AsOf::default();
-    for start in history {
-        since.set(&start.topic, start.partition, start.first_offset);
-    }
-    since
 }
 
 /// What a comparison found.

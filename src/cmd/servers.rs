@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context as _;
 
+use super::output::Usage;
 use crate::cli::{Listen, Listening};
+use crate::serve::postgres::{Login, LoginError, PASSWORD_VARIABLE, PgServer};
 use crate::serve::{App, HttpServer, bind};
 
 /// Where a role serves what nobody has said.
@@ -25,9 +27,15 @@ impl Defaults {
 #[derive(Debug, Default)]
 pub struct Servers {
     http: Option<HttpServer>,
+    pg: Option<PgServer>,
 }
 
 impl Servers {
+    /// Refuses what could never be served, before anything else begins.
+    pub fn check(listening: &Listening, defaults: Defaults) -> anyhow::Result<()> {
+        place(listening.pg, defaults.pg).map_or(Ok(()), |(address, _)| login(address, listening).map(|_| ()))
+    }
+
     /// Starts what was asked for; says on stderr where it listens.
     ///
     /// An address that somebody has named must be free; a default gives way to the next free port.
@@ -35,12 +43,17 @@ impl Servers {
         let mut servers = Self::default();
         if let Some((address, or_next)) = place(listening.listen, Some(defaults.page)) {
             let listener = bind(address, or_next).with_context(|| format!("cannot serve the page at {address}"))?;
-            let http = HttpServer::start(listener, app())?;
+            let http = HttpServer::start_named(listener, app(), listening.allow_host.clone())?;
             eprintln!("page at http://{}", http.address());
             servers.http = Some(http);
         }
-        if let Some((address, _or_next)) = place(listening.pg, defaults.pg) {
-            tracing::debug!("not served yet: {address}");
+        if let Some((address, or_next)) = place(listening.pg, defaults.pg) {
+            let login = login(address, listening)?;
+            let listener = bind(address, or_next).with_context(|| format!("cannot serve Postgres at {address}"))?;
+            let pg = PgServer::start(listener, app(), login)?;
+            let address = pg.address();
+            eprintln!("postgres at {address}: psql -h {} -p {}", address.ip(), address.port());
+            servers.pg = Some(pg);
         }
         Ok(servers)
     }
@@ -55,7 +68,19 @@ impl Servers {
         if let Some(http) = self.http {
             http.stop();
         }
+        if let Some(pg) = self.pg {
+            pg.stop();
+        }
     }
+}
+
+/// Who may come in at an address; before anything listens there.
+fn login(address: SocketAddr, listening: &Listening) -> anyhow::Result<Login> {
+    let environment = std::env::var(PASSWORD_VARIABLE).ok();
+    Login::new(address, listening.pg_password_file.as_deref(), environment).map_err(|error| match error {
+        LoginError::NoPassword(_) | LoginError::TooShort => Usage(error.to_string()).into(),
+        other => other.into(),
+    })
 }
 
 /// The address, and whether the next free port will do.

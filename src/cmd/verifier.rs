@@ -178,7 +178,7 @@ impl Proving {
         let snapshot = &shot.snapshot;
         // A view without a result claims nothing; its tile says why.
         let results = snapshot.results.iter().filter(|result| result.rows.is_ok());
-        let claims: Vec<Claim> = results.map(|result| Claim::of(snapshot, result, &shot.status.history)).collect();
+        let claims: Vec<Claim> = results.map(|result| Claim::of(snapshot, result, shot.status.since())).collect();
         let prover = Prover {
             workspace: &sources.workspace,
             files: &sources.files,

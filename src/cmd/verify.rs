@@ -111,6 +111,6 @@ async fn live(args: &Verify) -> anyhow::Result<Vec<Claim>> {
     .await?;
     let mut last = Snapshot::default();
     live.run(&CancellationToken::new(), |_, snapshot| last = snapshot).await?;
-    let history = &live.status().history;
-    Ok(last.results.iter().map(|result| Claim::of(&last, result, history)).collect())
+    let since = live.status().since();
+    Ok(last.results.iter().map(|result| Claim::of(&last, result, since.clone())).collect())
 }

@@ -98,6 +98,8 @@ pub struct MicroBatch {
     pub next_offsets: AsOf,
     /// Messages read, bad ones too.
     pub messages: u64,
+    /// The same by topic.
+    pub messages_of: Vec<(Arc<str>, u64)>,
     /// Bytes of their keys and values.
     pub bytes: u64,
 }
@@ -112,6 +114,13 @@ pub enum FeedEvent {
     },
     /// New rows.
     Batch(MicroBatch),
+    /// Where a topic's partitions end now, asked every few seconds: what is below and has not come is lag.
+    Ends {
+        /// The topic.
+        topic: Arc<str>,
+        /// By partition.
+        watermarks: BTreeMap<i32, Watermarks>,
+    },
     /// Every end has been reached; [`Feed::go_on`] sets others.
     Ended,
     /// The log is no longer the one that was read: a topic was deleted or made anew, or retention overtook the reader.

@@ -18,7 +18,7 @@ use super::rebuild::Rebuild;
 use super::status::{FileState, Sources, Status};
 use super::variants::Variants;
 use super::watch::Watch;
-use crate::kafka::{HistoryGuard, KafkaConfig, KafkaError, Watermarks};
+use crate::kafka::{AsOf, HistoryGuard, KafkaConfig, KafkaError, Watermarks};
 use crate::relation::{BadRecords, RelationError};
 use crate::view::{SqlError, Workspace, WorkspaceError};
 
@@ -82,7 +82,7 @@ pub enum LiveError {
 pub struct Live {
     config: LiveConfig,
     workspace: Workspace,
-    files: Vec<FileState>,
+    files: Arc<Vec<FileState>>,
     sources: Option<Arc<Sources>>,
     engine: Engine,
     feed: Feed,
@@ -122,7 +122,7 @@ impl Live {
         let feed = start_feed(&config, &engine, &bad)?;
         let mut live = Self {
             workspace,
-            files,
+            files: Arc::new(files),
             sources: None,
             engine,
             feed,
@@ -152,7 +152,7 @@ impl Live {
     }
 
     /// The dashboard's files, in their order; the results of those that run have the same one.
-    pub fn files(&self) -> &[FileState] {
+    pub fn files(&self) -> &Arc<Vec<FileState>> {
         &self.files
     }
 
@@ -271,9 +271,16 @@ impl Live {
                 self.news |= batch.messages > 0;
                 self.status.messages += batch.messages;
                 self.status.bytes += batch.bytes;
+                self.status.count_rows(&batch);
                 self.engine.apply(batch).await?;
                 self.status.bad_records = self.bad_before.wrapping_add(self.bad.total());
                 self.count_progress();
+            }
+            FeedEvent::Ends { topic, watermarks } => {
+                for (partition, marks) in watermarks {
+                    self.status.ends.set(&topic, partition, marks.high);
+                }
+                self.news |= self.status.lag(&topic, self.engine.as_of()) > 0;
             }
             FeedEvent::Ended => return Ok(true),
             FeedEvent::HistoryChanged(error) => {
@@ -328,7 +335,7 @@ impl Live {
             plan(workspace, files, &Running::new(), self.config.max_retained_rows).await?;
         let (files, views) = split(files);
         self.workspace = workspace;
-        for file in &mut self.files {
+        for file in Arc::make_mut(&mut self.files) {
             let planned = files.iter().find(|planned| planned.name == file.name);
             file.running = planned.and_then(|planned| planned.running.clone());
         }
@@ -336,6 +343,7 @@ impl Live {
         self.marks.clear();
         self.guard = HistoryGuard::default();
         self.status.topics.clear();
+        self.status.ends = AsOf::default();
         self.status.history.clear();
         self.note_missing();
         self.note_sources();
@@ -361,8 +369,8 @@ fn start_feed(config: &LiveConfig, engine: &Engine, bad: &BadRecords) -> Result<
 /// Files and the views of those that can be some.
 fn split(planned: Vec<PlannedFile>) -> (Vec<FileState>, Vec<NamedView>) {
     let (mut files, mut views) = (Vec::with_capacity(planned.len()), Vec::new());
-    for PlannedFile { name, file, fate } in planned {
-        let mut state = FileState { name, file, running: None, error: None, swap: None };
+    for PlannedFile { name, file, warnings, fate } in planned {
+        let mut state = FileState { name, file, running: None, warnings, error: None, swap: None };
         match fate {
             Fate::Build(view) => {
                 views.push(*view);

@@ -10,7 +10,9 @@ use super::variants::Variant;
 use crate::relation::{Catalog, Relation};
 use crate::view::cut::Use;
 use crate::view::workspace::DASHBOARD;
-use crate::view::{Fingerprint, LoadedFile, SqlError, SqlFile, Workspace, WorkspaceError, fingerprints, live_view};
+use crate::view::{
+    Fingerprint, LoadedFile, SqlError, SqlFile, SqlWarning, Workspace, WorkspaceError, fingerprints, lint, live_view,
+};
 
 /// How long a file may be gone or empty before it counts as deleted or broken: some editors write in two steps.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
@@ -33,6 +35,8 @@ pub(super) struct PlannedFile {
     pub(super) name: Arc<str>,
     /// The file; none that cannot be parsed.
     pub(super) file: Option<SqlFile>,
+    /// What has no effect in it, or leaves its result open.
+    pub(super) warnings: Vec<SqlWarning>,
     pub(super) fate: Fate,
 }
 
@@ -108,11 +112,18 @@ pub(super) async fn plan(
     let mut planned = Vec::with_capacity(files.len());
     for file in &files {
         let name: Arc<str> = name_of(file).into();
+        let mut warnings = Vec::new();
         let fate = match file {
             Err(error) => Fate::Broken(error.clone()),
             Ok(file) => {
                 let fingerprint = prints.get(file.name()).copied().unwrap_or_default();
                 let plan = plans.next().map(|(_, plan)| plan);
+                if let Some(Ok(plan)) = &plan {
+                    warnings.extend_from_slice(file.warnings());
+                    warnings.extend(file.check_columns(plan.schema().as_arrow()));
+                    // A plan that it cannot judge has its own error.
+                    warnings.extend(lint::warnings(file, plan).unwrap_or_default());
+                }
                 let former = gone.iter().find(|gone| running[**gone] == fingerprint && !renamed.contains(**gone));
                 match (plan, former) {
                     (Some(Err(error)), _) => Fate::Broken(error),
@@ -129,7 +140,7 @@ pub(super) async fn plan(
                 }
             }
         };
-        planned.push(PlannedFile { name, file: file.as_ref().ok().cloned(), fate });
+        planned.push(PlannedFile { name, file: file.as_ref().ok().cloned(), warnings, fate });
     }
     drop(plans);
     Ok(Plan { workspace, against: running.clone(), sources_error: None, files: planned })

@@ -199,6 +199,7 @@ impl<'a> Reading<'a> {
                             });
                         }
                     }
+                    self.send(FeedEvent::Ends { topic: Arc::clone(&topic.topic), watermarks: now })?;
                 }
                 Err(error @ KafkaError::TopicMissing { .. }) => return self.history_changed(error),
                 Err(error) => return Err(error.into()),
@@ -258,6 +259,7 @@ impl<'a> Reading<'a> {
         let mut signals = Vec::new();
         let mut closes: Option<Instant> = None;
         let lanes = self.lanes();
+        batch.messages_of = self.reader.topics().iter().map(|topic| (Arc::clone(topic), 0)).collect();
         loop {
             let wait = closes.map_or(IDLE, |closes| closes.saturating_duration_since(Instant::now()));
             let decoders = &mut self.decoders;
@@ -273,6 +275,7 @@ impl<'a> Reading<'a> {
                     }
                     decoders[lane.decoder].push(&message);
                     taken += 1;
+                    batch.messages_of[message.topic].1 += 1;
                     batch.bytes += (message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len)) as u64;
                 },
                 |signal| signals.push(signal),

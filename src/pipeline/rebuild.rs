@@ -232,7 +232,7 @@ impl Shadow {
                 }
                 Some(FeedEvent::Ended) => return Ok(()),
                 Some(FeedEvent::Trouble(error)) => tracing::debug!("{error}; the rebuild goes on trying"),
-                Some(FeedEvent::Recovered) => {}
+                Some(FeedEvent::Recovered | FeedEvent::Ends { .. }) => {}
                 Some(FeedEvent::HistoryChanged(error)) => return Err(FeedError::from(error).into()),
                 Some(FeedEvent::Failed(error)) => return Err(error.into()),
                 None => return Err(LiveError::Rebuild("the reader thread has ended".to_owned())),

@@ -23,7 +23,7 @@ pub struct Shot {
     /// What the results' views were planned from; none while some are on their way to another meaning.
     pub sources: Option<Arc<Sources>>,
     /// The dashboard's files, in their order.
-    pub files: Vec<FileState>,
+    pub files: Arc<Vec<FileState>>,
     /// When it was taken.
     pub at: SystemTime,
     /// The same by a clock that never jumps.
@@ -37,7 +37,7 @@ impl Shot {
             snapshot,
             status: live.status().clone(),
             sources: live.sources().cloned(),
-            files: live.files().to_vec(),
+            files: Arc::clone(live.files()),
             at: SystemTime::now(),
             taken: Instant::now(),
         }
@@ -61,7 +61,7 @@ impl Default for Shot {
             snapshot: Snapshot::default(),
             status: Status::new(),
             sources: None,
-            files: Vec::new(),
+            files: Arc::default(),
             at: SystemTime::now(),
             taken: Instant::now(),
         }

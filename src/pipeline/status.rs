@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::feed::MicroBatch;
 use super::rebuild::RebuildStatus;
 use super::variants::Variant;
 use crate::kafka::{AsOf, HistoryStart, Watermarks};
 use crate::relation::BadRecords;
-use crate::view::{Difference, SqlError, SqlFile, Workspace};
+use crate::view::{Difference, SqlError, SqlFile, SqlWarning, Workspace};
 
 /// How far one topic has been read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,8 +27,12 @@ pub struct Status {
     pub started: Instant,
     /// Messages read.
     pub messages: u64,
+    /// The same by topic.
+    pub messages_of: BTreeMap<Arc<str>, u64>,
     /// Bytes of their keys and values.
     pub bytes: u64,
+    /// Rows that they became; a record is one in each relation over its topic, a tombstone too.
+    pub rows: u64,
     /// Records that were no rows.
     pub bad_records: u64,
     /// The same by reason, with examples.
@@ -46,6 +51,10 @@ pub struct Status {
     pub history: Vec<HistoryStart>,
     /// What is wrong with the declarations, while they are; the relations of before stay.
     pub sources_error: Option<String>,
+    /// Where partitions ended when that was last asked, some seconds ago.
+    pub ends: AsOf,
+    /// Rebuilds begun.
+    pub rebuilds: u64,
     /// Views that are being rebuilt, and how far that is.
     pub rebuild: Option<(Vec<Arc<str>>, RebuildStatus)>,
 }
@@ -55,7 +64,9 @@ impl Status {
         Self {
             started: Instant::now(),
             messages: 0,
+            messages_of: BTreeMap::new(),
             bytes: 0,
+            rows: 0,
             bad_records: 0,
             bad: BadRecords::default(),
             topics: BTreeMap::new(),
@@ -65,6 +76,8 @@ impl Status {
             interval: Duration::ZERO,
             history: Vec::new(),
             sources_error: None,
+            ends: AsOf::default(),
+            rebuilds: 0,
             rebuild: None,
         }
     }
@@ -76,9 +89,36 @@ impl Status {
         if total == 0 { 1.0 } else { done as f64 / total as f64 }
     }
 
+    /// Where history starts, as offsets, for partitions that have lost their beginning.
+    pub fn since(&self) -> AsOf {
+        let mut since = AsOf::default();
+        for start in &self.history {
+            since.set(&start.topic, start.partition, start.first_offset);
+        }
+        since
+    }
+
     /// Whether what was there at the start has been read.
     pub fn caught_up(&self) -> bool {
         self.topics.values().all(|topic| topic.done >= topic.total)
+    }
+
+    /// Records of a topic that were there when that was last asked, and are not in results of this as-of.
+    pub fn lag(&self, topic: &str, as_of: &AsOf) -> i64 {
+        let ends = self.ends.topic(topic).into_iter().flatten();
+        let of_partition = |(partition, end): (&i32, &i64)| {
+            as_of.next_offset(topic, *partition).map_or(0, |next_offset| (end - next_offset).max(0))
+        };
+        let since_asked: i64 = ends.map(of_partition).sum();
+        let since_start = self.topics.get(topic).map_or(0, |topic| topic.total - topic.done);
+        since_asked.max(since_start)
+    }
+
+    pub(super) fn count_rows(&mut self, batch: &MicroBatch) {
+        self.rows += batch.rows.iter().map(|(_, rows)| rows.batch.num_rows() as u64).sum::<u64>();
+        for (topic, messages) in batch.messages_of.iter().filter(|(_, messages)| *messages > 0) {
+            *self.messages_of.entry(Arc::clone(topic)).or_default() += messages;
+        }
     }
 
     pub(super) fn count_progress(&mut self, marks: &mut BTreeMap<(Arc<str>, i32), Watermarks>, as_of: &AsOf) {
@@ -103,6 +143,8 @@ pub struct FileState {
     pub file: Option<SqlFile>,
     /// The file whose view runs: an older one while the new one is broken or being built, none before the first.
     pub running: Option<SqlFile>,
+    /// What has no effect in it, or leaves its result open.
+    pub warnings: Vec<SqlWarning>,
     /// Why it cannot be a view as it is. What it was before goes on.
     pub error: Option<SqlError>,
     /// Its last change of meaning.

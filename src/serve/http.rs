@@ -10,6 +10,7 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 use super::app::App;
+use super::guard::AllowedHost;
 use super::{api, guard, page, panel};
 
 /// How many ports above the wanted one are tried.
@@ -41,6 +42,11 @@ pub struct HttpServer {
 impl HttpServer {
     /// Serves `app` on a bound listener until [`stop`](Self::stop).
     pub fn start(listener: TcpListener, app: App) -> io::Result<Self> {
+        Self::start_named(listener, app, Vec::new())
+    }
+
+    /// The same under more names than its address.
+    pub fn start_named(listener: TcpListener, app: App, names: Vec<AllowedHost>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -49,7 +55,8 @@ impl HttpServer {
         let thread = std::thread::Builder::new().name("http".to_owned()).spawn(move || {
             let served = runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                let routes = routes(Arc::new(app), address, &stopped);
+                let listener = guard::Connections::new(listener, guard::most_at_once());
+                let routes = routes(Arc::new(app), address, names, &stopped);
                 let ending = stopped.clone();
                 let serving = axum::serve(listener, routes).with_graceful_shutdown(stopped.cancelled_owned());
                 tokio::select! {
@@ -78,10 +85,10 @@ impl HttpServer {
 }
 
 /// Every route, behind the guard.
-pub fn routes(app: Arc<App>, address: SocketAddr, stop: &CancellationToken) -> Router {
+pub fn routes(app: Arc<App>, address: SocketAddr, names: Vec<AllowedHost>, stop: &CancellationToken) -> Router {
     let routes = Router::new()
         .merge(page::routes(Arc::clone(&app), stop))
         .merge(panel::routes(Arc::clone(&app), stop))
         .merge(api::routes(app, stop));
-    guard::protect(routes, address)
+    guard::protect(routes, address, names)
 }

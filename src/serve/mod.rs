@@ -16,10 +16,13 @@ pub mod api;
 mod app;
 pub mod guard;
 mod http;
+pub mod line;
 pub mod page;
 pub mod panel;
 pub mod postgres;
+mod problem;
 pub mod words;
 
 pub use self::app::{App, ProofSource};
+pub use self::guard::AllowedHost;
 pub use self::http::{HttpServer, bind};

@@ -34,11 +34,14 @@ pub fn newest_rows(batches: &[RecordBatch]) -> Vec<RecordBatch> {
     newest
 }
 
+/// Where a mark is, and which row.
+type Point = (f64, f64, usize);
+
 /// The marks by series, each in the order of x; a series is a text's value, or else a measure. A few
 /// more than `most` come back, so that a picture can say how many it leaves out.
 pub fn all_series(schema: &Schema, axes: &Axes, rows: &[RecordBatch], most: usize) -> Vec<Series> {
     let xs = numbers(rows, axes.x);
-    let mut all: Vec<(String, Vec<(f64, f64, usize)>)> = Vec::new();
+    let mut all: Vec<(String, Vec<Point>)> = Vec::new();
     if let (Some(text), Some(measure)) = (axes.series, axes.y.first()) {
         let names = column(schema.field(text), rows, text, MAX_MARKS).cells;
         for (row, ((x, y), name)) in xs.iter().zip(numbers(rows, *measure)).zip(names).enumerate() {

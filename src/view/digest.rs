@@ -52,7 +52,8 @@ impl Digest {
     }
 }
 
-fn hash(row: &[u8]) -> u128 {
+/// The hash of a row's bytes, as [`RowEncoder`] gives them: rows with the same one are the same, but for chance.
+pub fn hash(row: &[u8]) -> u128 {
     u128::from_le_bytes(half(blake3::hash(row)))
 }
 
@@ -135,7 +136,7 @@ fn with_one_nan(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 /// A type's name without what no user sees: nullability, metadata, and how text is stored.
-fn type_name(data_type: &DataType) -> String {
+pub fn type_name(data_type: &DataType) -> String {
     let of = |field: &FieldRef| type_name(field.data_type());
     match data_type {
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8.to_string(),

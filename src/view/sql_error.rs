@@ -79,7 +79,7 @@ pub struct SqlReport {
 
 impl SqlReport {
     /// A finding in `text`, the content of `file`. A span is clipped to its line.
-    fn new(file: &Path, text: &str, span: Option<Span>, message: String, hint: Option<String>) -> Self {
+    pub(crate) fn new(file: &Path, text: &str, span: Option<Span>, message: String, hint: Option<String>) -> Self {
         let sql_line = span.map(|span| text.lines().nth(span.line - 1).unwrap_or_default().to_owned());
         let span = span.zip(sql_line.as_ref()).map(|(span, sql_line)| {
             let left = (sql_line.chars().count() + 1).saturating_sub(span.column);
@@ -88,7 +88,7 @@ impl SqlReport {
         Self { file: file.to_owned(), span, sql_line, message, hint }
     }
 
-    fn render(&self, severity: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(crate) fn render(&self, severity: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.file.display())?;
         if let Some(span) = self.span {
             write!(f, "{}:{}:", span.line, span.column)?;
@@ -227,7 +227,7 @@ pub(super) fn is_significant(token: &Token) -> bool {
 }
 
 /// The candidate that a misspelt `word` most probably means: at most a third of its letters off, ties by name.
-pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let allowed = (word.chars().count() / 3).max(1);
     candidates
@@ -239,7 +239,7 @@ pub(super) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = 
 }
 
 /// `did you mean 'x'?`
-pub(super) fn did_you_mean_hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean_hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     did_you_mean(word, candidates).map(|candidate| format!("did you mean '{candidate}'?"))
 }
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
 use datafusion::prelude::SessionContext;
@@ -286,6 +288,11 @@ pub async fn plan_statement(ctx: &SessionContext, sql: &str) -> Result<LogicalPl
         statement => statement,
     };
     plan_checked(ctx, by_hand(sql), statement, None).await
+}
+
+/// What is wrong with a statement given by hand that does not plan in this session, and where.
+pub fn explain_statement(state: &SessionState, sql: &str, error: &DataFusionError) -> SqlError {
+    diagnose::explain(by_hand(sql), error, &Names::of(state))
 }
 
 /// What SHOW TABLES shows.

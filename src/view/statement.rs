@@ -22,22 +22,43 @@ pub(super) fn by_hand(sql: &str) -> SqlSource<'_> {
 /// Parses a statement given by hand, if it is one that only reads: a query, EXPLAIN \[ANALYZE\] of one, SHOW TABLES,
 /// SHOW COLUMNS or SHOW FUNCTIONS.
 pub fn allow_statement(sql: &str) -> Result<Statement, SqlError> {
+    let statement = allow_prepared(sql)?;
+    let source = by_hand(sql);
+    check_placeholders(source, &source.tokens(), &[])?;
+    Ok(statement)
+}
+
+/// The same for a statement whose parameters, `$1` and so on, get their values later.
+pub fn allow_prepared(sql: &str) -> Result<Statement, SqlError> {
     let source = by_hand(sql);
     let tokens = source.tokens();
     let statement = parse_one(source, &tokens, "write one SELECT")?;
-    let checked = match &statement {
-        Statement::Explain(explain) => query_of(&explain.statement).map(|_| ()),
-        Statement::Statement(show) if is_show(show) => Ok(()),
-        other => query_of(other).map(|_| ()),
-    };
-    if let Err(verb) = checked {
+    if let Err(verb) = only_reads(&statement) {
         let message =
             format!("only SELECT, EXPLAIN of a SELECT, SHOW TABLES and SHOW COLUMNS may run here, not {verb}");
         let hint = (verb == "DESCRIBE" || verb == "DESC").then(|| "use SHOW COLUMNS FROM …".to_owned());
         return Err(source.error(place_of(&tokens, &verb), message).with_hint(hint));
     }
-    check_placeholders(source, &tokens, &[])?;
     Ok(statement)
+}
+
+/// Whether a statement only reads; where it does not, the verb of what it does.
+pub fn only_reads(statement: &Statement) -> Result<(), String> {
+    match statement {
+        Statement::Explain(explain) => query_of(&explain.statement).map(|_| ()),
+        Statement::Statement(sql) => match &**sql {
+            SqlStatement::Explain { statement, .. } => query_of(&Statement::Statement(statement.clone())).map(|_| ()),
+            show if is_show(show) => Ok(()),
+            _ => query_of(statement).map(|_| ()),
+        },
+        other => query_of(other).map(|_| ()),
+    }
+}
+
+/// Says where a statement given by hand is too deep for the stack, before anything parses it.
+pub fn refuse_deep_statement(sql: &str) -> Result<(), SqlError> {
+    let source = by_hand(sql);
+    refuse_too_deep(source, &source.tokens())
 }
 
 fn is_show(statement: &SqlStatement) -> bool {

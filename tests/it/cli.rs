@@ -184,6 +184,7 @@ fn help_shows_every_command_with_examples() {
         "check",
         "init",
         "topics",
+        "config",
         "completions",
         "man",
     ] {

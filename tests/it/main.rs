@@ -3,8 +3,10 @@
 // A test that cannot go on says so by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod api;
 mod cli;
 mod columns;
+mod config;
 mod generators;
 mod hot_reload;
 mod init;
@@ -14,6 +16,7 @@ mod kafka_group;
 mod live;
 mod oracle;
 mod panel;
+mod postgres;
 mod program;
 mod role_lines;
 mod roles;

@@ -36,13 +36,26 @@ impl Run {
 
 fn command<S: AsRef<str>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallgrass"));
-    command.args(args.iter().map(AsRef::as_ref)).env_remove("TALLGRASS_BROKERS").env("NO_COLOR", "1");
+    command.args(args.iter().map(AsRef::as_ref)).env("NO_COLOR", "1");
+    // Whoever runs the tests may have settings of their own.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"TALLGRASS_")) {
+        command.env_remove(name);
+    }
     command
 }
 
 /// Runs the program to its end, in the root of the project.
 pub fn tallgrass<S: AsRef<str>>(args: &[S]) -> Run {
-    let output = command(args).output().expect("the program starts");
+    finish(&mut command(args))
+}
+
+/// The same in another folder, with variables of the environment.
+pub fn tallgrass_in(folder: &Path, variables: &[(&str, &str)], args: &[&str]) -> Run {
+    finish(command(args).current_dir(folder).envs(variables.iter().copied()))
+}
+
+fn finish(command: &mut Command) -> Run {
+    let output = command.output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
@@ -110,6 +123,12 @@ impl Running {
     /// Waits for a line of stderr.
     pub fn wait_for_log(&self, part: &str) {
         wait_for(part, || self.errors.lock().unwrap().iter().any(|line| line.contains(part)).then_some(()));
+    }
+
+    /// What follows `part` in its line of stderr, once that has come.
+    pub fn word_after(&self, part: &str) -> String {
+        let found = |line: &String| line.split_once(part)?.1.split_whitespace().next().map(str::to_owned);
+        wait_for(part, || self.errors.lock().unwrap().iter().find_map(found))
     }
 
     /// Ctrl-C, and the exit code and lines that follow.

@@ -53,8 +53,9 @@ impl Live {
         self.follow_static_files();
         let mut build = Vec::new();
         let mut states = Vec::with_capacity(files.len());
-        for PlannedFile { name, file, fate } in files {
-            let mut state = FileState { name: Arc::clone(&name), file, running: None, error: None, swap: None };
+        for PlannedFile { name, file, warnings, fate } in files {
+            let mut state =
+                FileState { name: Arc::clone(&name), file, running: None, warnings, error: None, swap: None };
             let former = match &fate {
                 Fate::Rename(from) => from,
                 _ => &name,
@@ -87,7 +88,7 @@ impl Live {
                 tracing::info!("{} is gone", gone.name);
             }
         }
-        self.files = states;
+        self.files = Arc::new(states);
         let names: Vec<Arc<str>> = self.files.iter().map(|file| Arc::clone(&file.name)).collect();
         self.engine.arrange(&names);
         self.note_missing();
@@ -125,6 +126,7 @@ impl Live {
             running: self.engine.inputs(),
             first_offsets,
         };
+        self.status.rebuilds += 1;
         self.rebuild = Some(Rebuild::start(beside, views));
     }
 
@@ -169,7 +171,7 @@ impl Live {
             };
             let what = difference.map_or_else(|| "there".to_owned(), |difference| difference.to_string());
             tracing::info!("{}: {what}, as of {}", new.name, self.engine.as_of());
-            if let Some(file) = self.files.iter_mut().find(|file| file.name == new.name) {
+            if let Some(file) = Arc::make_mut(&mut self.files).iter_mut().find(|file| file.name == new.name) {
                 file.running.clone_from(&file.file);
                 file.swap = Some(Swap { as_of: self.engine.as_of().clone(), difference });
             }

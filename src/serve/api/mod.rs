@@ -1,13 +1,119 @@
 //! The API: views for programs, and how the run is doing.
+//!
+//! | | |
+//! |---|---|
+//! | `/api/views` | every file: state, columns, cost, where to get its rows |
+//! | `/api/views/NAME`, `NAME.json`, `.csv`, `.arrow`, `.svg` | one view's rows at the newest moment |
+//! | `/api/views/NAME/changes` | its changes as server-sent events |
+//! | `/api/openapi.json` | this, for programs |
+//! | `/healthz`, `/readyz`, `/metrics` | how the run is doing |
+//!
+//! # Contract
+//! Everything is read from the newest [`Shot`], so all answers of one moment agree. What takes longer than a moment
+//! (digests, encoding, differences) runs beside the runtime, and once for all who ask for the same.
+
+mod body;
+mod changes;
+mod events;
+mod form;
+mod health;
+mod list;
+mod metrics;
+mod moment;
+mod process;
+mod recent;
+mod state;
+mod svg;
+mod tracker;
+mod version;
+mod view;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::IntoResponse as _;
+use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
+use self::body::Body;
+use self::changes::Trackers;
+use self::form::Form;
+use self::metrics::Metrics;
+use self::recent::Recent;
 use super::app::App;
+use super::problem::Problem;
+use crate::pipeline::Shot;
+use crate::view::did_you_mean_hint;
+
+/// Encoded results kept: some forms of some views of the newest moments.
+const MAX_BODIES: usize = 16;
+
+/// The description of all routes, in `OpenAPI` 3.1.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// What the handlers share.
+#[derive(Debug)]
+struct Api {
+    app: Arc<App>,
+    trackers: Trackers,
+    bodies: Recent<(i64, String, Form), Result<Body, Problem>>,
+    lists: Recent<i64, axum::body::Bytes>,
+    metrics: Metrics,
+}
+
+impl Api {
+    /// The newest refresh.
+    fn shot(&self) -> Result<Arc<Shot>, Problem> {
+        let none = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no refresh yet").with_retry(1);
+        self.app.newest().ok_or_else(none)
+    }
+
+    /// The same, with this view in it.
+    fn shot_with(&self, view: &str) -> Result<Arc<Shot>, Problem> {
+        let shot = self.shot()?;
+        if shot.file(view).is_some() || shot.result(view).is_some() {
+            return Ok(shot);
+        }
+        let words = format!("there is no view '{}'", view.escape_debug());
+        let near = did_you_mean_hint(view, shot.files.iter().map(|file| &*file.name));
+        let help = near.unwrap_or_else(|| "/api/views lists what there is".to_owned());
+        Err(Problem::new(StatusCode::NOT_FOUND, words).with_help(help))
+    }
+}
 
 /// The API's routes; its event streams end with `stop`.
-pub fn routes(_app: Arc<App>, _stop: &CancellationToken) -> Router {
+pub fn routes(app: Arc<App>, stop: &CancellationToken) -> Router {
+    let api = Arc::new(Api {
+        trackers: Trackers::new(&app, stop),
+        bodies: Recent::new(MAX_BODIES),
+        lists: Recent::new(2),
+        metrics: Metrics::default(),
+        app,
+    });
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let (api, stop) = (Arc::clone(&api), stop.clone());
+        runtime.spawn(async move { stop.run_until_cancelled(metrics::follow(&api)).await });
+    }
     Router::new()
+        .route("/api/views", get(list::list))
+        .route("/api/views/{view}", get(view::view))
+        .route("/api/views/{view}/changes", get(changes::changes))
+        .route("/api/openapi.json", get(openapi))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api", get(nothing_here))
+        .route("/api/{*rest}", get(nothing_here))
+        .with_state(api)
+}
+
+async fn nothing_here(uri: Uri) -> Problem {
+    let words = format!("there is nothing at '{}'", uri.path().escape_debug());
+    Problem::new(StatusCode::NOT_FOUND, words).with_help("/api/openapi.json describes what there is".to_owned())
+}
+
+async fn openapi() -> impl axum::response::IntoResponse {
+    let document = OPENAPI.replace("\"0.0.0\"", concat!("\"", env!("CARGO_PKG_VERSION"), "\""));
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], document).into_response()
 }

@@ -27,7 +27,7 @@ pub fn view(app: &App, picture: &Rendered, wish: &Wish, name: &str) -> Option<Ma
     let content = html! {
         div.strip id="strip" { (PreEscaped(&*picture.strip)) }
         div.offline id="offline" role="status" hidden {}
-        div.grid.alone data-only=(name) data-seq=(picture.seq) { (PreEscaped(&*tile.html)) }
+        div.tiles.alone data-only=(name) data-seq=(picture.seq) { (PreEscaped(&*tile.html)) }
         section.detail { (about(shot, &tile.name)) }
     };
     let title = shot.file(name).and_then(|file| file.file.as_ref()).map_or(name, |file| file.title());

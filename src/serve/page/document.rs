@@ -45,7 +45,7 @@ pub fn dashboard(app: &App, picture: &Rendered, wish: &Wish) -> Markup {
             div.strip id="strip" { (PreEscaped(&*picture.strip)) }
         }
         div.offline id="offline" role="status" hidden { }
-        main.grid id="tiles" data-seq=(picture.seq) {
+        main.tiles id="tiles" data-seq=(picture.seq) {
             @for tile in &tiles { (PreEscaped(&*tile.html)) }
         }
         @if tiles.is_empty() { (nothing(app, picture)) }

@@ -19,6 +19,8 @@ mod events;
 mod query;
 mod render;
 mod strip;
+#[cfg(test)]
+mod tests;
 mod tile;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 'use strict';
 (() => {
   const $ = (id) => document.getElementById(id);
-  const grid = document.querySelector('.grid');
+  const grid = document.querySelector('.tiles');
   const still = matchMedia('(prefers-reduced-motion: reduce)');
 
   // ---- light and dark -------------------------------------------------------------------------------------------
@@ -24,11 +24,14 @@
   const parse = (html) => { const t = document.createElement('template'); t.innerHTML = html; return t.content; };
   const keyOf = (node) => (node.nodeType === 1 ? node.getAttribute('data-key') : null);
 
+  const FLASH_REST_MS = 3000;
   const flash = (text) => {
     const mark = text.parentElement && text.parentElement.closest('.value, td');
     if (!mark || mark.closest('svg') || still.matches) return;
-    mark.classList.remove('changed');
-    requestAnimationFrame(() => mark.classList.add('changed'));
+    // What changes all the time needs no highlight: it would only burn.
+    const now = performance.now(), rested = now - (mark.changedAt || 0) > FLASH_REST_MS;
+    mark.changedAt = now;
+    if (rested) requestAnimationFrame(() => mark.classList.add('changed'));
   };
 
   const attributes = (old, now) => {

@@ -88,7 +88,7 @@ pub struct Renderer {
 /// What was drawn for a view last.
 struct Known {
     /// What the picture was made of.
-    of: Option<(SchemaRef, Vec<RecordBatch>, Option<SqlFile>)>,
+    of: Option<(SchemaRef, Vec<RecordBatch>, String)>,
     picture: Option<Picture>,
     course: Course,
     /// The course has a new sample that the picture does not show.
@@ -100,11 +100,15 @@ struct Known {
 }
 
 impl Renderer {
+    /// A renderer that has drawn nothing yet.
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app, seq: 0, known: BTreeMap::new(), rate: Course::default(), messages: None, sampled: None }
+    }
+
     /// Draws until `stop`, on the runtime that this is called in.
     pub fn start(app: Arc<App>, audience: Arc<Audience>, stop: &CancellationToken) -> watch::Receiver<Arc<Rendered>> {
         let (sender, receiver) = watch::channel(Arc::<Rendered>::default());
-        let renderer =
-            Self { app, seq: 0, known: BTreeMap::new(), rate: Course::default(), messages: None, sampled: None };
+        let renderer = Self::new(app);
         let stop = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -144,7 +148,7 @@ impl Renderer {
     }
 
     /// One picture.
-    fn render(&mut self, shot: &Arc<Shot>) -> Rendered {
+    pub fn render(&mut self, shot: &Arc<Shot>) -> Rendered {
         self.seq += 1;
         self.app.variants.sweep();
         let sampled = self.sample(shot);
@@ -190,15 +194,15 @@ impl Renderer {
             if sampled && shot.status.caught_up() {
                 known.sample(millis(shot), &result.schema, rows, file);
             }
-            let of = (Arc::clone(&result.schema), rows.clone(), file.cloned());
-            let same = |known: &(SchemaRef, Vec<RecordBatch>, Option<SqlFile>)| {
-                known.0 == of.0 && known.2.as_ref().map(SqlFile::text) == file.map(SqlFile::text) && known.1 == of.1
+            let text = file.map(SqlFile::text).unwrap_or_default();
+            let same = |(schema, drawn, of): &(SchemaRef, Vec<RecordBatch>, String)| {
+                *schema == result.schema && of == text && drawn == rows
             };
             if known.moved || !known.of.as_ref().is_some_and(same) {
                 let places = known.picture.take().map(|picture| picture.places).unwrap_or_default();
                 let now_ms = shot.snapshot.now_ns / 1_000_000;
                 known.picture = Some(tile::picture(name, file, &result.schema, rows, &known.course, now_ms, &places));
-                known.of = Some(of);
+                known.of = Some((Arc::clone(&result.schema), rows.clone(), text.to_owned()));
                 known.moved = false;
             }
         }

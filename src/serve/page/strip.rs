@@ -1,5 +1,6 @@
 //! The line on top: is it alive, is it right, how far is it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use maud::{Markup, html};
@@ -21,7 +22,7 @@ const PULSE_S: f64 = 60.0;
 pub fn html(app: &App, shot: &Shot, rate: &Course) -> Markup {
     let status = &shot.status;
     let proof = (app.proof)();
-    let lag: i64 = status.topics.values().map(|topic| (topic.total - topic.done).max(0)).sum();
+    let lag: i64 = status.topics.keys().map(|topic| status.lag(topic, &shot.snapshot.as_of)).sum();
     let per_second = rate.samples().last().map_or(0.0, |(_, value)| value);
     html! {
         div.fact.rate title="Events read in the last second" {
@@ -57,10 +58,11 @@ pub fn html(app: &App, shot: &Shot, rate: &Course) -> Markup {
 
 /// Topic by topic.
 fn lags(shot: &Shot) -> String {
-    let lag = |(topic, status): (&std::sync::Arc<str>, &crate::pipeline::TopicStatus)| {
-        format!("{}: {} behind", sanitize(topic), group_digits(&(status.total - status.done).max(0).to_string()))
+    let lag = |topic: &Arc<str>| {
+        let lag = shot.status.lag(topic, &shot.snapshot.as_of);
+        format!("{}: {} behind", sanitize(topic), group_digits(&lag.to_string()))
     };
-    let lags: Vec<String> = shot.status.topics.iter().map(lag).collect();
+    let lags: Vec<String> = shot.status.topics.keys().map(lag).collect();
     if lags.is_empty() { "no topic is read yet".to_owned() } else { lags.join("\n") }
 }
 

@@ -86,9 +86,10 @@ fn width(file: Option<&SqlFile>, kind: ChartKind) -> u8 {
 
 fn height(kind: ChartKind) -> u16 {
     match kind {
-        ChartKind::Number => 120,
+        ChartKind::Number => 110,
         ChartKind::Map => 380,
-        _ => 300,
+        ChartKind::Line => 260,
+        _ => 330,
     }
 }
 
@@ -173,8 +174,23 @@ fn banner(shot: &Shot, file: Option<&FileState>, name: &str) -> Markup {
     let has_older = has_older && shot.result(name).is_some_and(|result| result.rows.is_ok());
     html! {
         div.banner.bad role="alert" {
-            pre tabindex="0" { (sanitize_lines(&error)) }
-            @if has_older { p { "Below: the file as it was before, still live." } }
+            (report(&error))
+            @if has_older { p.older { "Below: the file as it was before, still live." } }
+        }
+    }
+}
+
+/// A message with its excerpt of the file: words wrap, the excerpt does not, or its caret would point elsewhere.
+fn report(text: &str) -> Markup {
+    let is_excerpt = |line: &&str| line.starts_with(' ');
+    let lines: Vec<&str> = text.lines().collect();
+    html! {
+        @for part in lines.chunk_by(|a, b| is_excerpt(a) == is_excerpt(b)) {
+            @if part.first().is_some_and(is_excerpt) {
+                pre tabindex="0" { (sanitize_lines(&part.join("\n"))) }
+            } @else {
+                @for line in part { p { (sanitize(line)) } }
+            }
         }
     }
 }
@@ -182,13 +198,9 @@ fn banner(shot: &Shot, file: Option<&FileState>, name: &str) -> Markup {
 /// What a reader must know to read the numbers right.
 fn notes(app: &App, shot: &Shot, file: Option<&SqlFile>, name: &str, look: &Look) -> Markup {
     let status = &shot.status;
-    let mut warnings: Vec<String> = Vec::new();
-    if let Some(file) = file {
-        warnings.extend(file.warnings().iter().map(ToString::to_string));
-        if let Some(result) = shot.result(name).filter(|result| result.rows.is_ok()) {
-            warnings.extend(file.check_columns(&result.schema).iter().map(ToString::to_string));
-        }
-    }
+    let state = shot.file(name);
+    let mut warnings: Vec<String> =
+        state.into_iter().flat_map(|state| &state.warnings).map(ToString::to_string).collect();
     if warnings.is_empty() {
         warnings.extend(look.picture.iter().flat_map(|picture| picture.warnings.iter().cloned()));
     }
@@ -196,7 +208,7 @@ fn notes(app: &App, shot: &Shot, file: Option<&SqlFile>, name: &str, look: &Look
     let history = words::counts_from(status);
     html! {
         @for warning in warnings.iter().take(MAX_WARNINGS) {
-            div.banner.warn { pre tabindex="0" { (sanitize_lines(warning)) } }
+            div.banner.warn { (report(warning)) }
         }
         @for topic in topics {
             div.banner.quiet {

@@ -318,6 +318,7 @@ impl Hub {
                 self.tell(State::broker_gone(&error.to_string()));
                 self.restart(RETRY_AFTER);
             }
+            Some(FeedEvent::Ends { .. }) => {}
             None => self.restart(RETRY_AFTER),
         }
     }

@@ -2,15 +2,15 @@
 
 use maud::html;
 
-use super::ink::{Keys, Px, Share, clean, fit, tip, width};
-use super::{Drawing, GUTTER_STEP, Look, Medium};
+use super::ink::{BOLD, Keys, Px, Share, clean, fit, tip, width};
+use super::{Drawing, Gutters, Look, Medium};
 use crate::sink::cells::{group_digits, numbers};
 use crate::sink::chart::Axes;
 use crate::sink::readable::{NULL, column};
 use crate::sink::scale::share;
 
 /// Pixels of a row: enough to read, and no more than looks like a bar.
-const ROW: (f64, f64) = (20.0, 32.0);
+const ROW: (f64, f64) = (18.0, 32.0);
 /// Bars of one picture: a page of twelve tiles has to stay small.
 const MAX_BARS: usize = 60;
 /// Pixels of the labels: a phone still has as much left for the bars.
@@ -40,9 +40,8 @@ pub fn draw(look: &Look, axes: &Axes, medium: Medium) -> Drawing {
     };
     let (label_texts, value_texts) = (shown(&labels.cells, MAX_LABEL), shown(&values.cells, MAX_VALUE));
     let widest = |texts: &[String]| texts.iter().map(|text| width(text, SIZE)).fold(0.0, f64::max);
-    let from = (widest(&label_texts) + 10.0).ceil();
-    let gutter = ((from + widest(&value_texts) + 8.0) / GUTTER_STEP).ceil() * GUTTER_STEP;
-    let plot_width = (f64::from(look.width) - gutter).max(20.0);
+    let gutters = Gutters::new(widest(&label_texts) + 8.0, widest(&value_texts) * BOLD + 8.0);
+    let from = gutters.left;
     let middle = row_height / 2.0 + 4.5;
     let thickness = (row_height * 0.66).round();
     let mut keys = Keys::default();
@@ -55,18 +54,16 @@ pub fn draw(look: &Look, axes: &Axes, medium: Medium) -> Drawing {
             @let (start, end) = (share(size.unwrap_or(0.0).min(0.0), ends), share(size.unwrap_or(0.0).max(0.0), ends));
             g.bar data-key=(keys.key(label)) data-tip=[medium.tip(&tip)] transform={ "translate(0 " (Px(row_height * row as f64)) ")" } {
                 (medium.title(&tip))
-                text y=(Px(middle)) { (label_texts[row]) }
-                svg class=[medium.rest(gutter)] x=(Px(from)) width=(Px(plot_width)) height=(Px(row_height)) overflow="visible" {
-                    @if size.is_some() {
-                        rect class=[size.filter(|size| *size < 0.0).map(|_| "neg")] x=(Share(start)) y=(Px((row_height - thickness) / 2.0))
-                            width=(Share((end - start).max(if size == Some(0.0) { 0.0 } else { 0.003 }))) height=(Px(thickness)) rx="2" {}
-                    }
-                    text.value x=(Share(end)) y=(Px(middle)) dx="6" { (value_texts[row]) }
+                text x=(Px(-from)) y=(Px(middle)) { (label_texts[row]) }
+                @if size.is_some() {
+                    rect class=[size.filter(|size| *size < 0.0).map(|_| "neg")] x=(Share(start)) y=(Px((row_height - thickness) / 2.0))
+                        width=(Share((end - start).max(if size == Some(0.0) { 0.0 } else { 0.003 }))) height=(Px(thickness)) rx="2" {}
                 }
+                text.value x=(Share(end)) y=(Px(middle)) dx="6" { (value_texts[row]) }
             }
         }
         @if fits < total {
-            text.quiet y=(Px(row_height * fits as f64 + middle)) { (group_digits(&(total - fits).to_string())) " more" }
+            text.quiet x=(Px(-from)) y=(Px(row_height * fits as f64 + middle)) { (group_digits(&(total - fits).to_string())) " more" }
         }
     };
     let name = |column: usize| clean(look.schema.field(column).name()).into_owned();
@@ -79,5 +76,6 @@ pub fn draw(look: &Look, axes: &Axes, medium: Medium) -> Drawing {
     });
     let bars = if total == 1 { "1 bar".to_owned() } else { format!("{} bars", group_digits(&total.to_string())) };
     let summary = format!("Bar chart of {} by {}, {bars}{largest}", name(measure), name(axes.x));
-    Drawing::new(body, row_height * lines as f64, summary, fits, total)
+    // The last line of the picture says what is left out.
+    Drawing { left_out: String::new(), gutters, ..Drawing::new(body, row_height * lines as f64, summary, fits, total) }
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 /// How far back a course goes.
 const SPAN_MS: i64 = 300_000;
-/// Samples of one course: one a second.
-const MAX_SAMPLES: usize = (SPAN_MS / 1000) as usize + 1;
+/// Samples of one course: one a second, both ends, and the newest.
+const MAX_SAMPLES: usize = (SPAN_MS / 1000) as usize + 2;
 
 /// The samples of one number in the last five minutes, at most one a second.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,8 +20,10 @@ impl Course {
         if !value.is_finite() {
             return;
         }
-        let before = self.samples.len().checked_sub(2).and_then(|index| self.samples.get(index));
-        if before.is_some_and(|(before_ms, _)| at_ms.saturating_sub(*before_ms) < 1000) {
+        // The newest so far was kept only because it was the newest.
+        let newest = self.samples.iter().rev();
+        let gap_ms = newest.clone().zip(newest.skip(1)).map(|(last, before)| last.0.saturating_sub(before.0)).next();
+        if gap_ms.is_some_and(|gap_ms| gap_ms < 1000) {
             self.samples.pop_back();
         }
         self.samples.push_back((at_ms, value));

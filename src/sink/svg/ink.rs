@@ -9,6 +9,8 @@ use crate::sink::sanitize::sanitize;
 
 /// Characters of one value in a hover text: longer ones are cut, since a page carries one text for each mark.
 const MAX_TIP_VALUE: usize = 160;
+/// How much wider bold text is.
+pub const BOLD: f64 = 1.12;
 /// Lines of a hover text.
 const MAX_TIP_LINES: usize = 16;
 /// Characters of the key by which a page finds a row again.
@@ -25,13 +27,11 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 
 /// At most so many characters, an ellipsis where more were.
 pub fn cut_chars(text: &str, most: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(most) {
-        None => Cow::Borrowed(text),
-        Some(_) => {
-            let end = text.char_indices().nth(most.saturating_sub(1)).map_or(0, |(at, _)| at);
-            Cow::Owned(format!("{}…", text[..end].trim_end()))
-        }
+    if text.char_indices().nth(most).is_none() {
+        return Cow::Borrowed(text);
     }
+    let end = text.char_indices().nth(most.saturating_sub(1)).map_or(0, |(at, _)| at);
+    Cow::Owned(format!("{}…", text[..end].trim_end()))
 }
 
 /// The text cut to so many pixels.
@@ -61,7 +61,7 @@ fn em(c: char) -> f64 {
         'f' | 't' | 'r' | '(' | ')' | '[' | ']' | '/' | ' ' | '-' | '"' | '·' => 0.37,
         'm' | 'w' | 'M' | 'W' | '@' | '%' | '—' | '…' => 0.9,
         'A'..='Z' | '&' | '+' | '=' | '<' | '>' | '~' => 0.68,
-        '\u{0}'..='\u{2ff}' => 0.57,
+        '\u{0}'..='\u{2ff}' => 0.6,
         '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200d}' | '\u{fe00}'..='\u{fe0f}' => 0.0,
         '\u{370}'..='\u{10ff}' => 0.64,
         _ => 1.0,
@@ -93,8 +93,7 @@ impl Keys {
         let seen = self.0.entry(key.clone()).or_default();
         *seen += 1;
         if *seen > 1 {
-            // Infallible: a string takes all it is given.
-            key.push_str(&format!(" #{seen}"));
+            key = format!("{key} #{seen}");
         }
         key
     }

@@ -3,9 +3,9 @@
 use datafusion::arrow::array::RecordBatch;
 use maud::{Markup, html};
 
-use super::ink::{Px, Share, clean, dots, fit, polyline, width};
+use super::ink::{BOLD, Px, Share, clean, dots, fit, polyline, width};
 use super::marks::Rows;
-use super::{Drawing, GUTTER_STEP, Look, Medium};
+use super::{Drawing, Gutters, Look, Medium};
 use crate::sink::cells::{group_digits, is_time};
 use crate::sink::chart::{Axes, ChartKind};
 use crate::sink::scale::{bounds, decimals_of, multiples, scale, share, show_tick, ticks, time_ticks};
@@ -33,6 +33,7 @@ const MINUTE_MS: f64 = 60_000.0;
 struct Plot {
     xs: (f64, f64),
     ys: (f64, f64),
+    top: f64,
     width: f64,
     height: f64,
 }
@@ -43,7 +44,12 @@ impl Plot {
     }
 
     fn y(&self, y: f64) -> f64 {
-        (1.0 - share(y, self.ys)) * self.height
+        self.top + (1.0 - share(y, self.ys)) * self.height
+    }
+
+    /// Where the lower axis is.
+    fn foot(&self) -> f64 {
+        self.top + self.height
     }
 
     fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
@@ -89,9 +95,10 @@ pub fn draw(kind: ChartKind, look: &Look, axes: &Axes, medium: Medium) -> Drawin
     let named = kind == ChartKind::Line && (series.len() > 1 || dropped > 0);
     let texts: Vec<String> =
         series.iter().map(|series| fit(&clean(&series.name), MAX_NAME, 12.0).into_owned()).collect();
-    let beside = if named { texts.iter().map(|name| width(name, 12.0)).fold(0.0, f64::max) + 10.0 } else { 12.0 };
-    let rest = ((gutter + beside) / GUTTER_STEP).ceil() * GUTTER_STEP;
-    let plot = Plot { xs, ys, width: (f64::from(look.width) - rest).max(40.0), height };
+    let beside =
+        if named { texts.iter().map(|name| width(name, 12.0 * BOLD)).fold(0.0, f64::max) + 10.0 } else { 12.0 };
+    let gutters = Gutters::new(gutter, beside);
+    let plot = Plot { xs, ys, top, width: gutters.plot(look), height };
     let most = ((plot.width / TICK) as usize).clamp(2, 12);
     let x_ticks = if timed {
         time_ticks(xs, most)
@@ -102,16 +109,14 @@ pub fn draw(kind: ChartKind, look: &Look, axes: &Axes, medium: Medium) -> Drawin
     };
     let count = marks().count();
     let body = html! {
-        @if legend_height > 0.0 { (legend(&texts)) }
-        svg class=[medium.rest(rest)] x=(Px(gutter)) y=(Px(top)) width=(Px(plot.width)) height=(Px(height)) overflow="visible" {
-            (grid(&plot, &y_ticks, &x_ticks, timed))
-            @if kind == ChartKind::Line {
-                (strokes(&plot, &series))
-                (points(&plot, &series, (look, &rows, axes), medium))
-                @if named { (beside_lines(&plot, &series, &texts)) }
-            } @else {
-                (scatter(&plot, &series, (look, &rows), medium))
-            }
+        @if legend_height > 0.0 { (legend(&texts, 4.0 - gutters.left)) }
+        (grid(&plot, &y_ticks, &x_ticks, timed))
+        @if kind == ChartKind::Line {
+            (strokes(&plot, &series))
+            (points(&plot, &series, (look, &rows, axes), medium))
+            @if named { (beside_lines(&plot, &series, &texts)) }
+        } @else {
+            (scatter(&plot, &series, (look, &rows), medium))
         }
     };
     let lines = match series.len() {
@@ -127,6 +132,7 @@ pub fn draw(kind: ChartKind, look: &Look, axes: &Axes, medium: Medium) -> Drawin
     let summary = format!("{what}{lines}, {points}{ends}");
     let mut drawing =
         Drawing::new(body, f64::from(look.height), summary, rows.iter().map(RecordBatch::num_rows).sum(), look.rows());
+    drawing.gutters = gutters;
     if dropped > 0 {
         let words = format!("{MAX_SERIES} series of more are drawn");
         drawing.left_out =
@@ -140,7 +146,6 @@ fn bounds_low(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 fn grid(plot: &Plot, y_ticks: &[(f64, String)], x_ticks: &[(f64, String)], timed: bool) -> Markup {
-    let zero = plot.y(0.0);
     let middle = |share: f64| if share > 0.97 { Some("end") } else { None };
     html! {
         g.grid {
@@ -150,12 +155,12 @@ fn grid(plot: &Plot, y_ticks: &[(f64, String)], x_ticks: &[(f64, String)], timed
                 text x="-8" y=(Px(y + 3.5)) text-anchor="end" { (word) }
             }
             // No zero among the ticks: a line for the words below to stand on.
-            @if !(0.0..=plot.height).contains(&zero) || y_ticks.iter().all(|(tick, _)| *tick != 0.0) {
-                line x2="100%" y1=(Px(plot.height)) y2=(Px(plot.height)) {}
+            @if y_ticks.iter().all(|(tick, _)| *tick != 0.0) {
+                line x2="100%" y1=(Px(plot.foot())) y2=(Px(plot.foot())) {}
             }
             @for (number, (tick, word)) in x_ticks.iter().enumerate() {
                 @let share = share(*tick, plot.xs);
-                text.m[number % 2 == 1] x=(Share(share)) y=(Px(plot.height + 17.0)) text-anchor=[middle(share).or(Some("middle"))] {
+                text.m[number % 2 == 1] x=(Share(share)) y=(Px(plot.foot() + 17.0)) text-anchor=[middle(share).or(Some("middle"))] {
                     (word) @if timed && number == 0 && word.contains(':') { " UTC" }
                 }
             }
@@ -171,12 +176,12 @@ fn strokes(plot: &Plot, series: &[Series]) -> Markup {
     // One course over a scale that starts at nothing is an amount, and stands on the ground.
     let filled = series.len() == 1 && plot.ys.0 == 0.0;
     html! {
-        svg viewBox={ "0 0 " (Px(plot.width)) " " (Px(plot.height)) } width="100%" height=(Px(plot.height)) preserveAspectRatio="none" overflow="visible" {
+        svg viewBox={ "0 0 " (Px(plot.width)) " " (Px(plot.foot())) } width="100%" height=(Px(plot.foot())) preserveAspectRatio="none" overflow="visible" {
             @for (number, series) in series.iter().enumerate() {
                 @let line = thin(series.marks.iter().map(|mark| plot.at(*mark)), plot.width);
                 g class=(class(number)) {
                     @if let (true, Some(first), Some(last)) = (filled && line.len() > 1, line.first(), line.last()) {
-                        @let ground = [(last.0, plot.height), (first.0, plot.height)];
+                        @let ground = [(last.0, plot.foot()), (first.0, plot.foot())];
                         path.area d=(polyline(line.iter().copied().chain(ground))) {}
                     }
                     path.line d=(polyline(line.iter().copied())) {}
@@ -253,7 +258,7 @@ fn beside_lines(plot: &Plot, series: &[Series], texts: &[String]) -> Markup {
         *y = y.max(lowest + NAME_LINE);
         lowest = *y;
     }
-    let mut highest = plot.height + NAME_LINE;
+    let mut highest = plot.foot() + NAME_LINE;
     for (_, y) in places.iter_mut().rev() {
         *y = y.min(highest - NAME_LINE);
         highest = *y;
@@ -266,26 +271,25 @@ fn beside_lines(plot: &Plot, series: &[Series], texts: &[String]) -> Markup {
 }
 
 fn scatter(plot: &Plot, series: &[Series], (look, rows): (&Look, &[RecordBatch]), medium: Medium) -> Markup {
-    let count = series.iter().map(|series| series.marks.len()).sum::<usize>();
-    let share =
-        |series: &Series| if count > MAX_MARKS { series.marks.len() * MAX_MARKS / count } else { series.marks.len() };
-    let picked: Vec<usize> = series.iter().flat_map(|series| series.rows[..share(series)].iter().copied()).collect();
+    // Of too many marks some of every part of the picture are elements, and all look alike.
+    let every = series.iter().map(|series| series.marks.len()).sum::<usize>().div_ceil(MAX_MARKS).max(1);
+    let picked: Vec<usize> = series.iter().flat_map(|series| series.rows.iter().step_by(every).copied()).collect();
     let texts = Rows::pick(look.schema, rows, &picked);
     let mut next = 0;
     let mut groups = Vec::new();
     for (number, series) in series.iter().enumerate() {
-        let (marks, others) = series.marks.split_at(share(series));
-        let marks = marks.iter().map(|mark| {
+        let marks = series.marks.iter().step_by(every).map(|mark| {
             let tip = texts.tip(next, None, None);
             next += 1;
             (*mark, tip)
         });
-        groups.push((number, marks.collect::<Vec<_>>(), dots(others.iter().map(|mark| plot.at(*mark)))));
+        let others = series.marks.iter().enumerate().filter(|(at, _)| at % every != 0);
+        groups.push((number, marks.collect::<Vec<_>>(), dots(others.map(|(_, mark)| plot.at(*mark)))));
     }
     html! {
         @for (number, marks, others) in groups {
             @if !others.is_empty() {
-                svg viewBox={ "0 0 " (Px(plot.width)) " " (Px(plot.height)) } width="100%" height=(Px(plot.height)) preserveAspectRatio="none" overflow="visible" {
+                svg viewBox={ "0 0 " (Px(plot.width)) " " (Px(plot.foot())) } width="100%" height=(Px(plot.foot())) preserveAspectRatio="none" overflow="visible" {
                     path.dots.(class(number)) d=(others) {}
                 }
             }
@@ -298,8 +302,7 @@ fn scatter(plot: &Plot, series: &[Series], (look, rows): (&Look, &[RecordBatch])
     }
 }
 
-fn legend(texts: &[String]) -> Markup {
-    let mut x = 4.0;
+fn legend(texts: &[String], mut x: f64) -> Markup {
     let places: Vec<f64> = texts
         .iter()
         .map(|text| {

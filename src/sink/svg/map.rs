@@ -1,15 +1,16 @@
 //! Latitudes and longitudes at their true distances from the middle, without tiles and without a network.
 //!
-//! Each cluster of places has a panel of its own, in the azimuthal equidistant projection around its middle: every
-//! distance and bearing from there is true, and in a panel of a city's size so are all others to a hair (Snyder, *Map
-//! Projections: A Working Manual*, 1987, pages 191 to 202). The middle and the scale are kept from picture to picture as
-//! long as the marks fit, for a map that moves with every record cannot be read.
+//! Each cluster of places has a panel of its own, around its middle; the middle and the scale are kept from picture to
+//! picture as long as the marks fit.
 
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::DataType;
 use maud::{Markup, html};
 
 use super::ink::{Px, clean, dots, polyline};
 use super::marks::Rows;
-use super::{Drawing, Look, Medium};
+use super::projection::MAX_RADIUS_KM;
+use super::{Drawing, Look, Medium, Place};
 use crate::geo::EARTH_RADIUS_KM;
 use crate::sink::cells::{group_digits, is_time, numbers};
 use crate::sink::chart::Axes;
@@ -19,72 +20,15 @@ use crate::sink::series::newest_rows;
 use crate::sink::terminal::show_duration;
 
 /// Marks that are elements of their own; older ones are one path.
-const MAX_MARKS: usize = 500;
+const MAX_MARKS: usize = 300;
 /// Pixels of a panel at least.
 const MIN_PANEL: f64 = 220.0;
 /// Pixels between two panels.
 const GAP: f64 = 16.0;
 /// Pixels around the marks.
 const MARGIN: f64 = 14.0;
-/// A lone mark still has some ground around it.
-const MIN_RADIUS_KM: f64 = 0.1;
-/// Half of the earth's girth: nothing is farther away.
-const MAX_RADIUS_KM: f64 = std::f64::consts::PI * EARTH_RADIUS_KM;
-/// A map is drawn anew when its marks fill less than this of it.
-const MIN_FILL: f64 = 0.4;
 /// How old marks fade, newest last, and the share of all that are at most this new.
 const FADES: [(&str, f64); 4] = [("0.25", 1.0), ("0.45", 0.6), ("0.7", 0.3), ("1", 0.1)];
-
-/// A middle, and how far around it the map shows at least.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Place {
-    /// Degrees north
-    pub lat: f64,
-    /// Degrees east
-    pub lon: f64,
-    /// Kilometres from the middle to the nearer edges
-    pub radius_km: f64,
-}
-
-impl Place {
-    /// Kilometres east and north of the middle.
-    fn project(&self, lat: f64, lon: f64) -> (f64, f64) {
-        let (lat, lat0, east) = (lat.to_radians(), self.lat.to_radians(), (lon - self.lon).to_radians());
-        // Haversine, since the arc cosine of the usual formula loses what is near.
-        let half = ((lat - lat0) / 2.0).sin().powi(2) + lat0.cos() * lat.cos() * (east / 2.0).sin().powi(2);
-        let arc = 2.0 * half.clamp(0.0, 1.0).sqrt().asin();
-        let stretch = if arc.sin().abs() > 1e-9 { arc / arc.sin() } else { 1.0 };
-        let x = stretch * lat.cos() * east.sin() * EARTH_RADIUS_KM;
-        let y = stretch * (lat0.cos() * lat.sin() - lat0.sin() * lat.cos() * east.cos()) * EARTH_RADIUS_KM;
-        (x, y)
-    }
-
-    /// How much radius these marks need in a panel of this shape.
-    fn needs(&self, marks: &[Mark], (wide, high): (f64, f64)) -> f64 {
-        let reach = |mark: &Mark| {
-            let (x, y) = self.project(mark.lat, mark.lon);
-            (x.abs() / wide).max(y.abs() / high)
-        };
-        marks.iter().map(reach).fold(0.0, f64::max)
-    }
-
-    /// A middle for the marks, and a radius that leaves them room to move.
-    fn around(marks: &[Mark], shape: (f64, f64)) -> Self {
-        let ends = |of: fn(&Mark) -> f64| {
-            marks.iter().map(of).fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
-        };
-        let ((south, north), (west, east)) = (ends(|mark| mark.lat), ends(|mark| mark.lon));
-        let mut place = Self { lat: f64::midpoint(south, north), lon: f64::midpoint(west, east), radius_km: 0.0 };
-        place.radius_km = (place.needs(marks, shape) * 1.15).clamp(MIN_RADIUS_KM, MAX_RADIUS_KM);
-        place
-    }
-
-    /// Whether the marks can be read on a map of this place.
-    fn suits(&self, marks: &[Mark], shape: (f64, f64)) -> bool {
-        let needs = self.needs(marks, shape);
-        needs <= self.radius_km && (needs >= self.radius_km * MIN_FILL || self.radius_km <= 2.0 * MIN_RADIUS_KM)
-    }
-}
 
 struct Panel {
     place: Place,
@@ -147,7 +91,7 @@ pub fn draw(look: &Look, axes: &Axes, medium: Medium) -> Drawing {
         }
     };
     let mut drawing = Drawing::new(body, height, summary, shown, total);
-    let nowhere = rows.iter().map(|batch| batch.num_rows()).sum::<usize>() - placed;
+    let nowhere = rows.iter().map(RecordBatch::num_rows).sum::<usize>() - placed;
     let mut words = vec![drawing.left_out];
     if nowhere > 0 {
         let rows = if nowhere == 1 { "row has" } else { "rows have" };
@@ -198,13 +142,7 @@ fn show_km(km: f64) -> String {
     format!("{} km", group_digits(text.trim_end_matches(".0")))
 }
 
-fn draw_panel(
-    panel: &Panel,
-    number: usize,
-    look: &Look,
-    rows: &[datafusion::arrow::array::RecordBatch],
-    medium: Medium,
-) -> Markup {
+fn draw_panel(panel: &Panel, number: usize, look: &Look, rows: &[RecordBatch], medium: Medium) -> Markup {
     let id = format!("{}-m{number}", look.id);
     let file = medium == Medium::File;
     let special = panel.marks.iter().any(|mark| mark.special);
@@ -223,41 +161,54 @@ fn draw_panel(
             (graticule(panel))
             (rings(panel))
             (draw_marks(panel, look, rows, medium))
+            (ring_words(panel))
             @if special {
                 path.special.key d=(format!("M14 {}l.01 .01", panel.height - 14.0)) {}
-                text.key x="24" y=(Px(panel.height - 10.0)) { (clean(special_name(look))) }
+                text.key x="27" y=(Px(panel.height - 10.0)) { (clean(special_name(look))) }
             }
         }
     }
 }
 
 fn special_name<'a>(look: &'a Look) -> &'a str {
-    let mut flags = look
-        .schema
-        .fields()
-        .iter()
-        .filter(|field| *field.data_type() == datafusion::arrow::datatypes::DataType::Boolean);
+    let mut flags = look.schema.fields().iter().filter(|field| *field.data_type() == DataType::Boolean);
     flags.next().map_or("", |field| field.name())
 }
 
-/// Circles at round distances, each with its own.
+/// Kilometres of the rings; a pinned place has its own edge too.
+fn ring_steps(panel: &Panel) -> Vec<f64> {
+    let step = round_up(panel.place.radius_km / 4.0);
+    let corner = (panel.width / 2.0).hypot(panel.height / 2.0) / panel.px_per_km();
+    let mut steps = multiples((step, corner.min(MAX_RADIUS_KM)), step);
+    if panel.pinned {
+        // Its word takes the place of those beside it.
+        steps.retain(|km| (km - panel.place.radius_km).abs() > step * 0.6);
+    }
+    steps
+}
+
+/// Circles at round distances.
 fn rings(panel: &Panel) -> Markup {
-    let (px, radius) = (panel.px_per_km(), panel.place.radius_km);
-    let step = if panel.pinned { radius / 3.0 } else { round_up(radius / 4.0) };
-    let (x, y) = (panel.width / 2.0, panel.height / 2.0);
-    let corner = x.hypot(y) / px;
-    let steps = multiples((step, corner.min(MAX_RADIUS_KM)), step);
+    let (px, x, y) = (panel.px_per_km(), panel.width / 2.0, panel.height / 2.0);
     html! {
         g.rings {
-            @for km in &steps {
-                circle.edge[panel.pinned && (*km - radius).abs() < step / 2.0] cx=(Px(x)) cy=(Px(y)) r=(Px(km * px)) {}
-            }
+            @for km in ring_steps(panel) { circle cx=(Px(x)) cy=(Px(y)) r=(Px(km * px)) {} }
+            @if panel.pinned { circle.edge cx=(Px(x)) cy=(Px(y)) r=(Px(panel.place.radius_km * px)) {} }
             path d={ "M" (Px(x - 4.0)) " " (Px(y)) "h8M" (Px(x)) " " (Px(y - 4.0)) "v8" } {}
-            @for km in &steps {
-                // On the diagonal, where neither the graticule nor its words are.
-                @let at = (x + km * px * std::f64::consts::FRAC_1_SQRT_2, y - km * px * std::f64::consts::FRAC_1_SQRT_2);
+        }
+    }
+}
+
+/// How far each ring is, on the diagonal, where neither the graticule nor its words are.
+fn ring_words(panel: &Panel) -> Markup {
+    let px = panel.px_per_km() * std::f64::consts::FRAC_1_SQRT_2;
+    let edge = panel.pinned.then_some(panel.place.radius_km);
+    html! {
+        g.words {
+            @for km in ring_steps(panel).into_iter().chain(edge) {
+                @let at = (panel.width / 2.0 + km * px, panel.height / 2.0 - km * px);
                 @if panel.inside((at.0 + 24.0, at.1 - 6.0)) {
-                    text x=(Px(at.0)) y=(Px(at.1 + 3.5)) text-anchor="middle" { (show_km(*km)) }
+                    text x=(Px(at.0)) y=(Px(at.1 + 3.5)) text-anchor="middle" { (show_km(km)) }
                 }
             }
         }
@@ -301,7 +252,7 @@ fn graticule(panel: &Panel) -> Markup {
                 }
                 @for lon in multiples(lons, lon_step) {
                     @let x = panel.at(lats.0, lon).0;
-                    @if (8.0..panel.width - 56.0).contains(&x) { text x=(Px(x + 4.0)) y="13" { (show_line(lon, lon_step, ('E', 'W'))) } }
+                    @if (8.0..panel.width - 56.0).contains(&x) { text x=(Px(x + 4.0)) y="17" { (show_line(lon, lon_step, ('E', 'W'))) } }
                 }
             }
         }
@@ -323,7 +274,7 @@ fn show_line(degrees: f64, step: f64, (positive, negative): (char, char)) -> Str
 }
 
 /// The marks, oldest first and faintest, so that new ones lie above.
-fn draw_marks(panel: &Panel, look: &Look, rows: &[datafusion::arrow::array::RecordBatch], medium: Medium) -> Markup {
+fn draw_marks(panel: &Panel, look: &Look, rows: &[RecordBatch], medium: Medium) -> Markup {
     let inside: Vec<&Mark> =
         panel.marks.iter().filter(|mark| !panel.pinned || panel.inside(panel.at(mark.lat, mark.lon))).collect();
     let (older, marks) = inside.split_at(inside.len().saturating_sub(MAX_MARKS));
@@ -360,7 +311,7 @@ fn wrap(lon: f64) -> f64 {
 }
 
 /// Seconds since each row's first moment; `None` without a column of moments or a clock.
-fn ages(look: &Look, rows: &[datafusion::arrow::array::RecordBatch]) -> Option<Vec<Option<u64>>> {
+fn ages(look: &Look, rows: &[RecordBatch]) -> Option<Vec<Option<u64>>> {
     let now_ms = look.now_ms? as f64;
     let column = look.schema.fields().iter().position(|field| is_time(field.data_type()))?;
     let age = |moment: Option<f64>| moment.map(|moment| ((now_ms - moment) / 1000.0).max(0.0) as u64);
@@ -370,38 +321,15 @@ fn ages(look: &Look, rows: &[datafusion::arrow::array::RecordBatch]) -> Option<V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geo::distance_km;
-
-    const MADRID: Place = Place { lat: 40.4168, lon: -3.7038, radius_km: 5.0 };
-
-    #[test]
-    fn distances_from_the_middle_are_true() {
-        for (lat, lon) in [(40.43, -3.70), (41.0, -3.7), (40.4168, 10.0), (-34.6, -58.4), (-40.0, 176.0), (90.0, 0.0)] {
-            let (x, y) = MADRID.project(lat, lon);
-            let km = distance_km(MADRID.lat, MADRID.lon, lat, lon);
-            assert!((x.hypot(y) - km).abs() < 1e-6 * km.max(1.0), "{lat} {lon}: {} {km}", x.hypot(y));
-        }
-        let (x, y) = MADRID.project(40.4168, -3.60);
-        assert!(x > 8.0 && y.abs() < 0.01, "east is right: {x} {y}");
-        assert_eq!(MADRID.project(MADRID.lat, MADRID.lon), (0.0, 0.0));
-    }
-
-    #[test]
-    fn a_map_stays_while_its_marks_fit() {
-        let mark = |lat, lon| Mark { row: 0, lat, lon, special: false };
-        let marks = [mark(40.40, -3.72), mark(40.44, -3.69)];
-        let place = Place::around(&marks, (1.0, 1.0));
-        assert!(place.suits(&marks, (1.0, 1.0)));
-        assert!(place.suits(&[mark(40.401, -3.72), mark(40.441, -3.69)], (1.0, 1.0)), "a little movement");
-        assert!(!place.suits(&[mark(40.40, -3.72), mark(41.0, -3.69)], (1.0, 1.0)), "beyond its edge");
-        assert!(!place.suits(&[mark(40.42, -3.7049)], (1.0, 1.0)), "far too large");
-    }
 
     #[test]
     fn distances_and_degrees_read_well() {
         assert_eq!([0.25, 1.0, 2.5, 10.0, 1500.0].map(show_km), ["250 m", "1 km", "2.5 km", "10 km", "1,500 km"]);
         assert_eq!(show_line(-3.7, 0.05, ('E', 'W')), "3.70°W");
         assert_eq!(show_line(190.0, 5.0, ('E', 'W')), "170°W");
-        assert_eq!([0.3, 0.017, 3.0, 12.0, 80.0].map(degree_step), [0.5, 0.02, 5.0, 15.0, 45.0]);
+        assert_eq!(
+            [0.3, 0.017, 3.0, 12.0, 80.0].map(|degrees| degree_step(degrees).to_string()),
+            ["0.5", "0.02", "5", "15", "45"]
+        );
     }
 }

@@ -31,6 +31,7 @@ mod lines;
 mod map;
 mod marks;
 mod number;
+mod projection;
 mod table;
 
 use datafusion::arrow::array::RecordBatch;
@@ -38,8 +39,8 @@ use datafusion::arrow::datatypes::Schema;
 use maud::{Markup, PreEscaped, html};
 
 pub use self::course::Course;
-pub use self::map::Place;
 pub use self::number::measured;
+pub use self::projection::Place;
 use crate::sink::chart::{Axes, ChartKind};
 use crate::sink::readable::showing;
 
@@ -162,15 +163,34 @@ impl Medium {
     fn title(self, tip: &str) -> Markup {
         html! { @if self == Self::File { title { (tip) } } }
     }
-
-    /// The class that gives a nested drawing the whole width but for so many pixels.
-    fn rest(self, pixels: f64) -> Option<String> {
-        (self == Self::Page).then(|| format!("g{}", (pixels / GUTTER_STEP).ceil() as u32))
-    }
 }
 
-/// Pixels between two of the gutters that [`CSS`] has classes for.
-const GUTTER_STEP: f64 = 8.0;
+/// Pixels beside a plot, whatever the plot's width is. A page gives them to the picture by classes of [`CSS`], which knows
+/// steps of eight pixels, because a style sheet can subtract pixels from a width and SVG's own attributes cannot.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gutters {
+    left: f64,
+    right: f64,
+}
+
+impl Gutters {
+    const STEP: f64 = 8.0;
+
+    fn new(left: f64, right: f64) -> Self {
+        let whole = |pixels: f64| (pixels / Self::STEP).ceil() * Self::STEP;
+        Self { left: whole(left), right: whole(right) }
+    }
+
+    /// Pixels of the plot on a usual screen.
+    fn plot(self, look: &Look) -> f64 {
+        (f64::from(look.width) - self.left - self.right).max(40.0)
+    }
+
+    fn classes(self) -> String {
+        let steps = |pixels: f64| (pixels / Self::STEP) as u32;
+        format!("l{} g{}", steps(self.left), steps(self.left + self.right))
+    }
+}
 
 /// A drawing before it has a frame.
 struct Drawing {
@@ -181,11 +201,21 @@ struct Drawing {
     shown: usize,
     left_out: String,
     places: Vec<Place>,
+    /// The body's origin is at the left of its plot
+    gutters: Gutters,
 }
 
 impl Drawing {
     fn new(body: Markup, height: f64, summary: String, shown: usize, total: usize) -> Self {
-        Self { body, height, summary, shown, left_out: showing(shown, total), places: Vec::new() }
+        Self {
+            body,
+            height,
+            summary,
+            shown,
+            left_out: showing(shown, total),
+            places: Vec::new(),
+            gutters: Gutters::default(),
+        }
     }
 }
 
@@ -205,7 +235,7 @@ pub fn picture(look: &Look) -> Picture {
         (ChartKind::Bar | ChartKind::Line | ChartKind::Scatter, Some(axes)) => {
             let mut drawing = plot(kind, look, axes, Medium::Page);
             drawing.body = html! {
-                svg.pic role="img" aria-labelledby={ (look.id) "-t " (look.id) "-d" } width="100%" height=(ink::Px(drawing.height)) {
+                svg.pic.(drawing.gutters.classes()) role="img" aria-labelledby={ (look.id) "-t " (look.id) "-d" } height=(ink::Px(drawing.height)) {
                     title id={ (look.id) "-t" } { (look.heading()) }
                     desc id={ (look.id) "-d" } { (drawing.summary) }
                     (drawing.body)
@@ -253,7 +283,7 @@ pub fn standalone(look: &Look) -> String {
             rect.surface width="100%" height="100%" {}
             text.heading x=(ink::Px(MARGIN)) y=(ink::Px(MARGIN + 15.0)) { (ink::fit(&look.heading(), f64::from(look.width), 15.0)) }
             g transform={ "translate(" (ink::Px(MARGIN)) " " (ink::Px(MARGIN + TITLE_HEIGHT)) ")" } {
-                (drawing.body)
+                svg x=(ink::Px(drawing.gutters.left)) width=(ink::Px(drawing.gutters.plot(&look))) height=(ink::Px(drawing.height)) overflow="visible" { (drawing.body) }
                 @if foot > 0.0 { text.quiet y=(ink::Px(drawing.height + 16.0)) { (drawing.left_out) } }
             }
         }
@@ -272,6 +302,8 @@ fn plot(kind: ChartKind, look: &Look, axes: &Axes, medium: Medium) -> Drawing {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::too_many_lines)]
 mod gallery;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;

@@ -4,7 +4,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use maud::{Markup, html};
 
-use super::ink::{Px, clean, fit, polyline};
+use super::ink::{BOLD, Px, clean, fit, polyline};
 use super::{Course, Drawing, Look};
 use crate::sink::cells::{Cells, decimals_for, numbers, show_double};
 use crate::sink::chart::{Axes, ChartKind};
@@ -56,10 +56,10 @@ pub fn html(look: &Look, axes: &Axes) -> Drawing {
     let text = super::ink::cut_chars(&number.text, MAX_TEXT);
     // The style sheet has sizes for long numbers: they must fit, not wrap.
     let long = match text.chars().count() {
-        0..=7 => "l0",
-        8..=11 => "l1",
-        12..=18 => "l2",
-        _ => "l3",
+        0..=7 => "d0",
+        8..=11 => "d1",
+        12..=18 => "d2",
+        _ => "d3",
     };
     let spark = look.course.and_then(spark);
     let body = html! {
@@ -85,17 +85,25 @@ pub fn html(look: &Look, axes: &Axes) -> Drawing {
 /// The same in a file.
 pub fn svg(look: &Look, axes: &Axes) -> Drawing {
     let number = number(look, axes);
-    let (width, size) = (f64::from(look.width), 44.0);
+    let width = f64::from(look.width);
+    let size = (44.0 * width / super::ink::width(&number.text, 44.0 * BOLD)).clamp(12.0, 44.0);
     let spark = look.course.and_then(spark);
-    let side = if spark.is_some() { SPARK.0 + 16.0 } else { 0.0 };
+    let change_width = number.change.as_deref().map_or(0.0, |change| super::ink::width(change, 13.0) + 10.0);
+    let spark_width = (width - change_width).clamp(20.0, 2.0 * SPARK.0);
+    let below = size + 14.0;
+    let moving = spark.is_some() || number.change.is_some();
     let body = html! {
-        text.big y="44" font-size="44" { title { (number.exact) } (fit(&number.text, width - side, size)) }
+        text.big y=(Px(size * 0.85)) font-size=(Px(size)) { title { (number.exact) } (fit(&number.text, width, size)) }
         @if let Some(path) = spark {
-            svg.spark x=(Px(width - SPARK.0)) y="4" width=(Px(SPARK.0)) height=(Px(SPARK.1)) { (path) }
+            svg viewBox={ "0 0 " (Px(SPARK.0)) " " (Px(SPARK.1)) } preserveAspectRatio="none"
+                y=(Px(below)) width=(Px(spark_width)) height=(Px(SPARK.1)) { (path) }
         }
-        @if let Some(change) = &number.change { text.quiet x=(Px(width)) y="62" text-anchor="end" font-size="13" { (change) } }
+        @if let Some(change) = &number.change {
+            text.quiet x=(Px(spark_width + 10.0)) y=(Px(below + 24.0)) font-size="13" { (change) }
+        }
     };
-    Drawing::new(body, 68.0, number.summary, 1, look.rows())
+    let height = if moving { below + SPARK.1 } else { size };
+    Drawing::new(body, height, number.summary, 1, look.rows())
 }
 
 /// The course as a line over a faint ground; `None` as long as nothing moved.

@@ -12,12 +12,16 @@ use crate::sink::scale::share;
 const MAX_COLUMNS: usize = 24;
 /// Characters of a cell; its hover text has more.
 const MAX_CELL: usize = 48;
+/// Characters that the style sheet leaves room for.
+const SURE_CELL: usize = 22;
 /// Pixels of a row in a file.
 const ROW: f64 = 22.0;
 /// Size of a file's text.
 const SIZE: f64 = 12.5;
 /// Pixels between two columns of a file.
 const GAP: f64 = 18.0;
+/// Pixels of a column with bars in a file at least.
+const MIN_BAR: f64 = 84.0;
 /// Pixels of a text column in a file at most.
 const MAX_TEXT: f64 = 180.0;
 
@@ -106,7 +110,7 @@ pub fn html(look: &Look) -> Drawing {
                                     Some(cell) => {
                                         @let cell = clean(cell);
                                         @let short = cut_chars(&cell, MAX_CELL);
-                                        @let full = (short.len() < cell.len() && short != cell).then(|| super::ink::tip([(column.header.as_str(), &*cell)]));
+                                        @let full = (cell.chars().count() > SURE_CELL).then(|| super::ink::tip([(column.header.as_str(), &*cell)]));
                                         td.n[column.right].t[column.moment].lead[lead.is_some()] data-tip=[full] {
                                             @if let Some(share) = lead {
                                                 svg aria-hidden="true" width="100%" height="100%" { rect width=(Share(share)) height="100%" {} }
@@ -138,6 +142,9 @@ pub fn svg(look: &Look) -> Drawing {
     for (index, column) in table.columns.iter().enumerate() {
         let cells = (0..table.shown).map(|row| width(&text(table.cell(row, index)), SIZE));
         let widest = cells.fold(width(&fit(&column.header, MAX_TEXT, SIZE), SIZE), f64::max);
+        // A bar needs some room to be compared.
+        let barred = table.lead.as_ref().is_some_and(|(lead, _)| *lead == index);
+        let widest = if barred { widest.max(MIN_BAR) } else { widest };
         if x + widest > total_width && !columns.is_empty() {
             break;
         }
@@ -157,7 +164,7 @@ pub fn svg(look: &Look) -> Drawing {
             @let y = ROW * (row + 1) as f64;
             @for (index, x, widest) in &columns {
                 @if let Some((_, shares)) = table.lead.as_ref().filter(|(lead, _)| lead == index) {
-                    rect.behind x=(Px(x + widest * (1.0 - shares[row]))) y=(Px(y + 2.0)) width=(Px(widest * shares[row])) height=(Px(ROW - 4.0)) {}
+                    rect.behind x=(Px(*x)) y=(Px(y + 2.0)) width=(Px(widest * shares[row])) height=(Px(ROW - 4.0)) {}
                 }
                 (put(*x, *widest, y + 15.0, table.columns[*index].right, &text(table.cell(row, *index))))
             }

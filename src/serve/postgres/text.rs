@@ -1,0 +1,441 @@
+//! What a client has written: one or more statements, and of which kind each is.
+//!
+//! Only what reads the data goes to the planner. What a session says about itself (SET, SHOW, BEGIN, PREPARE) is
+//! answered here, word by word, and whatever would write is refused before anything else looks at it.
+
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
+
+use super::errors::{code, error, error_with_hint};
+use datafusion_postgres::pgwire::error::PgWireResult;
+
+/// Bytes of SQL that one message may carry: the longest that a person or a tool writes is a few kilobytes.
+pub const MAX_SQL_BYTES: usize = 256 << 10;
+
+/// Statements that one message may carry.
+const MAX_STATEMENTS: usize = 100;
+
+/// One statement of what was sent.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The statement, without the semicolon.
+    pub sql: String,
+    /// Characters of the whole text before it.
+    before: usize,
+    tokens: Vec<Token>,
+}
+
+/// What a statement asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Rows.
+    Query,
+    /// BEGIN.
+    Begin,
+    /// COMMIT.
+    Commit,
+    /// ROLLBACK.
+    Rollback,
+    /// A setting's new value; none is its default.
+    Set(String, Option<String>),
+    /// A setting's value.
+    Show(String),
+    /// Something that needs no more than its tag as an answer.
+    Nothing(&'static str),
+    /// A statement under a name.
+    Prepare(String, String),
+    /// That statement, with its values as they were written.
+    Execute(String, String),
+    /// Forgets it, or all.
+    Deallocate(Option<String>),
+    /// Forgets everything about the session.
+    DiscardAll,
+}
+
+impl Piece {
+    /// A statement that is not a part of a longer text.
+    pub fn of(sql: &str) -> Self {
+        Self { sql: sql.to_owned(), before: 0, tokens: significant(sql) }
+    }
+
+    /// The position that the protocol means by a line and a column of this piece: characters, from 1.
+    pub fn position(&self, line: usize, column: usize) -> Option<usize> {
+        let start: usize =
+            self.sql.split_inclusive('\n').take(line.checked_sub(1)?).map(|line| line.chars().count()).sum();
+        Some(self.before + start + column)
+    }
+
+    /// The words in their order, those in double quotes too.
+    fn words(&self) -> impl Iterator<Item = &Word> {
+        self.tokens.iter().filter_map(|token| if let Token::Word(word) = token { Some(word) } else { None })
+    }
+
+    fn word(&self, index: usize) -> String {
+        match self.tokens.get(index) {
+            Some(Token::Word(word)) => word.value.to_uppercase(),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether it speaks of the system's own tables, types or functions, as tools do.
+    pub fn asks_the_catalog(&self) -> bool {
+        const WORDS: [&str; 17] = [
+            "information_schema",
+            "regclass",
+            "regtype",
+            "regproc",
+            "regnamespace",
+            "regrole",
+            "current_database",
+            "current_schema",
+            "current_schemas",
+            "current_user",
+            "session_user",
+            "user",
+            "collate",
+            "operator",
+            "version",
+            "current_setting",
+            "current_catalog",
+        ];
+        self.words().any(|word| {
+            let word = word.value.to_lowercase();
+            word.starts_with("pg_") || WORDS.contains(&word.as_str())
+        })
+    }
+
+    /// The text for the dialect of tools: `ARRAY(SELECT …)`, which the engine lacks, is an empty list. Tools ask it of roles and
+    /// of storage options, and here are none.
+    pub fn without_array_queries(&self) -> String {
+        let located: Vec<_> = locate(&self.sql).into_iter().filter(|(token, _)| is_significant(token)).collect();
+        let (mut text, mut written, mut at) = (String::new(), 0, 0);
+        while at + 2 < located.len() {
+            let begins = is_word(&located[at].0, "ARRAY")
+                && located[at + 1].0 == Token::LParen
+                && is_word(&located[at + 2].0, "SELECT");
+            at += 1;
+            if !begins {
+                continue;
+            }
+            let start = located[at - 1].1.start;
+            let mut open = 0;
+            while let Some((token, _)) = located.get(at) {
+                match token {
+                    Token::LParen => open += 1,
+                    Token::RParen => open -= 1,
+                    _ => {}
+                }
+                at += 1;
+                if open == 0 {
+                    break;
+                }
+            }
+            text.push_str(&self.sql[written..start]);
+            text.push_str("string_to_array(NULL, ',')");
+            written = located[at - 1].1.end;
+        }
+        text.push_str(&self.sql[written..]);
+        text
+    }
+
+    /// What it asks for.
+    pub fn kind(&self) -> PgWireResult<Kind> {
+        let kind = match self.word(0).as_str() {
+            "BEGIN" => Kind::Begin,
+            "START" if self.word(1) == "TRANSACTION" => Kind::Begin,
+            "COMMIT" | "END" => Kind::Commit,
+            "ROLLBACK" if self.word(1) == "TO" || self.word(2) == "TO" => Kind::Nothing("ROLLBACK"),
+            "ROLLBACK" | "ABORT" => Kind::Rollback,
+            "SAVEPOINT" => Kind::Nothing("SAVEPOINT"),
+            "RELEASE" => Kind::Nothing("RELEASE"),
+            "SET" => self.set()?,
+            "RESET" => Kind::Set(self.name(1)?, None),
+            "SHOW" => self.show()?,
+            "PREPARE" => self.prepare()?,
+            "EXECUTE" => self.execute()?,
+            "DEALLOCATE" => {
+                let at = if self.word(1) == "PREPARE" { 2 } else { 1 };
+                Kind::Deallocate((self.word(at) != "ALL").then(|| self.name(at)).transpose()?)
+            }
+            "DISCARD" => Kind::DiscardAll,
+            "UNLISTEN" => Kind::Nothing("UNLISTEN"),
+            "DESCRIBE" | "DESC" => {
+                return Err(error_with_hint(
+                    code::SYNTAX,
+                    "there is no DESCRIBE here",
+                    "use \\d NAME, or SHOW COLUMNS FROM NAME",
+                ));
+            }
+            "DECLARE" | "FETCH" | "MOVE" | "CLOSE" => {
+                let hint = "read the result as it comes; with psql, unset FETCH_COUNT";
+                return Err(error_with_hint(code::NOT_SUPPORTED, "there are no cursors here", hint));
+            }
+            "LISTEN" | "NOTIFY" => {
+                let hint = "changes of a view come as events over HTTP: /api/views/NAME/changes";
+                return Err(error_with_hint(code::NOT_SUPPORTED, "there are no notifications here", hint));
+            }
+            verb if WRITES.contains(&verb) => {
+                let hint = "write to the Kafka topics, or edit the files of the queries folder";
+                return Err(error_with_hint(
+                    code::READ_ONLY,
+                    format!("cannot execute {verb}: this server only reads"),
+                    hint,
+                ));
+            }
+            _ => Kind::Query,
+        };
+        Ok(kind)
+    }
+
+    fn set(&self) -> PgWireResult<Kind> {
+        let mut at = 1;
+        if ["SESSION", "LOCAL"].contains(&self.word(at).as_str()) {
+            at += 1;
+        }
+        match self.word(at).as_str() {
+            "TRANSACTION" | "CHARACTERISTICS" | "CONSTRAINTS" => return Ok(Kind::Nothing("SET")),
+            "ROLE" | "AUTHORIZATION" => return Err(error(code::NOT_PERMITTED, "there are no roles here")),
+            "TIME" if self.word(at + 1) == "ZONE" => {
+                return Ok(Kind::Set("timezone".to_owned(), self.value(at + 2)));
+            }
+            "NAMES" => return Ok(Kind::Set("client_encoding".to_owned(), self.value(at + 1))),
+            _ => {}
+        }
+        let name = self.name(at)?;
+        let rest = &self.tokens[at..];
+        let Some(assigned) = rest.iter().position(|token| is_assignment(token)) else {
+            return Err(error(code::SYNTAX, format!("SET {name} needs a value: SET {name} = …")));
+        };
+        Ok(Kind::Set(name, self.value(at + assigned + 1)))
+    }
+
+    fn show(&self) -> PgWireResult<Kind> {
+        Ok(match (self.word(1).as_str(), self.word(2).as_str()) {
+            ("TABLES" | "COLUMNS" | "FUNCTIONS" | "FULL" | "EXTENDED", _) => Kind::Query,
+            ("TIME", "ZONE") => Kind::Show("timezone".to_owned()),
+            ("TRANSACTION", "ISOLATION") => Kind::Show("transaction_isolation".to_owned()),
+            ("SESSION", "AUTHORIZATION") => Kind::Show("session_authorization".to_owned()),
+            _ => Kind::Show(self.name(1)?),
+        })
+    }
+
+    fn prepare(&self) -> PgWireResult<Kind> {
+        let name = self.name(1)?;
+        let located = locate(&self.sql);
+        let behind = located.iter().find_map(|(token, range)| is_word(token, "AS").then_some(range.end));
+        match behind {
+            Some(behind) => Ok(Kind::Prepare(name, self.sql[behind..].trim().to_owned())),
+            None => Err(error(code::SYNTAX, format!("PREPARE {name} needs a statement: PREPARE {name} AS SELECT …"))),
+        }
+    }
+
+    fn execute(&self) -> PgWireResult<Kind> {
+        let name = self.name(1)?;
+        let open = locate(&self.sql).iter().find(|(token, _)| *token == Token::LParen).map(|(_, range)| range.end);
+        let values = open.map(|open| self.sql[open..].trim_end().trim_end_matches(')').to_owned());
+        Ok(Kind::Execute(name, values.unwrap_or_default()))
+    }
+
+    /// A name with its dots, in lower case unless it is quoted.
+    fn name(&self, at: usize) -> PgWireResult<String> {
+        let mut name = String::new();
+        for token in &self.tokens[at.min(self.tokens.len())..] {
+            match token {
+                Token::Word(word) if name.is_empty() || name.ends_with('.') => {
+                    name.push_str(&if word.quote_style.is_some() {
+                        word.value.clone()
+                    } else {
+                        word.value.to_lowercase()
+                    });
+                }
+                Token::Period if !name.is_empty() => name.push('.'),
+                _ => break,
+            }
+        }
+        if name.is_empty() { Err(error(code::SYNTAX, format!("{} needs a name", self.word(0)))) } else { Ok(name) }
+    }
+
+    /// All that follows as one text; none is the default.
+    fn value(&self, at: usize) -> Option<String> {
+        let mut value = String::new();
+        for token in &self.tokens[at.min(self.tokens.len())..] {
+            match token {
+                Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => value.push_str(text),
+                Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default") => {
+                    return None;
+                }
+                Token::Word(word) => value.push_str(&word.value),
+                Token::Comma => value.push_str(", "),
+                other => value.push_str(&other.to_string()),
+            }
+        }
+        Some(value)
+    }
+}
+
+/// Verbs of statements that would change something.
+const WRITES: [&str; 24] = [
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "MERGE",
+    "REPLACE",
+    "TRUNCATE",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "COPY",
+    "GRANT",
+    "REVOKE",
+    "VACUUM",
+    "ANALYZE",
+    "REINDEX",
+    "CLUSTER",
+    "COMMENT",
+    "REFRESH",
+    "CALL",
+    "DO",
+    "LOCK",
+    "IMPORT",
+    "CHECKPOINT",
+    "LOAD",
+];
+
+fn is_assignment(token: &Token) -> bool {
+    *token == Token::Eq || is_word(token, "TO")
+}
+
+fn is_word(token: &Token, wanted: &str) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted))
+}
+
+/// The statements of a text, at its semicolons.
+pub fn split(text: &str) -> PgWireResult<Vec<Piece>> {
+    if text.len() > MAX_SQL_BYTES {
+        let message = format!("a statement of {} bytes: {MAX_SQL_BYTES} are the most", text.len());
+        return Err(error(code::TOO_COMPLEX, message));
+    }
+    let (mut pieces, mut start) = (Vec::new(), 0);
+    for (token, range) in locate(text) {
+        if token == Token::SemiColon {
+            push(&mut pieces, text, start, range.start);
+            start = range.end;
+        }
+    }
+    push(&mut pieces, text, start, text.len());
+    if pieces.len() > MAX_STATEMENTS {
+        return Err(error(
+            code::TOO_COMPLEX,
+            format!("{} statements at once: {MAX_STATEMENTS} are the most", pieces.len()),
+        ));
+    }
+    Ok(pieces)
+}
+
+fn push(pieces: &mut Vec<Piece>, text: &str, start: usize, end: usize) {
+    let sql = &text[start..end];
+    let tokens = significant(sql);
+    // What cannot be tokenized at all is the parser's to complain about.
+    if !tokens.is_empty() || (is_untokenizable(sql) && !sql.trim().is_empty()) {
+        pieces.push(Piece { sql: sql.to_owned(), before: text[..start].chars().count(), tokens });
+    }
+}
+
+fn is_untokenizable(sql: &str) -> bool {
+    Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().is_err()
+}
+
+fn significant(sql: &str) -> Vec<Token> {
+    tokens(sql).into_iter().map(|token| token.token).filter(is_significant).collect()
+}
+
+fn is_significant(token: &Token) -> bool {
+    !matches!(token, Token::Whitespace(_) | Token::EOF)
+}
+
+fn tokens(sql: &str) -> Vec<TokenWithSpan> {
+    let mut tokens = Vec::new();
+    // Where it cannot be tokenized, what comes before still counts.
+    _ = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location_into_buf(&mut tokens);
+    tokens
+}
+
+/// Tokens with their bytes.
+fn locate(text: &str) -> Vec<(Token, std::ops::Range<usize>)> {
+    let mut lines = vec![0];
+    lines.extend(text.match_indices('\n').map(|(at, _)| at + 1));
+    let byte = |line: u64, column: u64| {
+        let start = usize::try_from(line).ok().and_then(|line| lines.get(line.checked_sub(1)?)).copied().unwrap_or(0);
+        let skip = usize::try_from(column).unwrap_or(1).saturating_sub(1);
+        text[start..].char_indices().nth(skip).map_or(text.len(), |(at, _)| start + at)
+    };
+    let located = tokens(text).into_iter().map(|token| {
+        let (start, end) = (token.span.start, token.span.end);
+        (token.token, byte(start.line, start.column)..byte(end.line, end.column))
+    });
+    located.collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn kind(sql: &str) -> Kind {
+        split(sql).unwrap().remove(0).kind().unwrap()
+    }
+
+    #[test]
+    fn statements_end_at_semicolons_that_are_none_inside_texts() {
+        let text = "SELECT ';é' AS a; -- one; two\n SELECT \"x;y\" ;; /* ; */ SELECT $$;$$";
+        let pieces = split(text).unwrap();
+        let texts: Vec<&str> = pieces.iter().map(|piece| piece.sql.trim()).collect();
+        assert_eq!(texts, ["SELECT ';é' AS a", "-- one; two\n SELECT \"x;y\"", "/* ; */ SELECT $$;$$"]);
+        // The second piece begins behind 17 characters; its line 2, column 9 is the quoted name.
+        let at = pieces[1].position(2, 9).unwrap();
+        assert_eq!(text.chars().nth(at - 1), Some('"'));
+        assert!(split(" ;; -- nothing").unwrap().is_empty());
+        assert_eq!(split("SELECT 'open").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_a_session_says_is_told_from_what_it_asks() {
+        assert_eq!(kind("begin transaction read only"), Kind::Begin);
+        assert_eq!(kind("END"), Kind::Commit);
+        assert_eq!(kind("SET statement_timeout TO '5s'"), Kind::Set("statement_timeout".into(), Some("5s".into())));
+        assert_eq!(
+            kind("SET SESSION extra_float_digits = 3"),
+            Kind::Set("extra_float_digits".into(), Some("3".into()))
+        );
+        assert_eq!(kind("set datestyle = ISO, MDY"), Kind::Set("datestyle".into(), Some("ISO, MDY".into())));
+        assert_eq!(kind("SET TIME ZONE 'Europe/Madrid'"), Kind::Set("timezone".into(), Some("Europe/Madrid".into())));
+        assert_eq!(kind("RESET search_path"), Kind::Set("search_path".into(), None));
+        assert_eq!(
+            kind("SET datafusion.execution.batch_size = 1"),
+            Kind::Set("datafusion.execution.batch_size".into(), Some("1".into()))
+        );
+        assert_eq!(kind("SHOW TIME ZONE"), Kind::Show("timezone".into()));
+        assert_eq!(kind("SHOW TABLES"), Kind::Query);
+        assert_eq!(kind("PREPARE p (bigint) AS SELECT $1"), Kind::Prepare("p".into(), "SELECT $1".into()));
+        assert_eq!(kind("EXECUTE p (1, 'a)')"), Kind::Execute("p".into(), "1, 'a)'".into()));
+        assert_eq!(kind("DEALLOCATE ALL"), Kind::Deallocate(None));
+        assert_eq!(kind("WITH t AS (SELECT 1) SELECT * FROM t"), Kind::Query);
+        for sql in ["INSERT INTO t VALUES (1)", "copy t TO '/tmp/x'", "CREATE TABLE t (a INT)", "drop table t"] {
+            let refused = split(sql).unwrap()[0].kind().unwrap_err();
+            assert!(refused.to_string().contains("25006"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_list_made_of_a_query_is_an_empty_list() {
+        let piece = Piece::of("SELECT r.a, ARRAY(SELECT f(b) FROM t WHERE (c)) AS é, array[1] FROM r");
+        assert_eq!(piece.without_array_queries(), "SELECT r.a, string_to_array(NULL, ',') AS é, array[1] FROM r");
+        assert_eq!(Piece::of("SELECT array(select 1").without_array_queries(), "SELECT string_to_array(NULL, ',')");
+    }
+
+    #[test]
+    fn a_text_without_measure_is_refused() {
+        assert!(split(&format!("SELECT '{}'", "x".repeat(MAX_SQL_BYTES))).is_err());
+        assert!(split(&"SELECT 1;".repeat(MAX_STATEMENTS + 1)).is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! Where a place is on a map around another place: the azimuthal equidistant projection.
+//!
+//! Every distance and bearing from the middle is true, and on a map of a city's size so are all others to a hair (Snyder,
+//! *Map Projections: A Working Manual*, 1987, pages 191 to 202). A map stays as long as its marks fit, for a map that moves
+//! with every record cannot be read.
+
+use crate::geo::EARTH_RADIUS_KM;
+use crate::sink::places::Mark;
+
+/// A lone mark still has some ground around it.
+const MIN_RADIUS_KM: f64 = 0.1;
+/// Half of the earth's girth: nothing is farther away.
+pub const MAX_RADIUS_KM: f64 = std::f64::consts::PI * EARTH_RADIUS_KM;
+/// A map is drawn anew when its marks fill less than this of it.
+const MIN_FILL: f64 = 0.4;
+
+/// A middle, and how far around it the map shows at least.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    /// Degrees north
+    pub lat: f64,
+    /// Degrees east
+    pub lon: f64,
+    /// Kilometres from the middle to the nearer edges
+    pub radius_km: f64,
+}
+
+impl Place {
+    /// Kilometres east and north of the middle.
+    pub(super) fn project(&self, lat: f64, lon: f64) -> (f64, f64) {
+        let (lat, lat0, east) = (lat.to_radians(), self.lat.to_radians(), (lon - self.lon).to_radians());
+        // Haversine, since the arc cosine of the usual formula loses what is near.
+        let half = ((lat - lat0) / 2.0).sin().powi(2) + lat0.cos() * lat.cos() * (east / 2.0).sin().powi(2);
+        let arc = 2.0 * half.clamp(0.0, 1.0).sqrt().asin();
+        let stretch = if arc.sin().abs() > 1e-9 { arc / arc.sin() } else { 1.0 };
+        let x = stretch * lat.cos() * east.sin() * EARTH_RADIUS_KM;
+        let y = stretch * (lat0.cos() * lat.sin() - lat0.sin() * lat.cos() * east.cos()) * EARTH_RADIUS_KM;
+        (x, y)
+    }
+
+    /// How much radius these marks need in a panel of this shape.
+    fn needs(&self, marks: &[Mark], (wide, high): (f64, f64)) -> f64 {
+        let reach = |mark: &Mark| {
+            let (x, y) = self.project(mark.lat, mark.lon);
+            (x.abs() / wide).max(y.abs() / high)
+        };
+        marks.iter().map(reach).fold(0.0, f64::max)
+    }
+
+    /// A middle for the marks, and a radius that leaves them room to move.
+    pub(super) fn around(marks: &[Mark], shape: (f64, f64)) -> Self {
+        let ends = |of: fn(&Mark) -> f64| {
+            marks.iter().map(of).fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)))
+        };
+        let ((south, north), (west, east)) = (ends(|mark| mark.lat), ends(|mark| mark.lon));
+        let mut place = Self { lat: f64::midpoint(south, north), lon: f64::midpoint(west, east), radius_km: 0.0 };
+        place.radius_km = (place.needs(marks, shape) * 1.15).clamp(MIN_RADIUS_KM, MAX_RADIUS_KM);
+        place
+    }
+
+    /// Whether the marks can be read on a map of this place.
+    pub(super) fn suits(&self, marks: &[Mark], shape: (f64, f64)) -> bool {
+        let needs = self.needs(marks, shape);
+        needs <= self.radius_km && (needs >= self.radius_km * MIN_FILL || self.radius_km <= 2.0 * MIN_RADIUS_KM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geo::distance_km;
+
+    const MADRID: Place = Place { lat: 40.4168, lon: -3.7038, radius_km: 5.0 };
+
+    #[test]
+    fn distances_from_the_middle_are_true() {
+        for (lat, lon) in [(40.43, -3.70), (41.0, -3.7), (40.4168, 10.0), (-34.6, -58.4), (-40.0, 176.0), (90.0, 0.0)] {
+            let (x, y) = MADRID.project(lat, lon);
+            let km = distance_km(MADRID.lat, MADRID.lon, lat, lon);
+            assert!((x.hypot(y) - km).abs() < 1e-6 * km.max(1.0), "{lat} {lon}: {} {km}", x.hypot(y));
+        }
+        let (x, y) = MADRID.project(40.4168, -3.60);
+        assert!(x > 8.0 && y.abs() < 0.01, "east is right: {x} {y}");
+        assert_eq!(MADRID.project(MADRID.lat, MADRID.lon), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_map_stays_while_its_marks_fit() {
+        let mark = |lat, lon| Mark { row: 0, lat, lon, special: false };
+        let marks = [mark(40.40, -3.72), mark(40.44, -3.69)];
+        let place = Place::around(&marks, (1.0, 1.0));
+        assert!(place.suits(&marks, (1.0, 1.0)));
+        assert!(place.suits(&[mark(40.401, -3.72), mark(40.441, -3.69)], (1.0, 1.0)), "a little movement");
+        assert!(!place.suits(&[mark(40.40, -3.72), mark(41.0, -3.69)], (1.0, 1.0)), "beyond its edge");
+        assert!(!place.suits(&[mark(40.42, -3.7049)], (1.0, 1.0)), "far too large");
+    }
+}

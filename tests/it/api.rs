@@ -1,0 +1,7 @@
+//! The HTTP API as a program uses it: a live run in this process, its server on a port, and requests.
+
+mod changes;
+mod description;
+mod exposition;
+mod served;
+mod views;
