@@ -189,7 +189,7 @@ fn banner(panel: &Panel<'_>) -> Markup {
     let radius = distance(request.place.radius_km);
     let quiet = state.phase == Phase::Live && error.is_none();
     html! {
-        div #banner .{ (phase_class(state)) } hidden[quiet && !content.rows.is_empty()] {
+        div #banner .{ (phase_class(state)) } .alone[content.rows.is_empty()] hidden[quiet && !content.rows.is_empty()] {
             strong #banner-title {
                 @if error.is_some() { "The SQL has an error" }
                 @else if quiet { "Nothing within " (radius) " yet" }
@@ -307,7 +307,7 @@ fn about_details(about: &About, request: &Request) -> Markup {
 fn keys() -> Markup {
     let keys = [
         ("← ↑ → ↓", "move by a quarter of the radius"),
-        ("+ −", "smaller or larger radius"),
+        ("+ −", "larger or smaller radius"),
         ("/", "type a place"),
         ("c", "copy the link"),
         ("t", "light or dark"),

@@ -150,7 +150,7 @@
       chip.className = kind;
       if (chip.textContent !== word) chip.textContent = word;
       const banner = at("banner");
-      banner.className = kind;
+      banner.className = rows.length === 0 ? kind + " alone" : kind;
       banner.hidden = heading === null;
       at("banner-title").textContent = heading || "";
       at("banner-detail").textContent = detail || "";
