@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;
+mod browser;
 mod cli;
 mod columns;
 mod config;
@@ -15,6 +16,7 @@ mod kafka_cluster;
 mod kafka_group;
 mod live;
 mod oracle;
+mod page;
 mod panel;
 mod postgres;
 mod program;
