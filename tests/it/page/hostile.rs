@@ -1,6 +1,7 @@
 //! Event data is text, whatever it looks like.
 
 use std::io::{BufRead as _, BufReader};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tallgrass::sink::sanitize::{is_unsafe, sanitize};
@@ -140,7 +141,12 @@ fn hostile_names_are_text_on_the_page_and_under_the_pointer() {
     assert_eq!(page.text("[data-testid=tile-all] h2"), "<b class=evil>&amp; \"title\"");
 
     for (id, name) in names.iter().enumerate() {
-        page.hover(&format!("[data-testid=tile-bars_{}] g.bar:nth-of-type({}) rect", id / 17, id % 17 + 1));
+        let bar = format!("[data-testid=tile-bars_{}] g.bar:nth-of-type({}) rect", id / 17, id % 17 + 1);
+        // Scrolling takes the words away, so it must be over before the pointer comes from elsewhere.
+        page.centre(&bar);
+        page.hover_at(1.0, 1.0);
+        page.listen(Duration::from_millis(60));
+        page.hover(&bar);
         page.wait_until("!document.querySelector('#tip').hidden");
         let tip = page.eval("document.querySelector('#tip').textContent");
         let tip = tip.as_str().unwrap();

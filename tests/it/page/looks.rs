@@ -74,11 +74,17 @@ fn twelve_tiles_at_four_refreshes_a_second_leave_the_tab_most_of_its_time() {
     page.wait_until("document.querySelectorAll('article').length === 12");
     let seq = || page.eval("Number(document.querySelector('#tiles').dataset.seq)").as_f64().unwrap();
     page.listen(Duration::from_secs(3));
-    let (time, before) = (Duration::from_secs(20), seq());
-    let share = page.main_thread_share(time);
-    let refreshes = (seq() - before) / time.as_secs_f64();
-    println!("main thread of a tab with 12 tiles at {refreshes:.1} refreshes/s: {:.1}%", share * 100.0);
+    let (time, seq_before, before) = (Duration::from_secs(20), seq(), page.metrics());
+    page.listen(time);
+    let (refreshes, after) = ((seq() - seq_before) / time.as_secs_f64(), page.metrics());
+    let percent = |name: &str| 100.0 * (after[name] - before[name]) / (after["Timestamp"] - before["Timestamp"]);
+    println!("a tab with 12 tiles at {refreshes:.1} refreshes/s:");
+    for name in ["ThreadTime", "TaskDuration", "ScriptDuration", "RecalcStyleDuration", "LayoutDuration", "ProcessTime"]
+    {
+        println!("{:>8.1}% {name}", percent(name));
+    }
     assert!(refreshes > 1.0, "{refreshes} refreshes/s");
-    assert!(share <= 0.25, "{share}");
+    // The duration of tasks is by the clock: where other programs take the cores, it is theirs, too.
+    assert!(percent("ThreadTime") <= 25.0, "{}% of the main thread", percent("ThreadTime"));
     world.is_quiet(&page);
 }
