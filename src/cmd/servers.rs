@@ -70,6 +70,9 @@ impl Servers {
                 Ok(listener) => {
                     let http = HttpServer::start_named(listener, app.clone(), listening.allow_host.clone())?;
                     eprintln!("page at http://{}", http.address());
+                    if !http.address().ip().is_loopback() {
+                        tracing::warn!("the page asks for no password: whoever reaches this address may read it");
+                    }
                     servers.http = Some(http);
                 }
                 // Nobody has asked for it, and there is much else to do.

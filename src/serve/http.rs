@@ -89,6 +89,7 @@ pub fn routes(app: Arc<App>, address: SocketAddr, names: Vec<AllowedHost>, stop:
     let routes = Router::new()
         .merge(page::routes(Arc::clone(&app), stop))
         .merge(panel::routes(Arc::clone(&app), stop))
-        .merge(api::routes(app, stop));
+        .merge(api::routes(app, stop))
+        .fallback(page::nowhere);
     guard::protect(routes, address, names)
 }

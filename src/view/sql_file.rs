@@ -53,6 +53,10 @@ impl Bindings {
 impl SqlFile {
     /// Reads and parses a file; its name without `.sql` is the view's name.
     pub fn load(path: &Path) -> Result<Self, SqlError> {
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            // Reading a pipe would wait for whoever writes to it.
+            return Err(SqlError::new(path, "", None, "is no regular file"));
+        }
         let bytes =
             std::fs::read(path).map_err(|error| SqlError::new(path, "", None, format!("cannot be read: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -246,8 +250,9 @@ pub fn load_folder(dir: &Path) -> Vec<Result<SqlFile, SqlError>> {
             // A file that fails after its front matter keeps its place on the dashboard.
             let order = match &file {
                 Ok(file) => file.front_matter.order,
-                Err(_) => std::fs::read_to_string(&path)
-                    .ok()
+                Err(_) => Some(&path)
+                    .filter(|path| path.is_file())
+                    .and_then(|path| std::fs::read_to_string(path).ok())
                     .and_then(|text| SqlFile::parse_ordered("broken", &path, &text).0),
             };
             (order, path, file)

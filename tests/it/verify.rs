@@ -404,7 +404,17 @@ fn a_file_that_is_saved_while_proofs_run_is_no_difference() {
 fn a_reader_that_goes_away_ends_the_dashboard_quietly() {
     let world = World::filled();
     let mut child = Command::new(env!("CARGO_BIN_EXE_tallgrass"))
-        .args(world.args(&["dashboard", "--format", "ndjson", "--refresh", "20ms", "-b", world.broker.brokers()]))
+        .args(world.args(&[
+            "dashboard",
+            "--format",
+            "ndjson",
+            "--refresh",
+            "20ms",
+            "--listen",
+            "off",
+            "-b",
+            world.broker.brokers(),
+        ]))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

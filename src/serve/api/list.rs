@@ -35,7 +35,7 @@ fn document(name: &str, shot: &Shot, queries: &Path) -> Value {
         "as_of": shot.snapshot.as_of.to_json(),
         "now": line::moment(shot.snapshot.now_ns).to_string(),
         "caught_up": shot.status.caught_up() && shot.status.missing.is_empty(),
-        "views": shot.files.iter().map(|file| of_file(shot, file, queries)).collect::<Vec<_>>(),
+        "views": shot.files.iter().filter(|file| file.variant_of().is_none()).map(|file| of_file(shot, file, queries)).collect::<Vec<_>>(),
     });
     let since = shot.status.since();
     if since.iter().next().is_some() {

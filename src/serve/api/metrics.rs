@@ -18,7 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Api;
 use super::process::Process;
-use crate::pipeline::Shot;
+use crate::pipeline::{Shot, Variant};
 use crate::serve::problem::Problem;
 
 /// The media type of `OpenMetrics`; every Prometheus since 2.5 asks for it.
@@ -216,7 +216,9 @@ fn reading(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
 fn views(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
     let results = &shot.snapshot.results;
     let each = |value: &dyn Fn(&crate::pipeline::ViewResult) -> f64| -> Labelled<'_, f64> {
-        results.iter().map(|result| (&*result.name, value(result))).collect()
+        // Visitors make variants: their names must not become labels.
+        let files = results.iter().filter(|result| !Variant::is_name(&result.name));
+        files.map(|result| (&*result.name, value(result))).collect()
     };
     let refresh = each(&|result| result.cost.refresh.as_secs_f64());
     to.gauges("view_refresh_duration", "Time of a view's last refresh", Some(&Unit::Seconds), "view", refresh)?;
@@ -236,7 +238,8 @@ fn views(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
     let rows = each(&|result| result.rows.iter().flatten().map(|batch| batch.num_rows() as f64).sum());
     to.gauges("view_result_rows", "Rows of a view's result", None, "view", rows)?;
     let wrong = |name: &str| shot.result(name).is_some_and(|result| result.rows.is_err());
-    let errors = shot.files.iter().map(|file| (&*file.name, u64::from(file.error.is_some() || wrong(&file.name))));
+    let files = shot.files.iter().filter(|file| file.variant_of().is_none());
+    let errors = files.map(|file| (&*file.name, u64::from(file.error.is_some() || wrong(&file.name))));
     to.gauges("view_errors", "Whether a file is broken or its view failed", None, "view", errors.collect())
 }
 

@@ -56,13 +56,14 @@ fn about(shot: &Shot, view: &str) -> Markup {
     let name = Variant::base(view).unwrap_or(view);
     let file = shot.file(view).and_then(|file| file.file.as_ref());
     let result = shot.result(view);
+    let (segment, values) = (encoded(view), values(view));
     html! {
         p.links {
             @for form in ["csv", "json", "arrow", "svg"] {
-                a href={ "/api/views/" (name) "." (form) } download={ (name) "." (form) } { (form.to_uppercase()) }
+                a href={ "/api/views/" (segment) "." (form) } download={ (name) "." (form) } { (form.to_uppercase()) }
             }
-            a href={ "/view/" (name) } { "This tile alone" }
-            a href={ "/api/views/" (name) "/changes" } { "Changes, as a stream" }
+            a href={ "/view/" (name) (values) } { "This tile alone" }
+            a href={ "/api/views/" (segment) "/changes" } { "Changes, as a stream" }
         }
         @if let Some(file) = file {
             h3 { "SQL" }
@@ -111,6 +112,22 @@ fn about(shot: &Shot, view: &str) -> Markup {
             p.offsets { "as of " (sanitize(&swap.as_of.to_string())) }
         }
     }
+}
+
+/// A view's name as a part of an address: a variant's has its values.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// The values of a variant as the page's addresses have them: `?near.lat=41`.
+fn values(view: &str) -> String {
+    let Some((name, values)) = view.split_once('?') else { return String::new() };
+    let pairs = values.split('&').map(|pair| {
+        let (param, value) = pair.split_once('=').unwrap_or((pair, ""));
+        format!("{name}.{param}={}", encoded(value))
+    });
+    format!("?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
 /// Topic by topic, partition by partition.

@@ -112,6 +112,11 @@ async fn view(
     }
 }
 
+/// An address that is none.
+pub async fn nowhere() -> Response {
+    refuse(StatusCode::NOT_FOUND, "there is nothing at this address")
+}
+
 /// A page that says what is wrong.
 fn refuse(status: StatusCode, words: &str) -> Response {
     (status, Html(document::refusal(status, words).into_string())).into_response()

@@ -75,15 +75,19 @@
   };
 
   // Rows slide to where they are now.
+  const SLIDE_REST_MS = 1500;
   const keys = (tile) => [...tile.querySelectorAll('tr[data-key]')];
   const slide = (tile, change) => {
-    if (still.matches || document.hidden) return change();
+    const now = performance.now();
+    // Rows that move with every record would never come to rest.
+    if (still.matches || document.hidden || now - (tile.slidAt || -1e9) < SLIDE_REST_MS) return change();
     const before = new Map(keys(tile).map((row) => [row, row.offsetTop]));
     change();
     for (const row of keys(tile)) {
       const from = before.get(row);
       if (from !== undefined && from !== row.offsetTop) {
-        row.animate([{ transform: `translateY(${from - row.offsetTop}px)` }, { transform: 'none' }], { duration: 250, easing: 'ease-out' });
+        tile.slidAt = now;
+        row.animate([{ transform: `translateY(${from - row.offsetTop}px)` }, { transform: 'none' }], { duration: 180, easing: 'ease-out' });
       }
     }
   };

@@ -287,7 +287,7 @@ fn foot(shot: &Shot, name: &str, look: &Look) -> Markup {
     let left_out = look.picture.map(|picture| picture.left_out.as_str()).filter(|words| !words.is_empty());
     html! {
         p.foot {
-            span.age data-age {}
+            @if rows.is_some() { span.age data-age {} }
             @if let Some(words) = left_out { span { (words) } } @else if let Some(rows) = rows { span { (rows) } }
             @for part in look.foot.split(" · ").filter(|part| !part.is_empty()) { span.cost { (part) } }
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -28,6 +28,12 @@ const MAX_WAITING: usize = 8;
 
 /// Stack of the threads that parse and plan: an expression of thousands of terms is as deep as it is long.
 const STACK_BYTES: usize = 64 << 20;
+
+/// How long the server's thread may take to end: the program must, whatever a client has it do.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between two looks at it.
+const JOIN_POLL: Duration = Duration::from_millis(5);
 
 /// How long clients may take to hear that the program ends.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -76,6 +82,13 @@ impl PgServer {
     /// Ends it, with the statements that are under way.
     pub fn stop(self) {
         self.stop.cancel();
+        let deadline = Instant::now() + JOIN_TIMEOUT;
+        while !self.thread.is_finished() {
+            if Instant::now() >= deadline {
+                return tracing::warn!("a client of the Postgres protocol holds up its server: left behind");
+            }
+            std::thread::sleep(JOIN_POLL);
+        }
         if let Ok(Err(error)) = self.thread.join() {
             tracing::warn!("the Postgres protocol's server ended: {error}");
         }

@@ -92,7 +92,9 @@ impl Connection {
         let text = match self.socket.read() {
             Ok(Message::Text(text)) => text,
             Ok(_) => return None,
-            Err(Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+            Err(Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return None;
+            }
             Err(error) => panic!("the browser is gone: {error}"),
         };
         let message: Value = serde_json::from_str(&text).expect("JSON");

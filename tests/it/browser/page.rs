@@ -269,8 +269,7 @@ impl Page<'_> {
     /// Cuts the tab off from every server, or connects it again. Streams that are open stay so.
     #[track_caller]
     pub fn set_offline(&self, offline: bool) {
-        let conditions =
-            json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        let conditions = json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
         self.call("Network.emulateNetworkConditions", conditions);
     }
 
@@ -319,9 +318,8 @@ impl Page<'_> {
     /// What of it was meant for another machine.
     pub fn outside_requests(&self) -> Vec<Request> {
         let here = ["http://127.0.0.1:", "ws://127.0.0.1:", "http://localhost:"];
-        let is_outside = |request: &Request| {
-            request.is_of_network() && !here.iter().any(|address| request.url.starts_with(address))
-        };
+        let is_outside =
+            |request: &Request| request.is_of_network() && !here.iter().any(|address| request.url.starts_with(address));
         self.requests().into_iter().filter(is_outside).collect()
     }
 
@@ -376,7 +374,9 @@ fn known_key(key: &str) -> (String, u32, &str) {
         "ArrowDown" => named(40, ""),
         " " => ("Space".to_owned(), 32, " "),
         _ => match key.chars().collect::<Vec<_>>()[..] {
-            [c] if c.is_ascii_alphabetic() => (format!("Key{}", c.to_ascii_uppercase()), u32::from(c.to_ascii_uppercase()), key),
+            [c] if c.is_ascii_alphabetic() => {
+                (format!("Key{}", c.to_ascii_uppercase()), u32::from(c.to_ascii_uppercase()), key)
+            }
             [c] if c.is_ascii_digit() => (format!("Digit{c}"), u32::from(c), key),
             [_] => (String::new(), 0, key),
             _ => panic!("no key {key}"),

@@ -51,9 +51,15 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
         "/" => ("text/html", PAGE.to_owned()),
         "/style.css" => ("text/css", STYLE.to_owned()),
         "/numbers" => ("application/json", format!("[{}1]", "1,".repeat(5_000))),
-        script => ("text/html", format!("<!doctype html><link rel=icon href='data:,'><body><script>{}</script>", scripts(script))),
+        script => (
+            "text/html",
+            format!("<!doctype html><link rel=icon href='data:,'><body><script>{}</script>", scripts(script)),
+        ),
     };
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes())?;
     stream.write_all(body.as_bytes())
 }
@@ -146,10 +152,14 @@ fn it_counts_the_bytes_and_tells_the_answers_of_requests() {
     let page = browser.open(&serve());
     assert_eq!(page.eval("fetch('/numbers').then(r => r.json()).then(a => a.length)"), 5_001);
     let find = |end: &str| page.requests().into_iter().find(|request| request.url.ends_with(end)).expect("a request");
-    let bytes = |end: &str| (0..100).find_map(|_| find(end).bytes.or_else(|| {
-        page.listen(Duration::from_millis(20));
-        None
-    }));
+    let bytes = |end: &str| {
+        (0..100).find_map(|_| {
+            find(end).bytes.or_else(|| {
+                page.listen(Duration::from_millis(20));
+                None
+            })
+        })
+    };
     let numbers = bytes("/numbers").expect("an end");
     assert!((10_003..10_300).contains(&numbers), "{numbers}");
     assert_eq!((find("/numbers").status, find("/numbers").kind.as_str()), (Some(200), "Fetch"));

@@ -31,7 +31,6 @@ fn psql_lists_describes_and_reads() {
     assert!(served.psql_good("\\dn").contains("public"));
     served.psql_good("\\df");
     served.psql_good("\\du");
-    served.psql_good("\\d+ by_type");
     served.psql_good("\\dt *.*");
 
     let count = served.psql(&["-At", "-c", "SELECT count(*) FROM pokemons", "-c", "SELECT * FROM pokemons_seen"]);

@@ -65,7 +65,7 @@ fn the_data_source_finds_what_it_asks_for() {
             assert!(!first(&COLUMNS.replace("$TABLE", name)).await.is_empty(), "{name}");
             assert!(!first(&format!("SELECT * FROM {name} LIMIT 1")).await.is_empty(), "{name}");
         }
-        assert_eq!(first(&COLUMNS.replace("$TABLE", "by_type")).await.len(), 4);
+        assert_eq!(first(&COLUMNS.replace("$TABLE", "public.by_type")).await.len(), 4);
     });
 }
 
