@@ -46,7 +46,7 @@ Every option can be set in tallgrass.toml and in the environment, too (--refresh
 see tallgrass config --help."
 )]
 pub struct Cli {
-    /// Settings, in TOML [env: TALLGRASS_CONFIG] [default: tallgrass.toml, if there is one]
+    /// Settings, in TOML [env: `TALLGRASS_CONFIG`] [default: tallgrass.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// The role to play

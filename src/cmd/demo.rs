@@ -58,16 +58,8 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 /// Runs the command.
 pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     Servers::check(&args.listening, Defaults::DEMO)?;
-    let broker = EmbeddedBroker::start()?;
-    for topic in ["pokemons", "users"] {
-        broker.create_topic(topic, PARTITIONS)?;
-    }
+    let broker = broker()?;
     let kafka = broker.config();
-    eprintln!(
-        "broker at {address}, in this process: join it with `tallgrass dashboard -b {address}` or `kcat -b {address} -t pokemons`",
-        address = broker.brokers()
-    );
-
     let workspace = Workspace::load(&args.queries.queries)?;
     let mut roles = Roles::start(&args, &kafka, &workspace, &stop).await?;
     let variants = Variants::default();
@@ -166,6 +158,19 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         (true, true) => Exit::Interrupted,
         (true, false) => Exit::Done,
     })
+}
+
+/// The broker, with its topics; says where it is.
+fn broker() -> anyhow::Result<EmbeddedBroker> {
+    let broker = EmbeddedBroker::start()?;
+    for topic in ["pokemons", "users"] {
+        broker.create_topic(topic, PARTITIONS)?;
+    }
+    eprintln!(
+        "broker at {address}, in this process: join it with `tallgrass dashboard -b {address}` or `kcat -b {address} -t pokemons`",
+        address = broker.brokers()
+    );
+    Ok(broker)
 }
 
 /// Rings after this long, or never.

@@ -21,7 +21,7 @@ use crate::view::{LoadedFile, SqlError, SqlFile};
 const MAX_VARIANTS: usize = 16;
 
 /// How long a variant stays when nobody looks any more: a page that is loaded anew finds it still there.
-const KEEP: Duration = Duration::from_secs(60);
+const KEEP: Duration = Duration::from_mins(1);
 
 /// What stands between the file's name and the values; no file's name has it.
 const MARK: char = '?';

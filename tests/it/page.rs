@@ -74,7 +74,7 @@ impl World {
         let fixed = ["dashboard", "--queries", &folder, "--format", "ndjson", "--listen", &self.address];
         let dashboard = start(&self.broker, &[&fixed, args].concat());
         let address = dashboard.word_after("page at http://");
-        self.address = address.trim_end_matches('/').to_owned();
+        address.trim_end_matches('/').clone_into(&mut self.address);
         self.dashboard = Some(dashboard);
     }
 

@@ -126,7 +126,7 @@ impl Configuration {
                 layers.insert(id.to_owned(), given);
             }
         }
-        self.leave_out_rivals(path, command, typed, &mut layers)?;
+        Self::leave_out_rivals(path, command, typed, &mut layers)?;
         Ok(layers)
     }
 
@@ -171,7 +171,6 @@ impl Configuration {
 
     /// Of two arguments that exclude each other the one from the higher layer stays.
     fn leave_out_rivals(
-        &self,
         path: &[String],
         command: &Command,
         typed: &ArgMatches,

@@ -112,7 +112,7 @@ pub(super) fn at<'a>(program: &'a Command, path: &[String]) -> Option<&'a Comman
 /// Whether an option takes this value, by clap's own parser; `name` is what the place that it comes from calls it.
 pub(super) fn check(option: &Arg, name: &str, value: &str) -> Result<(), Problem> {
     let parser: ValueParser = match shape(option) {
-        Shape::Flag => clap::value_parser!(bool).into(),
+        Shape::Flag => clap::value_parser!(bool),
         _ => option.get_value_parser().clone(),
     };
     // Alone: what it conflicts with or requires is another question.

@@ -1,6 +1,6 @@
 //! Which of several values is the one in effect.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::ffi::OsString;
 use std::fs;

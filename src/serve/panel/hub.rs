@@ -292,21 +292,21 @@ impl Hub {
         match event {
             Some(FeedEvent::Ended) => {
                 feed.go_on(GoOn { until: None, from: from.clone() });
-                self.progress().await;
+                self.progress();
             }
             Some(FeedEvent::Batch(batch)) => {
                 for (topic, partition, next_offset) in batch.next_offsets.iter() {
                     next_offsets.set(topic, partition, next_offset);
                 }
                 self.take_batch(batch).await;
-                self.progress().await;
+                self.progress();
             }
             // A topic that was waited for, or a new partition.
             Some(FeedEvent::Starts { .. } | FeedEvent::Recovered) => {
                 if self.caught_up {
                     self.tell(State::live());
                 } else {
-                    self.progress().await;
+                    self.progress();
                 }
             }
             Some(FeedEvent::Trouble(error)) => self.tell(State::broker_gone(&error.to_string())),
@@ -343,7 +343,7 @@ impl Hub {
     }
 
     /// How far the recent records have been read; once they have, panels are filled.
-    async fn progress(&mut self) {
+    fn progress(&mut self) {
         let (Reading::Feed { from, ends, next_offsets, .. }, Some(panels)) = (&self.reading, &mut self.panels) else {
             return;
         };

@@ -74,13 +74,19 @@ pub fn routes(app: Arc<App>, stop: &CancellationToken) -> Router {
     Router::new()
         .route("/panel", get(show))
         .route("/panel/events", get(follow))
-        .route("/assets/panel.css", get(|| asset("text/css; charset=utf-8", include_str!("assets/panel.css"))))
-        .route("/assets/panel.js", get(|| asset("text/javascript; charset=utf-8", include_str!("assets/panel.js"))))
-        .route("/assets/theme.js", get(|| asset("text/javascript; charset=utf-8", include_str!("assets/theme.js"))))
+        .route("/assets/panel.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/panel.css"))))
+        .route(
+            "/assets/panel.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/panel.js"))),
+        )
+        .route(
+            "/assets/theme.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/theme.js"))),
+        )
         .with_state(Arc::new(server))
 }
 
-async fn asset(content_type: &'static str, text: &'static str) -> impl IntoResponse {
+fn asset(content_type: &'static str, text: &'static str) -> impl IntoResponse {
     // The program's own version of it: asked for anew by each page, for a newer program may answer.
     ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache")], text)
 }

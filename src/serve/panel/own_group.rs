@@ -178,9 +178,9 @@ impl Member {
                 },
                 |event| match event {
                     GroupEvent::Assigned(starts) => {
-                        starts
-                            .iter()
-                            .for_each(|start| read.borrow_mut().set(&start.topic, start.partition, start.next_offset));
+                        for start in starts {
+                            read.borrow_mut().set(&start.topic, start.partition, start.next_offset);
+                        }
                         self.state.send_replace(Arc::new(State::live()));
                     }
                     GroupEvent::Revoking { .. } => {}

@@ -226,7 +226,7 @@ fn form(request: &Request) -> Markup {
                 @for km in RADII_KM {
                     @let mut other = (*request).clone();
                     @let () = other.place.radius_km = km;
-                    a href=(link(&other)) data-radius=(km) aria-current=[(km == radius_km).then_some("true")] {
+                    a href=(link(&other)) data-radius=(km) aria-current=[(km.total_cmp(&radius_km).is_eq()).then_some("true")] {
                         (distance(km))
                     }
                 }

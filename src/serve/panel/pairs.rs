@@ -171,10 +171,10 @@ impl PanelColumns {
     pub fn new(types: &[DataType], panels: &[Option<&[ScalarValue]>]) -> Result<Self> {
         let column = |(param, data_type): (usize, &DataType)| {
             let null = ScalarValue::try_from(data_type)?;
-            let value = |panel: &Option<&[ScalarValue]>| {
+            let value = |panel: Option<&[ScalarValue]>| {
                 panel.and_then(|values| values.get(param)).cloned().unwrap_or_else(|| null.clone())
             };
-            ScalarValue::iter_to_array(panels.iter().map(value))
+            ScalarValue::iter_to_array(panels.iter().copied().map(value))
         };
         Ok(Self { params: types.iter().enumerate().map(column).collect::<Result<_>>()? })
     }

@@ -1,6 +1,13 @@
 //! Hub and file alone: for any statement, panel and row, what the hub shows is what the SQL gives with bound values.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_for_each,
+    clippy::unnecessary_to_owned,
+    clippy::useless_format
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -79,6 +79,7 @@ struct Panel {
 
 /// All of them, over one plan.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the panels among what serves them")]
 pub struct Panels {
     pairs: Pairs,
     wanted: Vec<usize>,

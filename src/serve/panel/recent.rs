@@ -110,7 +110,7 @@ fn millis(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::float_cmp)]
 mod tests {
     use datafusion::arrow::array::{Float64Array, TimestampMillisecondArray};
 

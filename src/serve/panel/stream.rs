@@ -109,23 +109,21 @@ impl Follow {
             self.begun = true;
             return Some(self.snapshot().retry(RETRY));
         }
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return None,
-                changed = self.content.changed() => {
-                    changed.ok()?;
-                    return Some(self.newest());
-                }
-                changed = self.about.changed() => {
-                    changed.ok()?;
-                    return Some(self.snapshot());
-                }
-                changed = self.state.changed() => {
-                    changed.ok()?;
-                    let state = self.state.borrow_and_update().clone();
-                    return Some(Event::default().event("state").data(json(&*state)));
-                }
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            changed = self.content.changed() => {
+                changed.ok()?;
+                Some(self.newest())
+            }
+            changed = self.about.changed() => {
+                changed.ok()?;
+                Some(self.snapshot())
+            }
+            changed = self.state.changed() => {
+                changed.ok()?;
+                let state = self.state.borrow_and_update().clone();
+                Some(Event::default().event("state").data(json(&*state)))
             }
         }
     }

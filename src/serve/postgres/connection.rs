@@ -26,7 +26,7 @@ use super::wire::Wire;
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a client that has come in may say nothing. Pools of connections keep theirs for minutes.
-const IDLE_TIMEOUT: Duration = Duration::from_mins(60);
+const IDLE_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// How often a client that has sent more than it is answered is looked after.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -70,11 +70,10 @@ pub async fn serve(
             Ok(Some(Err(_))) => {
                 return say(&mut socket, code::PROTOCOL_VIOLATION, "that is no message of the protocol").await;
             }
-            Ok(None) => return Ok(()),
             Err(_) if has_come_in(&socket) => {
                 return say(&mut socket, code::IDLE, "terminating connection: it was idle for too long").await;
             }
-            Err(_) => return Ok(()),
+            Ok(None) | Err(_) => return Ok(()),
         };
         match message {
             PgWireFrontendMessage::Terminate(_) => return Ok(()),

@@ -11,7 +11,7 @@ use super::text::Piece;
 use crate::kafka::KafkaError;
 use crate::view::{SqlError, explain_statement, words};
 
-/// Codes of conditions, by Appendix A of the PostgreSQL manual.
+/// Codes of conditions, by Appendix A of the `PostgreSQL` manual.
 pub mod code {
     pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const CONNECTION_FAILURE: &str = "08006";

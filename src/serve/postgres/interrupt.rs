@@ -82,9 +82,10 @@ impl PhysicalExpr for Looking {
     }
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(inner), true) => Ok(Arc::new(Self { inner, ended: Arc::clone(&self.ended) })),
-            _ => internal_err!("one expression inside, always"),
+        if let (Some(inner), true) = (children.pop(), children.is_empty()) {
+            Ok(Arc::new(Self { inner, ended: Arc::clone(&self.ended) }))
+        } else {
+            internal_err!("one expression inside, always")
         }
     }
 

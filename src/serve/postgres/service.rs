@@ -182,9 +182,8 @@ impl Service {
             Kind::Show(name) => self.show(name, format),
             Kind::Prepare(name, text) => {
                 let mut pieces = split(text)?;
-                let inner = match (pieces.pop(), pieces.is_empty()) {
-                    (Some(inner), true) => inner,
-                    _ => return Err(error(code::SYNTAX, "PREPARE takes one statement")),
+                let (Some(inner), true) = (pieces.pop(), pieces.is_empty()) else {
+                    return Err(error(code::SYNTAX, "PREPARE takes one statement"));
                 };
                 if inner.kind()? != Kind::Query {
                     return Err(error(code::SYNTAX, "PREPARE takes a SELECT"));
@@ -404,7 +403,7 @@ impl ExtendedQueryHandler for Service {
         self.client.keep(Named::Portal, portal)?;
         match found {
             Some(Entry::Value(stored)) => {
-                client.portal_store().put_portal(Arc::new(Portal::try_new(&message, stored)?))
+                client.portal_store().put_portal(Arc::new(Portal::try_new(&message, stored)?));
             }
             _ => client.portal_store().put_empty_portal(portal),
         }

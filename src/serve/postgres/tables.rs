@@ -32,13 +32,16 @@ pub struct Source {
     relations: Mutex<Option<Arc<Relations>>>,
 }
 
+/// A static relation's table, once somebody has read it.
+type Opened = OnceCell<Arc<dyn TableProvider>>;
+
 /// The declared relations of one meaning of `sources.sql`.
 struct Relations {
     /// What they were taken from; none where they were read from the folder.
     sources: Option<Arc<Sources>>,
     workspace: Workspace,
     /// Opened once: to infer a file's columns is to read it.
-    files: Vec<(Arc<StaticRelation>, OnceCell<Arc<dyn TableProvider>>)>,
+    files: Vec<(Arc<StaticRelation>, Opened)>,
 }
 
 /// What can be read at one moment.

@@ -203,7 +203,7 @@ impl Piece {
         }
         let name = self.name(at)?;
         let rest = &self.tokens[at..];
-        let Some(assigned) = rest.iter().position(|token| is_assignment(token)) else {
+        let Some(assigned) = rest.iter().position(is_assignment) else {
             return Err(error(code::SYNTAX, format!("SET {name} needs a value: SET {name} = …")));
         };
         Ok(Kind::Set(name, self.value(at + assigned + 1)))

@@ -18,7 +18,7 @@ use super::text::MAX_SQL_BYTES;
 const MAX_MESSAGE_BYTES: usize = 4 * MAX_SQL_BYTES;
 
 /// How long a client may leave what it is sent unread.
-const UNREAD: Duration = Duration::from_secs(60);
+const UNREAD: Duration = Duration::from_mins(1);
 
 /// The socket.
 pub struct Wire {

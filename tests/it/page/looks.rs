@@ -34,9 +34,9 @@ fn it_fits_a_phone_and_a_wall_by_day_and_by_night() {
         for (size, width, height) in [("phone", 390, 844), ("wide", 1920, 1080)] {
             let page = browser.blank();
             if size == "phone" {
-                page.set_phone(width, height)
+                page.set_phone(width, height);
             } else {
-                page.set_viewport(width, height)
+                page.set_viewport(width, height);
             }
             page.set_preferences(&[("prefers-color-scheme", "light"), ("prefers-reduced-motion", "reduce")]);
             page.go(&world.url(path));
