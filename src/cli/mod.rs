@@ -13,6 +13,9 @@
 //!  config       what the environment and a file say of all of these
 //! ```
 
+// These comments are the help.
+#![allow(clippy::doc_markdown)]
+
 mod bounded;
 pub mod config;
 mod generators;
@@ -42,12 +45,12 @@ pub use self::values::{From, Listen, Place, Rate};
     max_term_width = 100,
     propagate_version = true,
     after_help = "\
-Every option can be set in tallgrass.toml and in the environment, too (--refresh as TALLGRASS_REFRESH):
-see tallgrass config --help."
+Every option can also be set in tallgrass.toml, or in the environment
+(--refresh as TALLGRASS_REFRESH): see tallgrass config --help"
 )]
 pub struct Cli {
-    /// Settings, in TOML [env: `TALLGRASS_CONFIG`] [default: tallgrass.toml, if there is one]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Settings [env: TALLGRASS_CONFIG] [default: tallgrass.toml]
+    #[arg(long, global = true, value_name = "FILE", display_order = 900)]
     pub config: Option<PathBuf>,
     /// The role to play
     #[command(subcommand)]

@@ -98,19 +98,20 @@ Examples:
   tallgrass config show dashboard --format json
   tallgrass config show dashboard -- --refresh 1s     with what would be typed
 
-What is typed wins over the environment, the environment over the file, the file over the defaults.
-
-The file is tallgrass.toml in the working directory, or what --config or TALLGRASS_CONFIG names:
+What is typed wins over the environment, the environment over the file,
+the file over the defaults. The file is tallgrass.toml in the working
+directory, or what --config or TALLGRASS_CONFIG names:
 
   brokers = \"broker.example.org:9093\"    # of every command that has --brokers
   [properties]                           # -X
   security.protocol = \"SASL_SSL\"
-  [dashboard]                            # of this command, and wins over what is for all
+  [dashboard]                            # of this command, wins over the above
   refresh = \"250ms\"
   verify = \"30s\"
 
-In the environment --radius-km is TALLGRASS_RADIUS_KM, a flag is true or false, several values stand between
-semicolons, and TALLGRASS_X_SASL_PASSWORD is the librdkafka property sasl.password.")]
+In the environment --radius-km is TALLGRASS_RADIUS_KM, a flag is true or
+false, several values stand between semicolons, and
+TALLGRASS_X_SASL_PASSWORD is the librdkafka property sasl.password.")]
 pub struct Config {
     /// What to do
     #[command(subcommand)]

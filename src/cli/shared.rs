@@ -14,7 +14,7 @@ use crate::serve::AllowedHost;
 /// Which cluster to talk to.
 #[derive(Debug, Clone, Args)]
 pub struct Connection {
-    /// Bootstrap servers, HOST:PORT[,HOST:PORT…] [env: `TALLGRASS_BROKERS`]
+    /// Bootstrap servers, HOST:PORT[,HOST:PORT…] [env: TALLGRASS_BROKERS]
     #[arg(
         short,
         long,

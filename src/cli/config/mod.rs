@@ -139,7 +139,11 @@ pub fn read(
 ) -> Result<(Cli, Configuration), Refusal> {
     let typed: Vec<OsString> = typed.into_iter().collect();
     let program = Cli::command();
-    let loose = loosely(&program, &typed)?;
+    let loose = match loosely(&program, &typed) {
+        Ok(loose) => loose,
+        // Help is about the options as they are, not as they are looked for.
+        Err(help) => return Err(program.try_get_matches_from(typed).err().unwrap_or(help).into()),
+    };
     let path = path(&loose);
     // A program that only prints its completions must not fail for a setting that it has no use for.
     let unconcerned = options::at(&program, &path).is_none_or(|command| !options::has_settings(command));

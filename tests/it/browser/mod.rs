@@ -1,4 +1,4 @@
-//! A real browser for tests of what people see: Chromium without a window, driven over its DevTools protocol.
+//! A real browser for tests of what people see: Chromium without a window, driven over its `DevTools` protocol.
 //!
 //! ```text
 //!   Browser  one process with a profile of its own; ends with the test

@@ -33,7 +33,7 @@ impl<'a> Page<'a> {
         page
     }
 
-    /// Calls a method of the DevTools protocol for this tab.
+    /// Calls a method of the `DevTools` protocol for this tab.
     #[track_caller]
     pub fn call(&self, method: &str, parameters: Value) -> Value {
         self.browser.connection.borrow_mut().call(Some(&self.session), method, parameters)
