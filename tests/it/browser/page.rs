@@ -346,7 +346,7 @@ impl Drop for Page<'_> {
     /// Closes the tab.
     fn drop(&mut self) {
         let close = json!({ "targetId": self.target });
-        self.browser.connection.borrow_mut().send(None, "Target.closeTarget", close);
+        self.browser.connection.borrow_mut().send(None, "Target.closeTarget", &close);
     }
 }
 

@@ -266,7 +266,8 @@ fn nothing_is_written_and_no_file_is_read() {
 fn views_come_change_break_and_go_with_their_files() {
     let served = Served::start();
     let file = served.folder.path().join("dashboard/fresh.sql");
-    let until = |sql: &'static str, good: &dyn Fn(&Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>) -> bool| {
+    type Answer = Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>;
+    let until = |sql: &'static str, good: &dyn Fn(&Answer) -> bool| {
         served.run(async |client| {
             let deadline = Instant::now() + TIME_LIMIT;
             loop {
