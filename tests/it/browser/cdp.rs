@@ -60,6 +60,7 @@ impl Connection {
 
     /// The same where the browser may refuse.
     #[track_caller]
+    #[allow(clippy::needless_pass_by_value)] // callers write the object where they call
     pub fn try_call(&mut self, session: Option<&str>, method: &str, parameters: Value) -> Result<Value, String> {
         let id = self.send(session, method, &parameters);
         let deadline = Instant::now() + TIME_LIMIT;

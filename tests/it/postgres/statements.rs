@@ -262,11 +262,12 @@ fn nothing_is_written_and_no_file_is_read() {
     });
 }
 
+type Answer = Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>;
+
 #[test]
 fn views_come_change_break_and_go_with_their_files() {
     let served = Served::start();
     let file = served.folder.path().join("dashboard/fresh.sql");
-    type Answer = Result<Vec<SimpleQueryMessage>, tokio_postgres::Error>;
     let until = |sql: &'static str, good: &dyn Fn(&Answer) -> bool| {
         served.run(async |client| {
             let deadline = Instant::now() + TIME_LIMIT;
