@@ -349,7 +349,7 @@
     Escape: () => { if (tip) hideTip(); if (document.activeElement && document.activeElement.matches('article.tile')) document.activeElement.blur(); },
   };
   document.addEventListener('keydown', (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, textarea, select, dialog')) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, textarea, select, dialog[open]')) return;
     const action = actions[event.key];
     if (action) { if (event.key !== 'Enter' && event.key !== 'Escape') event.preventDefault(); action(); }
   });
