@@ -368,7 +368,11 @@ impl ExtendedQueryHandler for Service {
         for oid in message.type_oids.iter_mut().filter(|oid| **oid == UNKNOWN_OID) {
             *oid = 0;
         }
-        match StoredStatement::parse(client, &message, self.query_parser()).await? {
+        let parsed = StoredStatement::parse(client, &message, self.query_parser()).await;
+        if parsed.is_err() {
+            self.client.forget(Named::Statement, &name);
+        }
+        match parsed? {
             Some(statement) => client.portal_store().put_statement(Arc::new(statement)),
             None => client.portal_store().put_empty_statement(&name),
         }

@@ -104,35 +104,26 @@ impl Piece {
         })
     }
 
-    /// The text for the dialect of tools: `ARRAY(SELECT …)`, which the engine lacks, is an empty list. Tools ask it of roles and
-    /// of storage options, and here are none.
+    /// The text for the dialect of tools, where an empty list stands for what the engine's catalog lacks: `ARRAY(SELECT …)`,
+    /// which tools ask of roles and of storage options, and those options themselves.
     pub fn without_array_queries(&self) -> String {
         let located: Vec<_> = locate(&self.sql).into_iter().filter(|(token, _)| is_significant(token)).collect();
         let (mut text, mut written, mut at) = (String::new(), 0, 0);
         while at + 2 < located.len() {
-            let begins = is_word(&located[at].0, "ARRAY")
-                && located[at + 1].0 == Token::LParen
-                && is_word(&located[at + 2].0, "SELECT");
-            at += 1;
-            if !begins {
-                continue;
-            }
-            let start = located[at - 1].1.start;
-            let mut open = 0;
-            while let Some((token, _)) = located.get(at) {
-                match token {
-                    Token::LParen => open += 1,
-                    Token::RParen => open -= 1,
-                    _ => {}
+            let end = match [&located[at].0, &located[at + 1].0, &located[at + 2].0] {
+                [array, Token::LParen, select] if is_word(array, "ARRAY") && is_word(select, "SELECT") => {
+                    at + 1 + behind_parentheses(&located[at + 1..])
                 }
-                at += 1;
-                if open == 0 {
-                    break;
+                [Token::Word(_), Token::Period, options] if is_word(options, "reloptions") => at + 3,
+                _ => {
+                    at += 1;
+                    continue;
                 }
-            }
-            text.push_str(&self.sql[written..start]);
+            };
+            text.push_str(&self.sql[written..located[at].1.start]);
             text.push_str("string_to_array(NULL, ',')");
-            written = located[at - 1].1.end;
+            written = located[end - 1].1.end;
+            at = end;
         }
         text.push_str(&self.sql[written..]);
         text
@@ -349,6 +340,20 @@ fn significant(sql: &str) -> Vec<Token> {
     tokens(sql).into_iter().map(|token| token.token).filter(is_significant).collect()
 }
 
+/// How many tokens a parenthesis and all inside of it are.
+fn behind_parentheses(tokens: &[(Token, std::ops::Range<usize>)]) -> usize {
+    let mut open = 0;
+    let closed = tokens.iter().position(|(token, _)| {
+        match token {
+            Token::LParen => open += 1,
+            Token::RParen => open -= 1,
+            _ => {}
+        }
+        open == 0
+    });
+    closed.map_or(tokens.len(), |at| at + 1)
+}
+
 fn is_significant(token: &Token) -> bool {
     !matches!(token, Token::Whitespace(_) | Token::EOF)
 }
@@ -441,6 +446,9 @@ mod tests {
     fn a_list_made_of_a_query_is_an_empty_list() {
         let piece = Piece::of("SELECT r.a, ARRAY(SELECT f(b) FROM t WHERE (c)) AS é, array[1] FROM r");
         assert_eq!(piece.without_array_queries(), "SELECT r.a, string_to_array(NULL, ',') AS é, array[1] FROM r");
+        let options = Piece::of("SELECT f(c.reloptions || array(select 'x.' || x from unnest(tc.reloptions) x), ', ')");
+        let list = "string_to_array(NULL, ',')";
+        assert_eq!(options.without_array_queries(), format!("SELECT f({list} || {list}, ', ')"));
         assert_eq!(Piece::of("SELECT array(select 1").without_array_queries(), "SELECT string_to_array(NULL, ',')");
     }
 

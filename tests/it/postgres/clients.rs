@@ -31,6 +31,7 @@ fn psql_lists_describes_and_reads() {
     assert!(served.psql_good("\\dn").contains("public"));
     served.psql_good("\\df");
     served.psql_good("\\du");
+    assert!(served.psql_good("\\d+ by_type").contains("mean_total"));
     served.psql_good("\\dt *.*");
 
     let count = served.psql(&["-At", "-c", "SELECT count(*) FROM pokemons", "-c", "SELECT * FROM pokemons_seen"]);
