@@ -358,7 +358,7 @@ async fn what_control_panel_refuses_is_refused_here_too() {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_busy_panel_counts_all_and_shows_the_newest_without_a_gap() {
+async fn a_busy_panel_counts_all_shows_the_newest_and_says_so() {
     let world = World::new();
     let mut panels = Panels::new(world.pairs(&format!("SELECT name, _timestamp FROM pokemons {NEAR}")).await, 1);
     let wide =
@@ -379,7 +379,11 @@ async fn a_busy_panel_counts_all_and_shows_the_newest_without_a_gap() {
     let content = entry.content.borrow().clone();
     assert_eq!((content.total, content.minute), (expected, expected));
     let times: Vec<i64> = content.rows.iter().map(|row| serde_json::from_str::<Row>(row).unwrap().t.unwrap()).collect();
-    assert!(times.len() == 50 && times.is_sorted() && *times.last().unwrap() > 950, "{times:?}");
+    assert!(times.len() == 50 && times.is_sorted() && *times.last().unwrap() > 950 && !content.sampled, "{times:?}");
+    panels.apply(&piece).await;
+    panels.force_publish().await;
+    let content = entry.content.borrow().clone();
+    assert_eq!((content.rows.len(), content.total, content.sampled), (100, 2 * expected, true));
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Evaluating late is what makes a thousand panels at a busy place affordable: nobody can read thousands of rows a
-//! second, so all are counted, and the SQL makes the newest [`SHOWN_AT_ONCE`] of each look.
+//! second, so all are counted, and the SQL makes the newest of each look, at most [`SHOWN_AT_ONCE`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -30,6 +30,13 @@ pub const KEPT: usize = 200;
 
 /// New rows of a panel shown at once: more than anybody reads in [`PACE`].
 pub const SHOWN_AT_ONCE: usize = 50;
+
+/// Rows made for all panels together, a second: about a fifth of a core. Beyond, each panel gets fewer at once, and all
+/// are still counted, so that panels at busy places do not fall behind.
+const ROWS_A_SECOND: usize = 40_000;
+
+/// New rows that a panel is shown at once however many panels are busy.
+const FEWEST_AT_ONCE: usize = 4;
 
 /// A panel is told of what is new this often at most.
 pub const PACE: Duration = Duration::from_millis(250);
@@ -64,8 +71,8 @@ struct Panel {
     seeded: bool,
     /// Rows to be shown, oldest first, at most [`SHOWN_AT_ONCE`]: of the stream before the SQL, or of its result.
     waiting: VecDeque<(Arc<RecordBatch>, usize)>,
-    /// Whether some that were to be shown have been left out since.
-    skipped: bool,
+    /// The number of the row before which others were left out, the last time that happened.
+    gap_before: Option<u64>,
     rows: VecDeque<Arc<str>>,
     next_k: u64,
     epoch: u64,
@@ -75,6 +82,17 @@ struct Panel {
     told_minute: u64,
     shown: Instant,
     dirty: bool,
+}
+
+impl Panel {
+    /// Keeps so many of the rows that wait, the newest.
+    fn leave_out(&mut self, keep: usize) {
+        let over = self.waiting.len().saturating_sub(keep);
+        if over > 0 {
+            self.waiting.drain(..over);
+            self.gap_before = Some(self.next_k);
+        }
+    }
 }
 
 /// All of them, over one plan.
@@ -183,7 +201,7 @@ impl Panels {
             error,
             seeded: false,
             waiting: VecDeque::new(),
-            skipped: false,
+            gap_before: None,
             rows: VecDeque::new(),
             next_k: old.next_k,
             epoch: self.epoch,
@@ -319,8 +337,20 @@ impl Panels {
             }
             certain.sort_unstable();
         }
+        // Of a panel that takes half of the rows only the newest are of use, and the rest is a number.
+        let mut taken = vec![0; self.panels.len()];
+        certain.reverse();
+        certain.retain(|(_, number)| {
+            let taken: &mut u32 = &mut taken[*number as usize];
+            *taken += 1;
+            // One more than is shown, so that it is known to be left out.
+            *taken as usize <= SHOWN_AT_ONCE + 1
+        });
+        certain.reverse();
+        for (number, rows) in (0..).zip(taken).filter(|(_, rows)| *rows > 0) {
+            self.count(number, rows);
+        }
         for (row, number) in certain {
-            self.count(number, 1);
             self.wait(number, Arc::clone(&piece.batch), row);
         }
     }
@@ -355,10 +385,7 @@ impl Panels {
     fn wait(&mut self, number: u32, batch: Arc<RecordBatch>, row: usize) {
         if let Some(Some(panel)) = self.panels.get_mut(number as usize) {
             panel.waiting.push_back((batch, row));
-            if panel.waiting.len() > SHOWN_AT_ONCE {
-                panel.waiting.pop_front();
-                panel.skipped = true;
-            }
+            panel.leave_out(SHOWN_AT_ONCE);
         }
     }
 
@@ -470,7 +497,7 @@ impl Panels {
     pub async fn publish(&mut self) -> Option<Instant> {
         let now = Instant::now();
         self.pass_time(now);
-        let (mut due, mut next) = (Vec::new(), None::<Instant>);
+        let (mut due, mut busy, mut next) = (Vec::new(), 0, None::<Instant>);
         for (number, panel) in (0..).zip(&self.panels) {
             let Some(panel) = panel else { continue };
             if !panel.dirty
@@ -479,6 +506,7 @@ impl Panels {
             {
                 continue;
             }
+            busy += usize::from(!panel.waiting.is_empty());
             let time = panel.shown + PACE;
             if time <= now {
                 due.push(number);
@@ -486,12 +514,10 @@ impl Panels {
                 next = Some(next.map_or(time, |next| next.min(time)));
             }
         }
+        let share = (ROWS_A_SECOND as f64 * PACE.as_secs_f64()) as usize / busy.max(1);
         for number in &due {
-            if let Some(Some(panel)) = self.panels.get_mut(*number as usize)
-                && std::mem::take(&mut panel.skipped)
-            {
-                // What is shown is always the newest without a gap.
-                panel.rows.clear();
+            if let Some(Some(panel)) = self.panels.get_mut(*number as usize) {
+                panel.leave_out(share.max(FEWEST_AT_ONCE));
             }
         }
         let made = self.evaluate_waiting(&due).await;
@@ -509,6 +535,7 @@ impl Panels {
                 next_k: panel.next_k,
                 total: panel.total,
                 minute: panel.minute,
+                sampled: panel.gap_before.is_some_and(|k| k > panel.next_k - panel.rows.len() as u64),
                 error: panel.error.clone(),
             }));
         }

@@ -52,6 +52,8 @@ pub struct Content {
     pub total: u64,
     /// Of these in the last minute.
     pub minute: u64,
+    /// Whether rows between these have been counted only.
+    pub sampled: bool,
     /// Why there are none.
     pub error: Option<Arc<str>>,
 }

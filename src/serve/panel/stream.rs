@@ -73,6 +73,7 @@ struct Counts<'a> {
     total: u64,
     minute: u64,
     ready: bool,
+    sampled: bool,
     error: Option<&'a str>,
 }
 
@@ -83,6 +84,7 @@ impl Counts<'_> {
             total: content.total,
             minute: content.minute,
             ready: content.ready,
+            sampled: content.sampled,
             error: content.error.as_deref(),
         }
     }

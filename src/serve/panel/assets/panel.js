@@ -26,6 +26,7 @@
   let retry = 0;
   let hasPlace = true;
   let slow = 0;
+  let shown = null; // the row whose record is open
 
   // ── words ────────────────────────────────────────────────────────────────
   const number = new Intl.NumberFormat("en");
@@ -101,6 +102,7 @@
     if (held && before > 0) list.scrollTop += list.scrollHeight - before;
     while (rows.length > 0 && rows[rows.length - 1].row.k < first) {
       const gone = rows.pop();
+      if (gone === shown) hideCard();
       gone.item.remove();
       if (gone.mark) gone.mark.remove();
     }
@@ -128,6 +130,7 @@
   function count(data) {
     at("total").textContent = number.format(data.total);
     at("minute").textContent = number.format(data.minute);
+    at("sampled").hidden = !data.sampled;
     error = data.error;
     ready = data.ready;
   }
@@ -165,7 +168,7 @@
     } else if (state.phase === "broker_gone") {
       say("bad", "No broker", state.title, `Since ${clock(state.since)}. ${state.detail}`, sqlError);
     } else if (sqlError) {
-      say("bad", state.phase === "live" ? "Live, with an error" : state.title, "The SQL has an error", state.phase === "broken" ? state.detail : "What ran before goes on.", sqlError);
+      say("bad", state.phase === "live" ? "Live, SQL error" : state.title, "The SQL has an error", state.phase === "broken" ? state.detail : "What ran before goes on.", sqlError);
     } else if (state.phase !== "live") {
       say("warn", state.title, state.title, state.detail, state.command);
     } else if (!hasPlace && rows.length > 0) {
@@ -397,7 +400,6 @@
   });
 
   // ── the record under the pointer or the focus ────────────────────────────
-  let shown = null;
   function showCard(k) {
     const kept = rows.find((kept) => String(kept.row.k) === String(k));
     if (!kept) return hideCard();
