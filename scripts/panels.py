@@ -12,26 +12,13 @@ The delay is from a record's time, which its producer gave it, to the arrival of
 import argparse
 import asyncio
 import json
-import os
 import random
 import time
 from urllib.parse import urlparse
 
+from process import cpu_seconds
+
 CITIES = [(40.4168, -3.7038), (-34.6037, -58.3816)]
-
-
-def cpu_seconds(pid):
-    """User and system time of each thread's name."""
-    ticks = os.sysconf("SC_CLK_TCK")
-    used = {}
-    for task in os.listdir(f"/proc/{pid}/task"):
-        try:
-            text = open(f"/proc/{pid}/task/{task}/stat").read()
-        except OSError:
-            continue
-        name, fields = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
-        used[name] = used.get(name, 0) + (int(fields[11]) + int(fields[12])) / ticks
-    return used
 
 
 class Seen:

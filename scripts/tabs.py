@@ -10,24 +10,12 @@ and bytes a tab gets in a second. Before it, once: the page's weight, compressed
 import argparse
 import asyncio
 import gzip
-import os
 import re
 import time
 import urllib.request
 from urllib.parse import urlparse
 
-
-def cpu_seconds(pid):
-    """User and system time of the thread that serves HTTP, and of all threads."""
-    ticks, used = os.sysconf("SC_CLK_TCK"), {}
-    for task in os.listdir(f"/proc/{pid}/task"):
-        try:
-            text = open(f"/proc/{pid}/task/{task}/stat").read()
-        except OSError:
-            continue
-        name, fields = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
-        used[name] = used.get(name, 0) + (int(fields[11]) + int(fields[12])) / ticks
-    return used.get("http", 0), sum(used.values())
+from process import cpu_seconds
 
 
 async def tab(host, port, got):
@@ -47,7 +35,8 @@ async def measure(url, pid, tabs, seconds):
     before, started = cpu_seconds(pid), time.monotonic()
     await asyncio.sleep(seconds)
     took, after = time.monotonic() - started, cpu_seconds(pid)
-    http, whole = ((b - a) / took * 100 for a, b in zip(before, after))
+    http = (after.get("http", 0) - before.get("http", 0)) / took * 100
+    whole = (sum(after.values()) - sum(before.values())) / took * 100
     each = max(tabs, 1) * took
     print(f"{tabs:4} tabs: http thread {http:5.1f}%, process {whole:5.1f}%, "
           f"a tab {got[0] / each:4.1f} pictures/s and {got[1] / each / 1000:6.1f} kB/s")
