@@ -17,9 +17,11 @@
 //!   `ST_DWithin(a, b, m)` is `ST_DistanceSphere(a, b) <= m` to the bit: false for a negative `m`, null for NaN.
 
 mod functions;
+mod projection;
 mod sphere;
 
 pub use functions::functions;
+pub use projection::Projection;
 pub use sphere::{EARTH_RADIUS_KM, distance_km};
 
 /// Makes the functions of this module known to SQL.

@@ -173,12 +173,17 @@ impl Plane {
     }
 }
 
-/// Degrees with their side of the equator or of the prime meridian.
-pub fn show_degrees(degrees: f64, positive: char, negative: char) -> String {
+/// The sides of a latitude.
+pub const LATITUDE: (char, char) = ('N', 'S');
+/// The sides of a longitude.
+pub const LONGITUDE: (char, char) = ('E', 'W');
+
+/// Degrees with so many decimals, and their side of the equator or of the prime meridian.
+pub fn show_degrees(degrees: f64, decimals: usize, (positive, negative): (char, char)) -> String {
     // Longitudes were shifted past 180 to keep neighbours of the date line together.
     let degrees = if positive == 'E' { (degrees + 180.0).rem_euclid(360.0) - 180.0 } else { degrees };
     let side = if degrees < 0.0 { negative } else { positive };
-    format!("{:.2}°{side}", degrees.abs())
+    format!("{:.decimals$}°{side}", degrees.abs())
 }
 
 #[cfg(test)]
@@ -206,7 +211,7 @@ mod tests {
         unwrap_longitudes(&mut fiji);
         let longitudes: Vec<f64> = fiji.iter().map(|mark| mark.lon).collect();
         assert!(longitudes.iter().all(|lon| (179.0..181.0).contains(lon)), "{longitudes:?}");
-        assert_eq!(show_degrees(180.1, 'E', 'W'), "179.90°W");
+        assert_eq!(show_degrees(180.1, 2, LONGITUDE), "179.90°W");
     }
 
     #[test]

@@ -193,7 +193,7 @@ mod tests {
         ) {
             // Half of the rows close to the rim, where it matters.
             let (row_lat, row_lon) = if near && radius < 20_015.0 && radius > 0.0 {
-                super::super::projection::Plane::new(lat, lon)
+                crate::geo::Projection::new(lat, lon)
                     .inverse(radius * row_lon.to_radians().sin(), radius * row_lon.to_radians().cos())
             } else { (row_lat, row_lon) };
             let circle = Circle::new(Some(lat), Some(lon), Some(radius)).unwrap();

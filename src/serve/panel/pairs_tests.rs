@@ -22,10 +22,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::pairs::Pairs;
 use super::panels::{KEPT, Panels};
 use super::place::{Place, Request};
-use super::projection::Plane;
 use super::recent::{Piece, Recent};
 use super::row::{self, Columns, Row};
 use super::shared::{Entry, Shared};
+use crate::geo::Projection;
 use crate::view::cut::Use;
 use crate::view::{LiveView, Rows, SqlFile, Workspace, live_view, plan_with};
 
@@ -126,7 +126,8 @@ fn rows(dice: &mut impl rand::Rng, centres: &[Request], count: usize) -> RecordB
             1 | 2 => {
                 let Place { lat, lon, radius_km } = centres[dice.random_range(0..centres.len())].place;
                 let turn = dice.random_range(0.0..std::f64::consts::TAU);
-                Plane::new(lat, lon).inverse(radius_km.min(20_000.0) * turn.sin(), radius_km.min(20_000.0) * turn.cos())
+                Projection::new(lat, lon)
+                    .inverse(radius_km.min(20_000.0) * turn.sin(), radius_km.min(20_000.0) * turn.cos())
             }
             _ => somewhere(dice),
         };
@@ -155,7 +156,7 @@ fn rows(dice: &mut impl rand::Rng, centres: &[Request], count: usize) -> RecordB
 }
 
 fn bag(columns: &Columns, batches: &[RecordBatch], request: &Request) -> Vec<String> {
-    let plane = Plane::new(request.place.lat, request.place.lon);
+    let plane = Projection::new(request.place.lat, request.place.lon);
     let mut bag = Vec::new();
     for batch in batches {
         let all: Vec<usize> = (0..batch.num_rows()).collect();

@@ -19,10 +19,10 @@ use datafusion::common::ScalarValue;
 
 use super::circle::{Circle, Index, Side};
 use super::pairs::{PAIRS_AT_ONCE, Pair, Pairs, PanelColumns, pairs_of_rows};
-use super::projection::Plane;
 use super::recent::{Piece, Recent};
 use super::row::{self, Columns};
 use super::shared::{Content, Entry, Shared};
+use crate::geo::Projection;
 use crate::view::{Bindings, SqlError, SqlFile, words};
 
 /// Rows that a panel keeps.
@@ -63,7 +63,7 @@ type Made = (u32, Arc<RecordBatch>, Vec<usize>);
 #[derive(Debug)]
 struct Panel {
     entry: Arc<Entry>,
-    plane: Plane,
+    plane: Projection,
     values: Vec<ScalarValue>,
     circle: Option<Circle>,
     /// Why its rows cannot be made; it then gets none until the SQL changes.
@@ -195,7 +195,7 @@ impl Panels {
         let circle = self.pairs.near().and_then(|near| near.circle(&values)).filter(|_| error.is_none());
         let old = entry.content.borrow().clone();
         let panel = Panel {
-            plane: Plane::new(place.lat, place.lon),
+            plane: Projection::new(place.lat, place.lon),
             values,
             circle,
             error,

@@ -7,7 +7,8 @@ use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
-use super::projection::{Plane, plain};
+use super::ground::plain;
+use crate::geo::Projection;
 use crate::sink::cells::{Cells, is_text, is_time, numbers};
 
 /// Characters of one value that are shown: events are hostile, and two hundred rows of each panel are kept.
@@ -76,7 +77,7 @@ pub struct Row {
 /// Makes rows of some of a batch's; `first` is the number of the first one.
 pub fn rows(
     columns: &Columns,
-    plane: &Plane,
+    plane: &Projection,
     batch: &RecordBatch,
     chosen: &[usize],
     first: u64,
@@ -145,7 +146,7 @@ mod tests {
         .unwrap();
         let columns = Columns::of(&batch.schema());
         assert_eq!((columns.title, columns.tags.as_slice(), columns.flag), (Some(1), &[0][..], Some(2)));
-        let rows = rows(&columns, &Plane::new(0.0, 0.0), &batch, &[0, 1], 7).unwrap();
+        let rows = rows(&columns, &Projection::new(0.0, 0.0), &batch, &[0, 1], 7).unwrap();
         let rows: Vec<Row> = rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect();
         assert_eq!((rows[0].k, rows[1].k, rows[0].flag, rows[1].flag), (7, 8, true, false));
         assert_eq!(rows[0].values[1].as_deref(), Some("<b>\\u{202e}x\\n"));

@@ -18,9 +18,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::ground::Ground;
 use super::own_group::OwnGroup;
 use super::place::{Place, Request};
-use super::projection::Ground;
 use super::row::Columns;
 use super::shared::{About, Content, Entry, Shared, Watcher};
 use super::state::State;

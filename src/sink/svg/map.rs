@@ -9,13 +9,13 @@ use maud::{Markup, html};
 
 use super::ink::{Px, clean, dots, polyline};
 use super::marks::Rows;
-use super::projection::MAX_RADIUS_KM;
+use super::place::MAX_RADIUS_KM;
 use super::{Drawing, Look, Medium, Place};
 use crate::geo::EARTH_RADIUS_KM;
 use crate::sink::cells::{group_digits, is_time, numbers};
 use crate::sink::chart::Axes;
-use crate::sink::places::{MAX_MAPS, Mark, marks, show_degrees, split, unwrap_longitudes};
-use crate::sink::scale::{multiples, round_up};
+use crate::sink::places::{LATITUDE, LONGITUDE, MAX_MAPS, Mark, marks, show_degrees, split, unwrap_longitudes};
+use crate::sink::scale::{decimals_of, multiples, round_up};
 use crate::sink::series::newest_rows;
 use crate::sink::terminal::show_duration;
 
@@ -35,7 +35,6 @@ struct Panel {
     marks: Vec<Mark>,
     width: f64,
     height: f64,
-    pinned: bool,
 }
 
 impl Panel {
@@ -60,7 +59,7 @@ pub fn draw(look: &Look, axes: &Axes, medium: Medium) -> Drawing {
     let mut all = marks(look.schema, &rows, axes.x, axes.y.first().copied().unwrap_or(axes.x));
     let (total, placed) = (look.rows(), all.len());
     unwrap_longitudes(&mut all);
-    let mut clusters = if look.around.is_some() { vec![all.clone()] } else { split(&all) };
+    let mut clusters = split(&all);
     let room = ((f64::from(look.width) / MIN_PANEL) as usize).clamp(1, MAX_MAPS);
     let hidden = clusters.len().saturating_sub(room);
     if hidden > 0 {
@@ -77,8 +76,8 @@ pub fn draw(look: &Look, axes: &Axes, medium: Medium) -> Drawing {
         .into_iter()
         .map(|marks| {
             let before = look.places.iter().find(|place| place.suits(&marks, shape)).copied();
-            let place = look.around.or(before).unwrap_or_else(|| Place::around(&marks, shape));
-            Panel { place, marks, width, height, pinned: look.around.is_some() }
+            let place = before.unwrap_or_else(|| Place::around(&marks, shape));
+            Panel { place, marks, width, height }
         })
         .collect();
     let shown: usize = panels.iter().map(|panel| panel.marks.len()).sum();
@@ -106,7 +105,7 @@ pub fn draw(look: &Look, axes: &Axes, medium: Medium) -> Drawing {
 }
 
 fn middle(place: &Place) -> String {
-    format!("{} {}", show_degrees(place.lat, 'N', 'S'), show_degrees(place.lon, 'E', 'W'))
+    format!("{} {}", show_degrees(place.lat, 2, LATITUDE), show_degrees(place.lon, 2, LONGITUDE))
 }
 
 fn many(count: usize) -> String {
@@ -175,16 +174,11 @@ fn special_name<'a>(look: &'a Look) -> &'a str {
     flags.next().map_or("", |field| field.name())
 }
 
-/// Kilometres of the rings; a pinned place has its own edge too.
+/// Kilometres of the rings.
 fn ring_steps(panel: &Panel) -> Vec<f64> {
     let step = round_up(panel.place.radius_km / 4.0);
     let corner = (panel.width / 2.0).hypot(panel.height / 2.0) / panel.px_per_km();
-    let mut steps = multiples((step, corner.min(MAX_RADIUS_KM)), step);
-    if panel.pinned {
-        // Its word takes the place of those beside it.
-        steps.retain(|km| (km - panel.place.radius_km).abs() > step * 0.6);
-    }
-    steps
+    multiples((step, corner.min(MAX_RADIUS_KM)), step)
 }
 
 /// Circles at round distances.
@@ -193,7 +187,6 @@ fn rings(panel: &Panel) -> Markup {
     html! {
         g.rings {
             @for km in ring_steps(panel) { circle cx=(Px(x)) cy=(Px(y)) r=(Px(km * px)) {} }
-            @if panel.pinned { circle.edge cx=(Px(x)) cy=(Px(y)) r=(Px(panel.place.radius_km * px)) {} }
             path d={ "M" (Px(x - 4.0)) " " (Px(y)) "h8M" (Px(x)) " " (Px(y - 4.0)) "v8" } {}
         }
     }
@@ -202,10 +195,9 @@ fn rings(panel: &Panel) -> Markup {
 /// How far each ring is, on the diagonal, where neither the graticule nor its words are.
 fn ring_words(panel: &Panel) -> Markup {
     let px = panel.px_per_km() * std::f64::consts::FRAC_1_SQRT_2;
-    let edge = panel.pinned.then_some(panel.place.radius_km);
     html! {
         g.words {
-            @for km in ring_steps(panel).into_iter().chain(edge) {
+            @for km in ring_steps(panel) {
                 @let at = (panel.width / 2.0 + km * px, panel.height / 2.0 - km * px);
                 @if panel.inside((at.0 + 24.0, at.1 - 6.0)) {
                     text x=(Px(at.0)) y=(Px(at.1 + 3.5)) text-anchor="middle" { (show_km(km)) }
@@ -248,11 +240,11 @@ fn graticule(panel: &Panel) -> Markup {
             @if local {
                 @for lat in multiples(lats, lat_step) {
                     @let y = panel.at(lat, lons.0).1;
-                    @if (14.0..panel.height - 26.0).contains(&y) { text x="6" y=(Px(y - 3.0)) { (show_line(lat, lat_step, ('N', 'S'))) } }
+                    @if (14.0..panel.height - 26.0).contains(&y) { text x="6" y=(Px(y - 3.0)) { (show_degrees(lat, decimals_of(lat_step), LATITUDE)) } }
                 }
                 @for lon in multiples(lons, lon_step) {
                     @let x = panel.at(lats.0, lon).0;
-                    @if (8.0..panel.width - 56.0).contains(&x) { text x=(Px(x + 4.0)) y="17" { (show_line(lon, lon_step, ('E', 'W'))) } }
+                    @if (8.0..panel.width - 56.0).contains(&x) { text x=(Px(x + 4.0)) y="17" { (show_degrees(lon, decimals_of(lon_step), LONGITUDE)) } }
                 }
             }
         }
@@ -267,17 +259,9 @@ fn degree_step(degrees: f64) -> f64 {
         .unwrap_or_else(|| round_up(degrees).min(45.0))
 }
 
-fn show_line(degrees: f64, step: f64, (positive, negative): (char, char)) -> String {
-    let decimals = (-step.log10().floor()).clamp(0.0, 5.0) as usize;
-    let degrees = if positive == 'E' { (degrees + 180.0).rem_euclid(360.0) - 180.0 } else { degrees };
-    format!("{:.decimals$}°{}", degrees.abs(), if degrees < 0.0 { negative } else { positive })
-}
-
 /// The marks, oldest first and faintest, so that new ones lie above.
 fn draw_marks(panel: &Panel, look: &Look, rows: &[RecordBatch], medium: Medium) -> Markup {
-    let inside: Vec<&Mark> =
-        panel.marks.iter().filter(|mark| !panel.pinned || panel.inside(panel.at(mark.lat, mark.lon))).collect();
-    let (older, marks) = inside.split_at(inside.len().saturating_sub(MAX_MARKS));
+    let (older, marks) = panel.marks.split_at(panel.marks.len().saturating_sub(MAX_MARKS));
     let texts = Rows::pick(look.schema, rows, &marks.iter().map(|mark| mark.row).collect::<Vec<_>>());
     let ages = ages(look, rows);
     let tip = |index: usize, mark: &Mark| {
@@ -325,8 +309,8 @@ mod tests {
     #[test]
     fn distances_and_degrees_read_well() {
         assert_eq!([0.25, 1.0, 2.5, 10.0, 1500.0].map(show_km), ["250 m", "1 km", "2.5 km", "10 km", "1,500 km"]);
-        assert_eq!(show_line(-3.7, 0.05, ('E', 'W')), "3.70°W");
-        assert_eq!(show_line(190.0, 5.0, ('E', 'W')), "170°W");
+        assert_eq!(show_degrees(-3.7, decimals_of(0.05), LONGITUDE), "3.70°W");
+        assert_eq!(show_degrees(190.0, decimals_of(5.0), LONGITUDE), "170°W");
         assert_eq!(
             [0.3, 0.017, 3.0, 12.0, 80.0].map(|degrees| degree_step(degrees).to_string()),
             ["0.5", "0.02", "5", "15", "45"]

@@ -31,7 +31,7 @@ mod lines;
 mod map;
 mod marks;
 mod number;
-mod projection;
+mod place;
 mod table;
 
 use datafusion::arrow::array::RecordBatch;
@@ -40,7 +40,7 @@ use maud::{Markup, PreEscaped, html};
 
 pub use self::course::Course;
 pub use self::number::measured;
-pub use self::projection::Place;
+pub use self::place::Place;
 use crate::sink::chart::{Axes, ChartKind};
 use crate::sink::readable::showing;
 
@@ -82,8 +82,6 @@ pub struct Look<'a> {
     /// Where the maps of the picture before this one were ([`Picture::places`]): as long as their marks fit, they stay,
     /// for a map that moves with every record cannot be read
     pub places: &'a [Place],
-    /// The one place to show, for panels: drawn even without marks
-    pub around: Option<Place>,
 }
 
 impl<'a> Look<'a> {
@@ -103,7 +101,6 @@ impl<'a> Look<'a> {
             id: "p",
             max_rows: 200,
             places: &[],
-            around: None,
         }
     }
 
@@ -223,7 +220,7 @@ impl Drawing {
 pub fn picture(look: &Look) -> Picture {
     let (kind, axes, warnings) = columns::choose(look);
     let total = look.rows();
-    if total == 0 && look.around.is_none() {
+    if total == 0 {
         let body = html! { div.picture { p.none { "No rows yet" } } };
         let summary = "No rows yet".to_owned();
         let (left_out, places) = (String::new(), look.places.to_vec());
@@ -262,7 +259,7 @@ pub fn standalone(look: &Look) -> String {
     let (kind, axes, _) = columns::choose(look);
     let (outer, look) = (*look, inset(look));
     let drawing = match (kind, &axes) {
-        _ if look.rows() == 0 && look.around.is_none() => {
+        _ if look.rows() == 0 => {
             let body = html! { text.quiet y="20" font-size="14" { "No rows yet" } };
             Drawing::new(body, 40.0, "No rows yet".to_owned(), 0, 0)
         }

@@ -17,7 +17,9 @@ use super::draw::width;
 use super::{Look, Palette, Tile};
 use crate::sink::cells::group_digits;
 use crate::sink::chart::Axes;
-use crate::sink::places::{KM_PER_DEGREE, MAX_MAPS, Mark, Plane, marks, show_degrees, split, unwrap_longitudes};
+use crate::sink::places::{
+    KM_PER_DEGREE, LATITUDE, LONGITUDE, MAX_MAPS, Mark, Plane, marks, show_degrees, split, unwrap_longitudes,
+};
 use crate::sink::readable::showing;
 use crate::sink::scale::round_up;
 use crate::sink::series::newest_rows;
@@ -89,7 +91,7 @@ fn draw_map(marks: &[Mark], palette: Palette, area: Rect, buf: &mut Buffer) {
     if plot.height == area.height || area.width < 16 {
         return;
     }
-    let lon = |x: f64| show_degrees(x / plane.narrowing, 'E', 'W');
+    let lon = |x: f64| show_degrees(x / plane.narrowing, 2, LONGITUDE);
     let (west, east) = (lon(plane.west), lon(plane.east));
     put_below(
         [&west, &scale_bar(per_dot, area.width), &east],
@@ -102,7 +104,7 @@ fn draw_map(marks: &[Mark], palette: Palette, area: Rect, buf: &mut Buffer) {
 }
 
 fn put_degrees(lat: f64, palette: Palette, x: u16, y: u16, buf: &mut Buffer) {
-    let text = show_degrees(lat.clamp(-90.0, 90.0), 'N', 'S');
+    let text = show_degrees(lat.clamp(-90.0, 90.0), 2, LATITUDE);
     buf.set_string(x, y, text, palette.quiet());
 }
 

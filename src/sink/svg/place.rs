@@ -1,10 +1,7 @@
-//! Where a place is on a map around another place: the azimuthal equidistant projection.
-//!
-//! Every distance and bearing from the middle is true, and on a map of a city's size so are all others to a hair (Snyder,
-//! *Map Projections: A Working Manual*, 1987, pages 191 to 202). A map stays as long as its marks fit, for a map that moves
-//! with every record cannot be read.
+//! What a map shows: a middle and a radius. A map stays as long as its marks fit, for a map that moves with every record
+//! cannot be read.
 
-use crate::geo::EARTH_RADIUS_KM;
+use crate::geo::{EARTH_RADIUS_KM, Projection};
 use crate::sink::places::Mark;
 
 /// A lone mark still has some ground around it.
@@ -26,16 +23,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// Kilometres east and north of the middle.
+    /// Kilometres east and north of the middle; not a number for what is no place.
     pub(super) fn project(&self, lat: f64, lon: f64) -> (f64, f64) {
-        let (lat, lat0, east) = (lat.to_radians(), self.lat.to_radians(), (lon - self.lon).to_radians());
-        // Haversine, since the arc cosine of the usual formula loses what is near.
-        let half = ((lat - lat0) / 2.0).sin().powi(2) + lat0.cos() * lat.cos() * (east / 2.0).sin().powi(2);
-        let arc = 2.0 * half.clamp(0.0, 1.0).sqrt().asin();
-        let stretch = if arc.sin().abs() > 1e-9 { arc / arc.sin() } else { 1.0 };
-        let x = stretch * lat.cos() * east.sin() * EARTH_RADIUS_KM;
-        let y = stretch * (lat0.cos() * lat.sin() - lat0.sin() * lat.cos() * east.cos()) * EARTH_RADIUS_KM;
-        (x, y)
+        Projection::new(self.lat, self.lon).forward(lat, lon).unwrap_or((f64::NAN, f64::NAN))
     }
 
     /// How much radius these marks need in a panel of this shape.
@@ -68,21 +58,6 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geo::distance_km;
-
-    const MADRID: Place = Place { lat: 40.4168, lon: -3.7038, radius_km: 5.0 };
-
-    #[test]
-    fn distances_from_the_middle_are_true() {
-        for (lat, lon) in [(40.43, -3.70), (41.0, -3.7), (40.4168, 10.0), (-34.6, -58.4), (-40.0, 176.0), (90.0, 0.0)] {
-            let (x, y) = MADRID.project(lat, lon);
-            let km = distance_km(MADRID.lat, MADRID.lon, lat, lon);
-            assert!((x.hypot(y) - km).abs() < 1e-6 * km.max(1.0), "{lat} {lon}: {} {km}", x.hypot(y));
-        }
-        let (x, y) = MADRID.project(40.4168, -3.60);
-        assert!(x > 8.0 && y.abs() < 0.01, "east is right: {x} {y}");
-        assert_eq!(MADRID.project(MADRID.lat, MADRID.lon), (0.0, 0.0));
-    }
 
     #[test]
     fn a_map_stays_while_its_marks_fit() {

@@ -1,6 +1,6 @@
-//! The panel's map: azimuthal equidistant around its centre, so that every distance and bearing from there is true.
+//! The ground of a panel's map: rings, graticule and their words, and how distances and bearings read.
 //!
-//! Kilometres east and north of the centre; on paper as units of a picture whose radius is [`RADIUS_UNITS`], y downwards.
+//! On paper the circle's radius is [`RADIUS_UNITS`], y downwards.
 
 use std::f64::consts::TAU;
 use std::fmt::Write as _;
@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::place::Place;
-use crate::geo::{EARTH_RADIUS_KM, distance_km};
+use crate::geo::{EARTH_RADIUS_KM, Projection};
+use crate::sink::places::{LATITUDE, LONGITUDE, show_degrees};
+use crate::sink::scale::{decimals_of, multiples};
 
 /// The radius of the panel's circle on paper.
 pub const RADIUS_UNITS: f64 = 92.0;
@@ -18,60 +20,6 @@ const LINE_POINTS: u32 = 48;
 
 /// Lines of the graticule across the circle, about.
 const LINES: f64 = 5.0;
-
-/// Lines of each kind at most: whatever the arithmetic says of a place near a pole.
-const MAX_LINES: i32 = 40;
-
-/// A plane that touches the sphere in the panel's centre.
-#[derive(Debug, Clone, Copy)]
-pub struct Plane {
-    lat: f64,
-    lon: f64,
-    sin_lat: f64,
-    cos_lat: f64,
-}
-
-impl Plane {
-    /// Around a centre in degrees.
-    pub fn new(lat: f64, lon: f64) -> Self {
-        let (sin_lat, cos_lat) = lat.to_radians().sin_cos();
-        Self { lat, lon, sin_lat, cos_lat }
-    }
-
-    /// Kilometres east and north; none for what is no place.
-    pub fn forward(&self, lat: f64, lon: f64) -> Option<(f64, f64)> {
-        let distance = distance_km(self.lat, self.lon, lat, lon);
-        if distance.is_nan() {
-            return None;
-        }
-        let turn = (lon - self.lon).to_radians();
-        let cos_lat = lat.to_radians().cos();
-        let east = cos_lat * turn.sin();
-        // cos φ₀ sin φ − sin φ₀ cos φ cos Δλ, without its subtraction of near numbers.
-        let north = (lat - self.lat).to_radians().sin() + 2.0 * self.sin_lat * cos_lat * (turn / 2.0).sin().powi(2);
-        let length = east.hypot(north);
-        if length == 0.0 {
-            return Some((0.0, distance));
-        }
-        Some((distance * east / length, distance * north / length))
-    }
-
-    /// The place that lies so many kilometres east and north, as the page's script finds it.
-    #[cfg(test)]
-    pub fn inverse(&self, east_km: f64, north_km: f64) -> (f64, f64) {
-        let distance = east_km.hypot(north_km);
-        if distance == 0.0 {
-            return (self.lat, self.lon);
-        }
-        let (sin_angle, cos_angle) = (distance / EARTH_RADIUS_KM).sin_cos();
-        let (east, north) = (sin_angle * east_km / distance, sin_angle * north_km / distance);
-        let outward = self.cos_lat * cos_angle - self.sin_lat * north;
-        let axis = self.sin_lat * cos_angle + self.cos_lat * north;
-        let lat = axis.atan2(outward.hypot(east)).to_degrees();
-        let lon = self.lon + east.atan2(outward).to_degrees();
-        (lat, (lon + 540.0).rem_euclid(360.0) - 180.0)
-    }
-}
 
 /// A circle of the map with its distance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -89,7 +37,7 @@ pub struct Label {
     pub x: f64,
     /// On paper, downwards.
     pub y: f64,
-    /// `40.42° N`.
+    /// `40.42°N`.
     pub text: String,
 }
 
@@ -107,29 +55,35 @@ pub struct Ground {
 impl Ground {
     /// Of a panel.
     pub fn of(place: Place) -> Self {
-        let plane = Plane::new(place.lat, place.lon);
+        let plane = Projection::new(place.lat, place.lon);
         let mut ground = Self { rings: rings(place.radius_km), graticule: String::new(), labels: Vec::new() };
         let reach = (place.radius_km / EARTH_RADIUS_KM).to_degrees();
         let (south, north) = ((place.lat - reach).max(-90.0), (place.lat + reach).min(90.0));
         let step = nice(2.0 * reach / LINES).min(30.0);
-        for parallel in multiples(south, north, step) {
+        for parallel in multiples((south, north), step) {
             if parallel.abs() < 90.0 {
                 let turn = half_turn(&plane, parallel, reach);
                 let points = (0..=LINE_POINTS).map(|point| {
                     let share = f64::from(point) / f64::from(LINE_POINTS) * 2.0 - 1.0;
                     (parallel, place.lon + turn * share)
                 });
-                ground.line(&plane, place.radius_km, points, &degrees(parallel, step, ['N', 'S']), false);
+                ground.line(
+                    &plane,
+                    place.radius_km,
+                    points,
+                    &show_degrees(parallel, decimals_of(step), LATITUDE),
+                    false,
+                );
             }
         }
         // The widest turn that the circle reaches, wherever that is.
         let turn = if north >= 90.0 || south <= -90.0 {
             180.0
         } else {
-            (reach.to_radians().sin() / plane.cos_lat).clamp(-1.0, 1.0).asin().to_degrees()
+            (reach.to_radians().sin() / plane.cos_lat()).clamp(-1.0, 1.0).asin().to_degrees()
         };
         let step = nice(2.0 * turn / LINES).min(30.0);
-        for meridian in multiples(place.lon - turn, place.lon + turn, step) {
+        for meridian in multiples((place.lon - turn, place.lon + turn), step) {
             if turn >= 180.0 && meridian >= place.lon + 180.0 {
                 continue;
             }
@@ -137,8 +91,7 @@ impl Ground {
                 let share = f64::from(point) / f64::from(LINE_POINTS);
                 (south + (north - south) * share, meridian)
             });
-            let lon = (meridian + 540.0).rem_euclid(360.0) - 180.0;
-            ground.line(&plane, place.radius_km, points, &degrees(lon, step, ['E', 'W']), true);
+            ground.line(&plane, place.radius_km, points, &show_degrees(meridian, decimals_of(step), LONGITUDE), true);
         }
         ground
     }
@@ -146,7 +99,7 @@ impl Ground {
     /// Draws what lies in the circle of a line, and names it where it enters.
     fn line(
         &mut self,
-        plane: &Plane,
+        plane: &Projection,
         radius_km: f64,
         points: impl Iterator<Item = (f64, f64)>,
         name: &str,
@@ -176,23 +129,18 @@ impl Ground {
 }
 
 /// How far a parallel can be followed east and west without leaving the circle, degrees.
-fn half_turn(plane: &Plane, parallel: f64, reach: f64) -> f64 {
+fn half_turn(plane: &Projection, parallel: f64, reach: f64) -> f64 {
     let (sin_lat, cos_lat) = parallel.to_radians().sin_cos();
     let cos_reach = (reach.min(180.0) * 1.1).min(180.0).to_radians().cos();
-    let cos_turn = (cos_reach - plane.sin_lat * sin_lat) / (plane.cos_lat * cos_lat);
+    let cos_turn = (cos_reach - plane.sin_lat() * sin_lat) / (plane.cos_lat() * cos_lat);
     if cos_turn.is_nan() { 180.0 } else { cos_turn.clamp(-1.0, 1.0).acos().to_degrees() }
-}
-
-fn multiples(from: f64, to: f64, step: f64) -> Vec<f64> {
-    let first = (from / step).ceil();
-    (0..MAX_LINES).map(|number| (first + f64::from(number)) * step).take_while(|multiple| *multiple <= to).collect()
 }
 
 /// The rings of a radius: two or three round distances, then itself.
 fn rings(radius_km: f64) -> Vec<Ring> {
     let step = nice(radius_km / 3.0);
     let ring = |km: f64| Ring { r: round(km / radius_km * RADIUS_UNITS), label: distance(km) };
-    let inner = multiples(step, radius_km * 0.9, step);
+    let inner = multiples((step, radius_km * 0.9), step);
     inner.into_iter().chain([radius_km]).map(ring).collect()
 }
 
@@ -228,15 +176,6 @@ pub fn compass(east_km: f64, north_km: f64) -> &'static str {
     WINDS[(turn * 16.0).round() as usize % 16]
 }
 
-fn degrees(value: f64, step: f64, [positive, negative]: [char; 2]) -> String {
-    let decimals = (-step.log10().floor()).clamp(0.0, 7.0) as usize;
-    let text = format!("{:.decimals$}", value.abs());
-    if text.chars().all(|c| matches!(c, '0' | '.')) {
-        return "0°".to_owned();
-    }
-    format!("{text}° {}", if value < 0.0 { negative } else { positive })
-}
-
 fn round(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
@@ -245,24 +184,6 @@ fn round(value: f64) -> f64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances_and_bearings_from_the_centre_are_true() {
-        for (lat, lon) in [(40.4168, -3.7038), (89.9999, 12.0), (-90.0, 0.0), (0.0, 180.0), (-34.6, -58.4)] {
-            let plane = Plane::new(lat, lon);
-            for (east, north) in [(0.0, 1.0), (1.0, 0.0), (-0.001, 0.002), (300.0, -400.0), (-9000.0, 5000.0)] {
-                let (to_lat, to_lon) = plane.inverse(east, north);
-                let apart = distance_km(lat, lon, to_lat, to_lon);
-                assert!((apart - f64::hypot(east, north)).abs() < 1e-6, "{apart} {east} {north}");
-                let (x, y) = plane.forward(to_lat, to_lon).unwrap();
-                assert!((x.hypot(y) - apart).abs() < 1e-9);
-                if lat.abs() < 89.0 {
-                    assert!((x - east).abs() < 1e-6 && (y - north).abs() < 1e-6, "{x} {y} for {east} {north}");
-                }
-            }
-        }
-        assert_eq!(Plane::new(0.0, 0.0).forward(91.0, 0.0), None);
-    }
 
     #[test]
     fn winds_are_named_clockwise_from_north() {
