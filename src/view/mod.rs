@@ -42,7 +42,9 @@ pub use live_view::{LiveView, Maintenance};
 pub use run::Rows;
 pub(crate) use sql_error::did_you_mean_hint;
 pub use sql_error::{Span, SqlError, SqlReport, SqlWarning};
-pub use sql_file::{Bindings, SqlFile, explain_statement, load_folder, plan, plan_statement, plan_unbound, plan_with};
+pub use sql_file::{
+    Bindings, SqlFile, explain_statement, load_folder, plan, plan_statement, plan_unbound, plan_with, read_regular,
+};
 pub use statement::{allow_prepared, allow_statement, only_reads, refuse_deep_statement};
 pub use tolerance::{Tolerance, tolerance};
 pub use workspace::{LoadedFile, Workspace, WorkspaceError, live_view};

@@ -117,8 +117,14 @@ pub(super) fn coerce(param: &Param, value: &ScalarValue) -> Result<ScalarValue, 
     if value.data_type() == param.data_type {
         return Ok(value.clone());
     }
-    value.cast_to(&param.data_type).map_err(|error| {
-        let reason = diagnose::plain_message(&error);
+    let wrong = |reason: &str| {
         format!("'{value}' is no value for parameter '{}' of type {}: {reason}", param.name, param.sql_type)
-    })
+    };
+    let coerced = value.cast_to(&param.data_type).map_err(|error| wrong(&diagnose::plain_message(&error)))?;
+    match coerced {
+        // Of a text such as 1e400: a double that holds none of it.
+        ScalarValue::Float64(Some(number)) if !number.is_finite() => Err(wrong("it is no finite number")),
+        ScalarValue::Float32(Some(number)) if !number.is_finite() => Err(wrong("it is no finite number")),
+        coerced => Ok(coerced),
+    }
 }

@@ -53,12 +53,8 @@ impl Bindings {
 impl SqlFile {
     /// Reads and parses a file; its name without `.sql` is the view's name.
     pub fn load(path: &Path) -> Result<Self, SqlError> {
-        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            // Reading a pipe would wait for whoever writes to it.
-            return Err(SqlError::new(path, "", None, "is no regular file"));
-        }
         let bytes =
-            std::fs::read(path).map_err(|error| SqlError::new(path, "", None, format!("cannot be read: {error}")))?;
+            read_regular(path).map_err(|error| SqlError::new(path, "", None, format!("cannot be read: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
@@ -232,6 +228,15 @@ impl SqlFile {
     }
 }
 
+/// A file's content. Only that of a regular one: reading a pipe would wait for whoever writes to it, and the dashboard with
+/// it.
+pub fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    std::fs::read(path)
+}
+
 /// Every `*.sql` file of a folder (not of folders inside it), by `@order` and name; a broken file is an error at the
 /// place that it would have. A folder that cannot be read is one error.
 pub fn load_folder(dir: &Path) -> Vec<Result<SqlFile, SqlError>> {
@@ -250,9 +255,9 @@ pub fn load_folder(dir: &Path) -> Vec<Result<SqlFile, SqlError>> {
             // A file that fails after its front matter keeps its place on the dashboard.
             let order = match &file {
                 Ok(file) => file.front_matter.order,
-                Err(_) => Some(&path)
-                    .filter(|path| path.is_file())
-                    .and_then(|path| std::fs::read_to_string(path).ok())
+                Err(_) => read_regular(&path)
+                    .ok()
+                    .and_then(|bytes| String::from_utf8(bytes).ok())
                     .and_then(|text| SqlFile::parse_ordered("broken", &path, &text).0),
             };
             (order, path, file)

@@ -25,7 +25,7 @@ use super::live_view::LiveView;
 use super::session;
 use super::source::{LiveRelation, RelationKind};
 use super::sql_error::{Span, SqlError};
-use super::sql_file::{Bindings, SqlFile, load_folder, plan, plan_with};
+use super::sql_file::{Bindings, SqlFile, load_folder, plan, plan_with, read_regular};
 use super::words;
 use crate::relation::{
     BadRecords, Catalog, CatalogError, KafkaRelation, KafkaTable, ReadBounds, Relation, StaticRelation,
@@ -86,7 +86,10 @@ impl Workspace {
     /// Reads `sources.sql` of a folder.
     pub fn load(dir: &Path) -> Result<Self, WorkspaceError> {
         let path = dir.join(SOURCES);
-        let sql = match std::fs::read_to_string(&path) {
+        let text = |bytes| {
+            String::from_utf8(bytes).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        };
+        let sql = match read_regular(&path).and_then(text) {
             Ok(sql) => sql,
             Err(source) => return Err(WorkspaceError::Sources { path, source }),
         };

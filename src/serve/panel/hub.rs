@@ -23,7 +23,7 @@ use super::state::{Phase, State};
 use crate::kafka::{AsOf, Cluster, KafkaConfig, KafkaError, Watermarks};
 use crate::pipeline::{BatchLimits, Feed, FeedEvent, FeedInput, FeedTopic, FeedUntil, GoOn, InputId, MicroBatch};
 use crate::relation::{BadRecords, CONNECT_TIMEOUT, Wanted};
-use crate::view::{SqlFile, Workspace};
+use crate::view::{SqlFile, Workspace, read_regular};
 
 /// How often what waits to be shown is looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -60,8 +60,8 @@ pub fn start(shared: Arc<Shared>, kafka: KafkaConfig, stop: CancellationToken) -
 /// What the files say.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Texts {
-    sources: Option<String>,
-    panel: Option<String>,
+    sources: Option<Vec<u8>>,
+    panel: Option<Vec<u8>>,
 }
 
 /// Where the consumer is.
@@ -171,7 +171,7 @@ impl Hub {
 
     /// Plans anew what has been saved; what cannot be planned is told, and what ran before goes on.
     async fn look_at_files(&mut self) {
-        let read = |name: &str| std::fs::read_to_string(self.shared.queries.join(name)).ok();
+        let read = |name: &str| read_regular(&self.shared.queries.join(name)).ok();
         let texts =
             Texts { sources: read(crate::view::workspace::SOURCES), panel: read(&format!("{CONTROL_PANEL}.sql")) };
         if texts == self.texts && (self.panels.is_some() || self.sql_error.is_some()) {
