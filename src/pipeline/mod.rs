@@ -27,4 +27,4 @@ pub use live::{Live, LiveConfig, LiveError};
 pub use rebuild::RebuildStatus;
 pub use shot::{Newest, Shot};
 pub use status::{FileState, Sources, Status, Swap, TopicStatus};
-pub use variants::{Variant, Variants};
+pub use variants::{MAX_VARIANTS, Variant, Variants};

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::view::{LoadedFile, SqlError, SqlFile};
 
 /// Variants at one time: each is a view with a state of its own, and links are handed around.
-const MAX_VARIANTS: usize = 16;
+pub const MAX_VARIANTS: usize = 16;
 
 /// How long a variant stays when nobody looks any more: a page that is loaded anew finds it still there.
 const KEEP: Duration = Duration::from_mins(1);

@@ -11,7 +11,6 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +18,11 @@ use super::Api;
 use super::events::Events;
 use super::tracker::Tracker;
 use super::version::Version;
+use crate::pipeline::Variants;
 use crate::serve::App;
 use crate::serve::guard::most_at_once;
 use crate::serve::problem::Problem;
+use crate::serve::wish::Wish;
 
 /// Streams at once, where there are that many connections: above them, three quarters of the connections, so that
 /// questions still get an answer.
@@ -113,31 +114,28 @@ impl Drop for Seat {
     }
 }
 
-/// What an address can say; `curl` has no other way to send the id without a header.
-#[derive(Debug, Deserialize)]
-pub(super) struct Asked {
-    last_event_id: Option<String>,
-}
-
 /// The handler.
 pub(super) async fn changes(
     State(api): State<Arc<Api>>,
     Path(view): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(mut query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let shot = api.shot_with(&view)?;
+    // `curl` has no other way to send the id without a header.
+    let asked_id = query.extract_if(.., |(key, _)| key == "last_event_id").next().map(|(_, id)| id);
+    let (shot, wish) = api.asked(&view, &query).await?;
+    let view = wish.view_of(&view).to_owned();
     let Ok(permit) = Arc::clone(&api.trackers.streams).try_acquire_owned() else {
         let words = format!("{} streams are open: no more at once", api.trackers.most_streams);
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, words).with_retry(5));
     };
-    let last_id =
-        headers.get("last-event-id").and_then(|id| id.to_str().ok().map(str::to_owned)).or(asked.last_event_id);
+    let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok().map(str::to_owned)).or(asked_id);
     let seat = api.trackers.join(&view, permit);
     // Before the look, so that no version after it is missed.
     let versions = seat.tracker.subscribe();
     seat.tracker.look(&shot).await;
-    let mut stream = Stream { seat, versions, at: None, waiting: VecDeque::new(), stop: api.trackers.stop.clone() };
+    let (variants, stop) = (api.app.variants.clone(), api.trackers.stop.clone());
+    let mut stream = Stream { seat, versions, at: None, waiting: VecDeque::new(), wish, variants, stop };
     stream.begin(last_id.as_deref()).await;
     let body = Body::from_stream(futures::stream::unfold(stream, |mut stream| async {
         let bytes = stream.next().await?;
@@ -161,6 +159,9 @@ struct Stream {
     at: Option<Arc<Version>>,
     /// Parts of what it is being sent.
     waiting: VecDeque<Bytes>,
+    /// What is wanted for as long as this lasts.
+    wish: Wish,
+    variants: Variants,
     stop: CancellationToken,
 }
 
@@ -195,6 +196,8 @@ impl Stream {
             if let Some(part) = self.waiting.pop_front() {
                 return Some(part);
             }
+            // It is wanted already, so there is room for it.
+            self.wish.keep(&self.variants).ok();
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,

@@ -29,6 +29,7 @@ mod version;
 mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri, header};
@@ -43,6 +44,7 @@ use self::metrics::Metrics;
 use self::recent::Recent;
 use super::app::App;
 use super::problem::Problem;
+use super::wish::{Pairs, Wish};
 use crate::pipeline::Shot;
 use crate::view::did_you_mean_hint;
 
@@ -80,7 +82,36 @@ impl Api {
         let help = near.unwrap_or_else(|| "/api/views lists what there is".to_owned());
         Err(Problem::new(StatusCode::NOT_FOUND, words).with_help(help))
     }
+
+    /// The view that an address asks for: the file's own, or with other values (`?near.lat=41`), which is waited for.
+    async fn asked(&self, view: &str, query: &Pairs) -> Result<(Arc<Shot>, Wish), Problem> {
+        let shot = self.shot_with(view)?;
+        let bad = |words: String| Problem::new(StatusCode::BAD_REQUEST, words);
+        if let Some((key, _)) = query.iter().find(|(key, _)| key.split_once('.').is_none_or(|(of, _)| of != view)) {
+            let words = format!("nothing here is called '{}'", key.escape_debug());
+            return Err(bad(words).with_help(format!("a parameter of this view is written {view}.NAME=VALUE")));
+        }
+        let wish = Wish::parse(query, Some(&shot)).map_err(bad)?;
+        wish.keep(&self.app.variants)
+            .map_err(|full| Problem::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string()).with_retry(60))?;
+        let name = wish.view_of(view);
+        let mut shots = self.app.shots.clone();
+        let is_there = |shot: &Option<Arc<Shot>>| shot.as_ref().is_some_and(|shot| shot.result(name).is_some());
+        if wish.variants.is_empty() || is_there(&Some(Arc::clone(&shot))) {
+            return Ok((shot, wish));
+        }
+        let found = match tokio::time::timeout(VARIANT_TIMEOUT, shots.wait_for(is_there)).await {
+            Ok(Ok(found)) => found.clone(),
+            _ => None,
+        };
+        let building =
+            || Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("'{name}' is being built")).with_retry(1);
+        Ok((found.ok_or_else(building)?, wish))
+    }
 }
+
+/// How long somebody waits for a view with values that nobody has asked for before.
+const VARIANT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The API's routes; its event streams end with `stop`.
 pub fn routes(app: Arc<App>, stop: &CancellationToken) -> Router {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State as Shared};
+use axum::extract::{Path, Query, State as Shared};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
@@ -18,12 +18,14 @@ use crate::serve::problem::Problem;
 pub(super) async fn view(
     Shared(api): Shared<Arc<Api>>,
     Path(named): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // A variant's name may have a dot in one of its values.
     let whole = api.shot_with(&named).ok().map(|_| (&*named, None));
     let (name, by_suffix) = whole.unwrap_or_else(|| name_and_form(&named));
-    let shot = api.shot_with(name)?;
+    let (shot, wish) = api.asked(name, &query).await?;
+    let name = wish.view_of(name);
     let negotiated = by_suffix.is_none();
     let form = match by_suffix {
         Some(form) => form?,

@@ -8,11 +8,11 @@ use axum::response::{Html, IntoResponse, Response};
 use datafusion::arrow::array::RecordBatch;
 use maud::{Markup, PreEscaped, html};
 
-use super::query::Wish;
 use super::render::Rendered;
 use super::{Page, document, refuse, strip};
 use crate::pipeline::{Shot, Variant};
 use crate::serve::app::App;
+use crate::serve::wish::Wish;
 use crate::serve::words::{show_bytes, show_time};
 use crate::sink::cells::group_digits;
 use crate::sink::sanitize::{sanitize, sanitize_lines};
@@ -41,7 +41,10 @@ pub async fn fragment(
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
     let Some(shot) = page.app.newest() else { return refuse(StatusCode::NOT_FOUND, "there is no result yet") };
-    let Ok(wish) = Wish::parse(&query, Some(&shot)) else { return refuse(StatusCode::BAD_REQUEST, "wrong value") };
+    let wish = match page.wish(&query) {
+        Ok(wish) => wish,
+        Err(refused) => return refused.into_response(),
+    };
     let wished = wish.view_of(&name);
     let view = if shot.result(wished).is_some() { wished } else { &name };
     if shot.file(view).is_none() {
@@ -56,14 +59,14 @@ fn about(shot: &Shot, view: &str) -> Markup {
     let name = Variant::base(view).unwrap_or(view);
     let file = shot.file(view).and_then(|file| file.file.as_ref());
     let result = shot.result(view);
-    let (segment, values) = (encoded(view), values(view));
+    let values = values(view);
     html! {
         p.links {
             @for form in ["csv", "json", "arrow", "svg"] {
-                a href={ "/api/views/" (segment) "." (form) } download={ (name) "." (form) } { (form.to_uppercase()) }
+                a href={ "/api/views/" (name) "." (form) (values) } download={ (name) "." (form) } { (form.to_uppercase()) }
             }
             a href={ "/view/" (name) (values) } { "This tile alone" }
-            a href={ "/api/views/" (segment) "/changes" } { "Changes, as a stream" }
+            a href={ "/api/views/" (name) "/changes" (values) } { "Changes, as a stream" }
         }
         @if let Some(file) = file {
             h3 { "SQL" }
@@ -114,7 +117,7 @@ fn about(shot: &Shot, view: &str) -> Markup {
     }
 }
 
-/// A view's name as a part of an address: a variant's has its values.
+/// A value as a part of an address.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()

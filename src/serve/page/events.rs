@@ -22,9 +22,9 @@ use futures::stream;
 use serde::Serialize;
 
 use super::Page;
-use super::query::Wish;
 use super::render::{Audience, Rendered, event};
 use crate::pipeline::Variant;
+use crate::serve::wish::Wish;
 
 /// Streams at one time: each holds a socket.
 const MAX_STREAMS: usize = 2_000;
@@ -89,11 +89,10 @@ pub async fn stream(State(page): State<Arc<Page>>, Query(query): Query<Vec<(Stri
     let Some(open) = Open::new(&page.audience) else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many tabs look at this dashboard").into_response();
     };
-    let wish = match Wish::parse(&query, page.app.newest().as_deref()) {
+    let wish = match page.wish(&query) {
         Ok(wish) => wish,
-        Err(wrong) => return (StatusCode::BAD_REQUEST, wrong).into_response(),
+        Err(refused) => return refused.into_response(),
     };
-    wish.keep(&page.app.variants);
     page.audience.asked.notify_one();
     let mut rendered = page.rendered.clone();
     rendered.mark_changed();
@@ -132,7 +131,8 @@ impl Tab {
                 continue;
             }
             if self.kept.elapsed() >= KEEP_INTERVAL {
-                self.wish.keep(&self.page.app.variants);
+                // They are wanted already, so there is room for them.
+                self.wish.keep(&self.page.app.variants).ok();
                 self.kept = Instant::now();
             }
             // A variant that has come or gone changes its tile, however old the tile's own look is.

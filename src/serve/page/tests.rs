@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use super::document;
 use super::events::payload;
-use super::query::Wish;
 use super::render::{Rendered, Renderer, event};
 use crate::kafka::{HistoryStart, KafkaConfig};
 use crate::pipeline::{Cost, FileState, Shot, TopicStatus, Variants, ViewResult};
 use crate::serve::App;
+use crate::serve::wish::Wish;
 use crate::view::SqlFile;
 
 fn app() -> Arc<App> {

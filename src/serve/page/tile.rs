@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use crate::pipeline::{FileState, Shot, Status, Swap, Variant};
 use crate::serve::app::App;
 use crate::serve::words;
-use crate::sink::cells::{group_digits, numbers};
-use crate::sink::chart::{Axes, ChartKind};
+use crate::sink::cells::group_digits;
+use crate::sink::chart::ChartKind;
 use crate::sink::sanitize::{sanitize, sanitize_lines};
 use crate::sink::svg::{self, Course, Picture, Place};
 use crate::view::{Param, SqlFile};
@@ -38,11 +38,8 @@ pub fn kind(file: Option<&SqlFile>, schema: &SchemaRef, rows: &[RecordBatch]) ->
 
 /// The value of a tile that is one number.
 pub fn number(file: Option<&SqlFile>, schema: &SchemaRef, rows: &[RecordBatch]) -> Option<f64> {
-    if kind(file, schema, rows) != ChartKind::Number {
-        return None;
-    }
-    let axes = Axes::of(ChartKind::Number, schema, None, &measures(file))?;
-    numbers(rows, axes.x).first().copied().flatten()
+    let is_number = kind(file, schema, rows) == ChartKind::Number;
+    is_number.then(|| svg::measured(schema, rows, &measures(file))).flatten()
 }
 
 fn measures(file: Option<&SqlFile>) -> Vec<&str> {

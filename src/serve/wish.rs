@@ -1,0 +1,100 @@
+//! What an address asks for: `/?wall&near.lat=41.4` is the wall display, with file `near` at another latitude. The API
+//! understands the same values of a view's parameters.
+
+use std::collections::BTreeMap;
+
+use crate::pipeline::{MAX_VARIANTS, Shot, Variant, Variants};
+
+/// Parameters of an address at most.
+const MAX_PARAMETERS: usize = 64;
+
+/// The `key=value` pairs of an address, decoded.
+pub type Pairs = [(String, String)];
+
+/// What somebody wants to see.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Nothing but tiles, as large as the screen is.
+    pub wall: bool,
+    /// The files with other values than their own.
+    pub variants: BTreeMap<String, Variant>,
+}
+
+/// Others look at other values already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_VARIANTS} other sets of values are looked at just now, and that is the limit: try again in a minute")]
+pub struct TooMany;
+
+impl Wish {
+    /// Reads the query of an address; what is wrong with it, for people.
+    pub fn parse(pairs: &Pairs, shot: Option<&Shot>) -> Result<Self, String> {
+        let mut wish = Self::default();
+        let mut given: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
+        if pairs.len() > MAX_PARAMETERS {
+            return Err(format!("an address has {MAX_PARAMETERS} parameters at most"));
+        }
+        for (key, value) in pairs {
+            if key == "wall" {
+                wish.wall = !matches!(value.as_str(), "false" | "0");
+            } else if let Some((file, param)) = key.split_once('.') {
+                given.entry(file).or_default().insert(param.to_owned(), value.clone());
+            }
+        }
+        for (name, given) in given {
+            // A file that is gone, or not there yet, is no reason to show nothing.
+            let Some(file) = shot.and_then(|shot| shot.file(name)?.file.as_ref()) else { continue };
+            if let Some(variant) = Variant::new(file, &given).map_err(|error| error.to_string())? {
+                wish.variants.insert(name.to_owned(), variant);
+            }
+        }
+        Ok(wish)
+    }
+
+    /// Goes on to want the variants.
+    pub fn keep(&self, variants: &Variants) -> Result<(), TooMany> {
+        if self.variants.values().all(|variant| variants.want(variant)) { Ok(()) } else { Err(TooMany) }
+    }
+
+    /// The view to show in a file's place.
+    pub fn view_of<'a>(&'a self, file: &'a str) -> &'a str {
+        self.variants.get(file).map_or(file, |variant| variant.name())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::pipeline::FileState;
+    use crate::view::SqlFile;
+
+    fn wish(pairs: &[(&str, &str)], shot: &Shot) -> Result<Wish, String> {
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Wish::parse(&pairs, Some(shot))
+    }
+
+    #[test]
+    fn an_address_names_files_and_values() {
+        let near = "-- @param lat DOUBLE = 40\n-- @param name VARCHAR = 'a'\nSELECT $lat AS lat, $name AS name";
+        let mut shot = Shot::default();
+        let file = SqlFile::parse("near", "near.sql", near).unwrap();
+        let state = FileState {
+            name: "near".into(),
+            file: Some(file),
+            running: None,
+            warnings: Vec::new(),
+            error: None,
+            swap: None,
+        };
+        Arc::make_mut(&mut shot.files).push(state);
+        let it = wish(&[("wall", ""), ("near.name", "a b&c"), ("near.lat", "41"), ("x", "1")], &shot).unwrap();
+        assert!(it.wall);
+        assert_eq!(it.view_of("near"), "near?lat=41&name=a b&c");
+        assert_eq!(it.view_of("far"), "far");
+        assert!(!wish(&[("wall", "false")], &shot).unwrap().wall);
+        assert!(wish(&[("a", "1"); MAX_PARAMETERS + 1], &shot).is_err());
+        assert!(wish(&[("near.lat", "1e400")], &shot).is_err(), "no latitude that a double can hold");
+    }
+}
