@@ -68,7 +68,7 @@ impl Servers {
         if let Some((address, or_next)) = place(listening.listen, Some(defaults.page)) {
             match bind(address, or_next) {
                 Ok(listener) => {
-                    let http = HttpServer::start_named(listener, app.clone(), listening.allow_host.clone())?;
+                    let http = HttpServer::start(listener, app.clone(), listening.allow_host.clone())?;
                     eprintln!("page at http://{}", http.address());
                     if !http.address().ip().is_loopback() {
                         tracing::warn!("the page asks for no password: whoever reaches this address may read it");

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::App;
 use super::guard::AllowedHost;
-use super::{api, guard, page, panel};
+use super::{api, assets, guard, page, panel};
 
 /// How many ports above the wanted one are tried.
 const NEXT_PORTS: u16 = 64;
@@ -40,13 +40,8 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Serves `app` on a bound listener until [`stop`](Self::stop).
-    pub fn start(listener: TcpListener, app: App) -> io::Result<Self> {
-        Self::start_named(listener, app, Vec::new())
-    }
-
-    /// The same under more names than its address.
-    pub fn start_named(listener: TcpListener, app: App, names: Vec<AllowedHost>) -> io::Result<Self> {
+    /// Serves `app` on a bound listener until [`stop`](Self::stop), also under other names than its address.
+    pub fn start(listener: TcpListener, app: App, names: Vec<AllowedHost>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -87,6 +82,7 @@ impl HttpServer {
 /// Every route, behind the guard.
 pub fn routes(app: Arc<App>, address: SocketAddr, names: Vec<AllowedHost>, stop: &CancellationToken) -> Router {
     let routes = Router::new()
+        .merge(assets::routes())
         .merge(page::routes(Arc::clone(&app), stop))
         .merge(panel::routes(Arc::clone(&app), stop))
         .merge(api::routes(app, stop))

@@ -14,6 +14,7 @@
 
 pub mod api;
 mod app;
+mod assets;
 pub mod guard;
 mod http;
 pub mod line;
@@ -21,6 +22,7 @@ pub mod page;
 pub mod panel;
 pub mod postgres;
 mod problem;
+pub mod wish;
 pub mod words;
 
 pub use self::app::{App, ProofSource};

@@ -3,11 +3,11 @@
 use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::assets;
-use super::query::Wish;
 use super::render::Rendered;
 use crate::pipeline::Variant;
 use crate::serve::app::App;
+use crate::serve::assets;
+use crate::serve::wish::Wish;
 use crate::sink::sanitize::sanitize_lines;
 
 /// A document with our head.
@@ -20,9 +20,10 @@ pub fn document(title: &str, class: &str, body: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                link rel="icon" href=(assets::ICON.path()) type="image/svg+xml";
-                link rel="stylesheet" href=(assets::STYLE.path());
-                script src=(assets::SCRIPT.path()) defer {}
+                link rel="icon" href=(assets::ICON.path) type="image/svg+xml";
+                link rel="stylesheet" href=(assets::PAGE_STYLE.path);
+                script src=(assets::THEME.path) {}
+                script src=(assets::PAGE_SCRIPT.path) defer {}
             }
             body { (body) }
         }

@@ -12,11 +12,9 @@
 //! All tiles of one [`Rendered`] are of one moment, and an event carries all that changed since the tab's last one: a tab
 //! never shows two moments. A tab that is slow gets the newest picture and misses those between.
 
-mod assets;
 mod detail;
 mod document;
 mod events;
-mod query;
 mod render;
 mod strip;
 #[cfg(test)]
@@ -34,9 +32,9 @@ use axum::routing::get;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::query::Wish;
 use self::render::{Audience, Rendered, Renderer};
 use super::app::App;
+use super::wish::Wish;
 
 /// How long the first visitor waits for the first picture, and a new variant for its tile.
 const FIRST_PICTURE: Duration = Duration::from_secs(2);
@@ -61,12 +59,35 @@ pub fn routes(app: Arc<App>, stop: &CancellationToken) -> Router {
         .route("/view/{name}/detail", get(detail::fragment))
         .route("/bad-records", get(detail::bad_records))
         .route("/events", get(events::stream))
-        .route("/assets/{name}", get(assets::asset))
-        .route("/favicon.ico", get(assets::icon))
         .with_state(Arc::new(page))
 }
 
+/// Why somebody cannot see what they wish.
+#[derive(Debug)]
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        refuse(self.0, &self.1)
+    }
+}
+
 impl Page {
+    /// What an address asks for; from now on its variants are looked at.
+    fn wish(&self, query: &[(String, String)]) -> Result<Wish, Refused> {
+        let wish = Wish::parse(query, self.app.newest().as_deref());
+        let wish = wish.map_err(|wrong| Refused(StatusCode::BAD_REQUEST, wrong))?;
+        wish.keep(&self.app.variants).map_err(|full| Refused(StatusCode::SERVICE_UNAVAILABLE, full.to_string()))?;
+        Ok(wish)
+    }
+
+    /// The same, with its picture.
+    async fn wished(&self, query: &[(String, String)]) -> Result<(Wish, Arc<Rendered>), Refused> {
+        let wish = self.wish(query)?;
+        let picture = self.picture(&wish).await;
+        Ok((wish, picture))
+    }
+
     /// The newest picture, once it has all that is wished for, or after [`FIRST_PICTURE`].
     async fn picture(&self, wish: &Wish) -> Arc<Rendered> {
         let mut rendered = self.rendered.clone();
@@ -85,12 +106,10 @@ impl Page {
 
 /// The dashboard.
 async fn dashboard(State(page): State<Arc<Page>>, Query(query): Query<Vec<(String, String)>>) -> Response {
-    let wish = match Wish::parse(&query, page.app.newest().as_deref()) {
-        Ok(wish) => wish,
-        Err(wrong) => return refuse(StatusCode::BAD_REQUEST, &wrong),
+    let (wish, picture) = match page.wished(&query).await {
+        Ok(wished) => wished,
+        Err(refused) => return refused.into_response(),
     };
-    wish.keep(&page.app.variants);
-    let picture = page.picture(&wish).await;
     Html(document::dashboard(&page.app, &picture, &wish).into_string()).into_response()
 }
 
@@ -100,12 +119,10 @@ async fn view(
     Path(name): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
-    let wish = match Wish::parse(&query, page.app.newest().as_deref()) {
-        Ok(wish) => wish,
-        Err(wrong) => return refuse(StatusCode::BAD_REQUEST, &wrong),
+    let (wish, picture) = match page.wished(&query).await {
+        Ok(wished) => wished,
+        Err(refused) => return refused.into_response(),
     };
-    wish.keep(&page.app.variants);
-    let picture = page.picture(&wish).await;
     match detail::view(&page.app, &picture, &wish, &name) {
         Some(document) => Html(document.into_string()).into_response(),
         None => refuse(StatusCode::NOT_FOUND, &format!("there is no view '{name}'")),

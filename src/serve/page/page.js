@@ -6,20 +6,6 @@
   const grid = document.querySelector('.tiles');
   const still = matchMedia('(prefers-reduced-motion: reduce)');
 
-  // ---- light and dark -------------------------------------------------------------------------------------------
-  const THEME = 'tallgrass-theme';
-  const themes = ['', 'light', 'dark'];
-  const stored = () => { try { return localStorage.getItem(THEME) || ''; } catch { return ''; } };
-  const setTheme = (theme) => {
-    if (theme) document.documentElement.dataset.theme = theme; else delete document.documentElement.dataset.theme;
-    try { localStorage.setItem(THEME, theme); } catch { /* a browser that keeps nothing */ }
-    const button = $('theme');
-    if (button) button.textContent = { '': 'Auto', light: 'Light', dark: 'Dark' }[theme];
-  };
-  setTheme(stored());
-  const nextTheme = () => setTheme(themes[(themes.indexOf(stored()) + 1) % themes.length]);
-  if ($('theme')) { $('theme').hidden = false; $('theme').onclick = nextTheme; }
-
   // ---- swapping: the old tree takes on the looks of the new one, and keeps what a person has done to it -----------
   const parse = (html) => { const t = document.createElement('template'); t.innerHTML = html; return t.content; };
   const keyOf = (node) => (node.nodeType === 1 ? node.getAttribute('data-key') : null);
@@ -94,7 +80,7 @@
 
   // ---- events ------------------------------------------------------------------------------------------------------
   const SILENT_MS = 15000;        // the server speaks every second; a longer silence is a dead connection
-  const HIDDEN_MS = 60000;        // a tab that nobody sees lets go of its stream
+  const HIDDEN_MS = 2000;         // a browser has few connections: a tab that nobody sees gives its own to those that are seen
   const STALE_INTERVALS = 5, STALE_MIN_S = 5;
   let source = null, retry = 0, heard = 0, goneSince = null, paused = false, every = 1;
   let currentSince = performance.now() + 1e12;
@@ -342,7 +328,7 @@
   const wall = () => { const url = new URL(location.href); if (url.searchParams.has('wall')) url.searchParams.delete('wall'); else url.searchParams.set('wall', ''); location.href = url; };
   const onMaps = (change) => mapsOf(current() || document.querySelector('article.is-map:hover')).forEach(change);
   const actions = {
-    '?': showKeys, p: pause, t: nextTheme, w: wall, j: () => step(1), k: () => step(-1),
+    '?': showKeys, p: pause, t: () => { if ($('theme')) $('theme').click(); }, w: wall, j: () => step(1), k: () => step(-1),
     '+': () => onMaps((map) => zoom(map, 1.5)), '=': () => onMaps((map) => zoom(map, 1.5)),
     '-': () => onMaps((map) => zoom(map, 1 / 1.5)), 0: () => onMaps(whole),
     Enter: () => { const tile = document.activeElement; if (tile && tile.matches('article.tile')) tile.querySelector('a[data-detail]').click(); },

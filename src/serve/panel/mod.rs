@@ -15,6 +15,7 @@
 //! panel's newest content in a place of one.
 
 mod circle;
+mod ground;
 mod hub;
 mod near;
 mod own_group;
@@ -24,7 +25,6 @@ mod pairs;
 mod pairs_tests;
 mod panels;
 mod place;
-mod projection;
 mod recent;
 mod row;
 mod shared;
@@ -71,24 +71,7 @@ struct Server {
 pub fn routes(app: Arc<App>, stop: &CancellationToken) -> Router {
     let shared = Arc::new(Shared::new(app.queries.clone()));
     let server = Server { app, shared, groups: Arc::new(Semaphore::new(MAX_GROUPS)), stop: stop.clone() };
-    Router::new()
-        .route("/panel", get(show))
-        .route("/panel/events", get(follow))
-        .route("/assets/panel.css", get(async || asset("text/css; charset=utf-8", include_str!("assets/panel.css"))))
-        .route(
-            "/assets/panel.js",
-            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/panel.js"))),
-        )
-        .route(
-            "/assets/theme.js",
-            get(async || asset("text/javascript; charset=utf-8", include_str!("assets/theme.js"))),
-        )
-        .with_state(Arc::new(server))
-}
-
-fn asset(content_type: &'static str, text: &'static str) -> impl IntoResponse {
-    // The program's own version of it: asked for anew by each page, for a newer program may answer.
-    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache")], text)
+    Router::new().route("/panel", get(show)).route("/panel/events", get(follow)).with_state(Arc::new(server))
 }
 
 type Pairs = Query<Vec<(String, String)>>;

@@ -5,12 +5,13 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::ground::{Ground, RADIUS_UNITS, compass, distance};
 use super::place::{MAX_RADIUS_KM, PLACES, Place, Request};
-use super::projection::{Ground, RADIUS_UNITS, compass, distance};
 use super::row::{Columns, Row};
 use super::shared::{About, Content};
 use super::state::{Phase, State, now_ms};
 use super::stream::link;
+use crate::serve::assets;
 use crate::sink::cells::group_digits;
 
 /// Radii that a click chooses, km.
@@ -120,11 +121,11 @@ fn head(title: &str, live: bool) -> Markup {
             meta name="viewport" content="width=device-width, initial-scale=1";
             meta name="color-scheme" content="light dark";
             title { (title) }
-            link rel="icon" href="data:,";
-            link rel="stylesheet" href="/assets/panel.css";
-            script src="/assets/theme.js" {}
+            link rel="icon" href=(assets::ICON.path) type="image/svg+xml";
+            link rel="stylesheet" href=(assets::PANEL_STYLE.path);
+            script src=(assets::THEME.path) {}
             @if live {
-                script src="/assets/panel.js" defer {}
+                script src=(assets::PANEL_SCRIPT.path) defer {}
                 noscript { meta http-equiv="refresh" content="5"; }
             }
         }

@@ -59,7 +59,7 @@ impl Served {
             variants,
             proof: Arc::new(|| Some(ProofNote { text: "agrees".to_owned(), good: true })),
         };
-        let server = HttpServer::start(bind("127.0.0.1:0".parse().unwrap(), false).unwrap(), app).unwrap();
+        let server = HttpServer::start(bind("127.0.0.1:0".parse().unwrap(), false).unwrap(), app, Vec::new()).unwrap();
         let stopped = stop.clone();
         let live = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -10,6 +10,7 @@
   const WINDS = ["N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW"];
   const ANNOUNCE_MS = 6000; // a screen reader is not talked over
   const RETRY_MS = 4000;
+  const HIDDEN_MS = 2000; // a browser has few connections: a tab that nobody sees gives its own to those that are seen
   const at = (id) => document.getElementById(id);
   const main = at("panel");
   const svg = at("map");
@@ -249,6 +250,21 @@
     };
   }
 
+  let unseen = 0;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(unseen);
+    // A consumer group of its own ends with its stream, so that one stays.
+    if (new URLSearchParams(main.dataset.query).get("own_group") === "true") return;
+    if (!document.hidden && !source) connect();
+    if (document.hidden) {
+      unseen = setTimeout(() => {
+        clearTimeout(retry);
+        if (source) source.close();
+        source = null;
+      }, HIDDEN_MS);
+    }
+  });
+
   /** Puts place and file where the page says them. */
   function fill() {
     const heading = about.title || "Nearby";
@@ -459,20 +475,9 @@
     at("live").textContent = word;
     setTimeout(() => (button.textContent = "Copy link"), 2000);
   }
-  function theme() {
-    const root = document.documentElement;
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-    try {
-      localStorage.setItem("tallgrass-theme", root.dataset.theme);
-    } catch {
-      // Then for this page only.
-    }
-  }
   at("share").addEventListener("click", share);
-  at("theme").addEventListener("click", theme);
   at("help").addEventListener("click", () => at("keys").showModal());
-  for (const id of ["share", "theme", "help", "slider"]) at(id).hidden = false;
+  for (const id of ["share", "help", "slider"]) at(id).hidden = false;
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || at("keys").open) return;
@@ -498,7 +503,7 @@
       "-": () => zoom(-1),
       "/": () => at("place").focus(),
       c: share,
-      t: theme,
+      t: () => at("theme").click(),
       "?": () => at("keys").showModal(),
       Escape: hideCard,
     }[event.key];
