@@ -1,13 +1,6 @@
 //! Hub and file alone: for any statement, panel and row, what the hub shows is what the SQL gives with bound values.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::needless_for_each,
-    clippy::unnecessary_to_owned,
-    clippy::useless_format
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -200,9 +193,7 @@ async fn each_panel_gets_what_the_file_alone_gives() {
         ("SELECT * FROM pokemons WHERE $radius_km > haversine_km($lat, $lon, lat, lon)".to_owned(), Some(true)),
         (format!("{select} {NEAR} AND legendary AND $radius_km < 6000"), Some(false)),
         (
-            format!(
-                "SELECT n, away FROM (SELECT name AS n, lat AS a, lon AS o, haversine_km(lat, lon, $lat, $lon) AS away FROM pokemons) AS s WHERE haversine_km(a, o, $lat, $lon) <= $radius_km AND n <> 'n3'"
-            ),
+            "SELECT n, away FROM (SELECT name AS n, lat AS a, lon AS o, haversine_km(lat, lon, $lat, $lon) AS away FROM pokemons) AS s WHERE haversine_km(a, o, $lat, $lon) <= $radius_km AND n <> 'n3'".to_owned(),
             Some(false),
         ),
         (format!("{select} {NEAR} OR legendary"), None),
@@ -235,7 +226,9 @@ async fn each_panel_gets_what_the_file_alone_gives() {
         let batch = rows(&mut dice, &requests, 300);
         let mut panels = Panels::new(pairs, 1);
         let entries: Vec<Arc<Entry>> = requests.iter().map(|request| Arc::new(Entry::new(request.clone()))).collect();
-        entries.iter().for_each(|entry| panels.add(Arc::clone(entry)));
+        for entry in &entries {
+            panels.add(Arc::clone(entry));
+        }
         while !panels.seed(&Recent::default()).await {}
         panels.publish().await;
         let wanted = panels.wanted().to_vec();
@@ -285,7 +278,9 @@ async fn a_new_panel_shows_the_newest_of_what_was_there() {
             recent.push(Piece::new(piece, panels.place()).unwrap());
         }
         let entries: Vec<Arc<Entry>> = requests.iter().map(|request| Arc::new(Entry::new(request.clone()))).collect();
-        entries.iter().for_each(|entry| panels.add(Arc::clone(entry)));
+        for entry in &entries {
+            panels.add(Arc::clone(entry));
+        }
         while !panels.seed(&recent).await {}
         panels.publish().await;
         let columns = Columns::of(panels.pairs().shown());
@@ -326,10 +321,12 @@ async fn a_panel_that_the_sql_cannot_stand_leaves_the_others_alone() {
             Arc::new(Entry::new(asked))
         })
         .collect();
-    entries.iter().for_each(|entry| panels.add(Arc::clone(entry)));
+    for entry in &entries {
+        panels.add(Arc::clone(entry));
+    }
     while !panels.seed(&Recent::default()).await {}
     let centre = request(&mut dice);
-    let batch = rows(&mut dice, &[centre], 60).project(&panels.wanted().to_vec()).unwrap();
+    let batch = rows(&mut dice, &[centre], 60).project(panels.wanted()).unwrap();
     let piece = Piece::new(batch, panels.place()).unwrap();
     panels.apply(&piece).await;
     panels.force_publish().await;
@@ -374,7 +371,7 @@ async fn a_busy_panel_counts_all_shows_the_newest_and_says_so() {
         numbers(2).is_some() && numbers(3).is_some()
     });
     let expected = places.count() as u64;
-    let piece = Piece::new(batch.project(&panels.wanted().to_vec()).unwrap(), panels.place()).unwrap();
+    let piece = Piece::new(batch.project(panels.wanted()).unwrap(), panels.place()).unwrap();
     panels.apply(&piece).await;
     panels.force_publish().await;
     let content = entry.content.borrow().clone();
@@ -399,7 +396,6 @@ async fn panels_that_nobody_has_open_any_more_go() {
     panels.sweep(&Shared::new(Path::new("").into()));
     assert_eq!(panels.len(), 0);
     let centre = request(&mut dice);
-    let piece =
-        Piece::new(rows(&mut dice, &[centre], 50).project(&panels.wanted().to_vec()).unwrap(), panels.place()).unwrap();
+    let piece = Piece::new(rows(&mut dice, &[centre], 50).project(panels.wanted()).unwrap(), panels.place()).unwrap();
     panels.apply(&piece).await;
 }

@@ -9,9 +9,11 @@
 //! Evaluating late is what makes a thousand panels at a busy place affordable: nobody can read thousands of rows a
 //! second, so all are counted, and the SQL makes the newest of each look, at most [`SHOWN_AT_ONCE`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod shown;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
@@ -20,26 +22,18 @@ use datafusion::common::ScalarValue;
 use super::circle::{Circle, Index, Side};
 use super::pairs::{PAIRS_AT_ONCE, Pair, Pairs, PanelColumns, pairs_of_rows};
 use super::recent::{Piece, Recent};
-use super::row::{self, Columns};
-use super::shared::{Content, Entry, Shared};
+use super::row::Columns;
+use super::shared::{Entry, Shared};
 use crate::geo::Projection;
 use crate::view::{Bindings, SqlError, SqlFile, words};
+
+pub use self::shown::PACE;
 
 /// Rows that a panel keeps.
 pub const KEPT: usize = 200;
 
 /// New rows of a panel shown at once: more than anybody reads in [`PACE`].
 pub const SHOWN_AT_ONCE: usize = 50;
-
-/// Rows made for all panels together, a second: about a fifth of a core. Beyond, each panel gets fewer at once, and all
-/// are still counted, so that panels at busy places do not fall behind.
-const ROWS_A_SECOND: usize = 40_000;
-
-/// New rows that a panel is shown at once however many panels are busy.
-const FEWEST_AT_ONCE: usize = 4;
-
-/// A panel is told of what is new this often at most.
-pub const PACE: Duration = Duration::from_millis(250);
 
 /// New panels taken in between two micro-batches: each looks through all recent rows.
 pub const SEEDS_AT_ONCE: usize = 32;
@@ -97,13 +91,12 @@ impl Panel {
 
 /// All of them, over one plan.
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "the panels among what serves them")]
 pub struct Panels {
     pairs: Pairs,
     wanted: Vec<usize>,
     columns: Arc<Columns>,
     types: Vec<DataType>,
-    panels: Vec<Option<Panel>>,
+    slots: Vec<Option<Panel>>,
     free: Vec<u32>,
     index: Index,
     /// Panels that the index does not serve, because the statement has no condition for it.
@@ -125,7 +118,7 @@ impl Panels {
             columns: Arc::new(Columns::of(pairs.shown())),
             types: pairs.file().params().iter().map(|param| param.data_type.clone()).collect(),
             pairs,
-            panels: Vec::new(),
+            slots: Vec::new(),
             free: Vec::new(),
             index: Index::default(),
             values: PanelColumns::default(),
@@ -182,7 +175,7 @@ impl Panels {
     /// How many there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.panels.iter().flatten().count()
+        self.slots.iter().flatten().count()
     }
 
     /// Takes one in; its content comes with [`Self::seed`].
@@ -214,19 +207,19 @@ impl Panels {
             entry,
         };
         let number = self.free.pop().unwrap_or_else(|| {
-            self.panels.push(None);
-            self.panels.len() as u32 - 1
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
         });
         if let Some(circle) = circle {
             self.index.insert(number, circle);
         }
-        self.panels[number as usize] = Some(panel);
+        self.slots[number as usize] = Some(panel);
         self.values_stale = true;
     }
 
     /// Takes those out that are not open any more.
     pub fn sweep(&mut self, shared: &Shared) {
-        for (number, slot) in self.panels.iter_mut().enumerate() {
+        for (number, slot) in self.slots.iter_mut().enumerate() {
             if slot.as_ref().is_some_and(|panel| !shared.is_open(&panel.entry)) {
                 *slot = None;
                 self.index.remove(number as u32);
@@ -238,13 +231,13 @@ impl Panels {
 
     /// The panels, for another plan.
     pub fn into_entries(self) -> Vec<Arc<Entry>> {
-        self.panels.into_iter().flatten().map(|panel| panel.entry).collect()
+        self.slots.into_iter().flatten().map(|panel| panel.entry).collect()
     }
 
     /// Empties all of them and fills them anew.
     pub fn reseed(&mut self, epoch: u64) {
         self.epoch = epoch;
-        for panel in self.panels.iter_mut().flatten() {
+        for panel in self.slots.iter_mut().flatten() {
             panel.epoch = epoch;
             panel.seeded = false;
             panel.waiting.clear();
@@ -256,11 +249,11 @@ impl Panels {
     /// Fills some of the panels that have not been filled with what is near in the recent rows; whether all are now.
     pub async fn seed(&mut self, recent: &Recent) -> bool {
         let open = |slot: &Option<Panel>| slot.as_ref().is_some_and(|panel| !panel.seeded);
-        let all: Vec<u32> = (0..self.panels.len() as u32).filter(|at| open(&self.panels[*at as usize])).collect();
+        let all: Vec<u32> = (0..self.slots.len() as u32).filter(|at| open(&self.slots[*at as usize])).collect();
         for &number in all.iter().take(SEEDS_AT_ONCE) {
             let found = self.look_back(number, recent).await;
             self.take_rows(found);
-            if let Some(panel) = self.panels[number as usize].as_mut() {
+            if let Some(panel) = self.slots[number as usize].as_mut() {
                 panel.seeded = true;
                 panel.dirty = true;
             }
@@ -270,7 +263,7 @@ impl Panels {
 
     /// What a panel shows of recent rows, oldest first.
     async fn look_back(&mut self, number: u32, recent: &Recent) -> Vec<Made> {
-        let Some(panel) = self.panels[number as usize].as_ref() else { return Vec::new() };
+        let Some(panel) = self.slots[number as usize].as_ref() else { return Vec::new() };
         if panel.error.is_some() {
             return Vec::new();
         }
@@ -315,7 +308,7 @@ impl Panels {
         for (row, spot) in piece.spots.iter().enumerate() {
             let Some(spot) = spot else { continue };
             for number in self.index.candidates(spot) {
-                let Some(Some(panel)) = self.panels.get(number as usize) else { continue };
+                let Some(Some(panel)) = self.slots.get(number as usize) else { continue };
                 if panel.error.is_some() || !panel.seeded {
                     continue;
                 }
@@ -338,7 +331,7 @@ impl Panels {
             certain.sort_unstable();
         }
         // Of a panel that takes half of the rows only the newest are of use, and the rest is a number.
-        let mut taken = vec![0; self.panels.len()];
+        let mut taken = vec![0; self.slots.len()];
         certain.reverse();
         certain.retain(|(_, number)| {
             let taken: &mut u32 = &mut taken[*number as usize];
@@ -357,7 +350,7 @@ impl Panels {
 
     fn listening(&self) -> impl Iterator<Item = u32> + '_ {
         let listens = |slot: &Option<Panel>| slot.as_ref().is_some_and(|panel| panel.error.is_none() && panel.seeded);
-        (0..self.panels.len() as u32).filter(move |number| listens(&self.panels[*number as usize]))
+        (0..self.slots.len() as u32).filter(move |number| listens(&self.slots[*number as usize]))
     }
 
     async fn apply_pairs(&mut self, piece: &Piece, pairs: Vec<Pair>) {
@@ -374,7 +367,7 @@ impl Panels {
 
     fn count(&mut self, number: u32, rows: u32) {
         let second = self.second as usize % MINUTE;
-        if let Some(Some(panel)) = self.panels.get_mut(number as usize) {
+        if let Some(Some(panel)) = self.slots.get_mut(number as usize) {
             panel.total += u64::from(rows);
             panel.minute += u64::from(rows);
             panel.seconds[second] += rows;
@@ -383,7 +376,7 @@ impl Panels {
     }
 
     fn wait(&mut self, number: u32, batch: Arc<RecordBatch>, row: usize) {
-        if let Some(Some(panel)) = self.panels.get_mut(number as usize) {
+        if let Some(Some(panel)) = self.slots.get_mut(number as usize) {
             panel.waiting.push_back((batch, row));
             panel.leave_out(SHOWN_AT_ONCE);
         }
@@ -393,7 +386,7 @@ impl Panels {
     async fn evaluate(&mut self, batches: &[&RecordBatch], pairs: Vec<Pair>) -> Vec<Evaluated> {
         if self.values_stale {
             let values: Vec<_> =
-                self.panels.iter().map(|slot| slot.as_ref().map(|panel| panel.values.as_slice())).collect();
+                self.slots.iter().map(|slot| slot.as_ref().map(|panel| panel.values.as_slice())).collect();
             match PanelColumns::new(&self.types, &values) {
                 Ok(values) => self.values = values,
                 Err(error) => tracing::error!("panels' values: {}", words(&error)),
@@ -420,7 +413,7 @@ impl Panels {
             numbers.sort_unstable();
             numbers.dedup();
             if let [number] = numbers.as_slice() {
-                if let Some(Some(panel)) = self.panels.get_mut(*number as usize) {
+                if let Some(Some(panel)) = self.slots.get_mut(*number as usize) {
                     panel.error =
                         Some(format!("a row could not be evaluated with this panel's values: {error}").into());
                     panel.dirty = true;
@@ -432,141 +425,6 @@ impl Panels {
             open.extend([upper, lower]);
         }
         rows
-    }
-
-    /// Makes rows of the result from what waits in these panels.
-    async fn evaluate_waiting(&mut self, numbers: &[u32]) -> Vec<Made> {
-        let alone = self.pairs.near().is_some_and(|near| near.alone);
-        let mut waiting: Vec<(u32, Arc<RecordBatch>, usize)> = Vec::new();
-        for number in numbers {
-            if let Some(panel) = self.panels[*number as usize].as_mut() {
-                waiting.extend(panel.waiting.drain(..).map(|(batch, row)| (*number, batch, row)));
-            }
-        }
-        let mut made: Vec<Made> = Vec::new();
-        let mut add = |number: u32, batch: &Arc<RecordBatch>, row: usize| match made.last_mut() {
-            Some((last, same, rows)) if *last == number && Arc::ptr_eq(same, batch) => rows.push(row),
-            _ => made.push((number, Arc::clone(batch), vec![row])),
-        };
-        if !alone {
-            for (number, batch, row) in &waiting {
-                add(*number, batch, *row);
-            }
-            return made;
-        }
-        for some in waiting.chunks(PAIRS_AT_ONCE) {
-            let mut places: HashMap<*const RecordBatch, usize> = HashMap::new();
-            let mut batches: Vec<&RecordBatch> = Vec::new();
-            let pairs: Vec<Pair> = some
-                .iter()
-                .map(|(number, batch, row)| {
-                    let place = *places.entry(Arc::as_ptr(batch)).or_insert_with(|| {
-                        batches.push(batch);
-                        batches.len() - 1
-                    });
-                    (place, *row, *number)
-                })
-                .collect();
-            for Evaluated { rows, pairs } in self.evaluate(&batches, pairs).await {
-                let batch = Arc::new(rows);
-                for (row, (_, _, owner)) in pairs.into_iter().enumerate() {
-                    add(owner, &batch, row);
-                }
-            }
-        }
-        made
-    }
-
-    fn take_rows(&mut self, made: Vec<Made>) {
-        for (number, batch, chosen) in made {
-            let Some(Some(panel)) = self.panels.get_mut(number as usize) else { continue };
-            match row::rows(&self.columns, &panel.plane, &batch, &chosen, panel.next_k) {
-                Ok(rows) => {
-                    panel.next_k += rows.len() as u64;
-                    panel.rows.extend(rows);
-                    while panel.rows.len() > KEPT {
-                        panel.rows.pop_front();
-                    }
-                }
-                Err(error) => panel.error = Some(error.to_string().into()),
-            }
-        }
-    }
-
-    /// Shows what is new in the panels whose time has come; when the next one's comes.
-    pub async fn publish(&mut self) -> Option<Instant> {
-        let now = Instant::now();
-        self.pass_time(now);
-        let (mut due, mut busy, mut next) = (Vec::new(), 0, None::<Instant>);
-        for (number, panel) in (0..).zip(&self.panels) {
-            let Some(panel) = panel else { continue };
-            if !panel.dirty
-                || !panel.seeded
-                || (!self.force && !panel.entry.is_watched() && panel.entry.content.borrow().ready)
-            {
-                continue;
-            }
-            busy += usize::from(!panel.waiting.is_empty());
-            let time = panel.shown + PACE;
-            if time <= now {
-                due.push(number);
-            } else {
-                next = Some(next.map_or(time, |next| next.min(time)));
-            }
-        }
-        let share = (ROWS_A_SECOND as f64 * PACE.as_secs_f64()) as usize / busy.max(1);
-        for number in &due {
-            if let Some(Some(panel)) = self.panels.get_mut(*number as usize) {
-                panel.leave_out(share.max(FEWEST_AT_ONCE));
-            }
-        }
-        let made = self.evaluate_waiting(&due).await;
-        self.take_rows(made);
-        for number in due {
-            let Some(Some(panel)) = self.panels.get_mut(number as usize) else { continue };
-            panel.dirty = false;
-            panel.shown = now;
-            panel.told_minute = panel.minute;
-            panel.entry.content.send_replace(Arc::new(Content {
-                epoch: panel.epoch,
-                ready: true,
-                columns: Arc::clone(&self.columns),
-                rows: panel.rows.iter().cloned().collect(),
-                next_k: panel.next_k,
-                total: panel.total,
-                minute: panel.minute,
-                sampled: panel.gap_before.is_some_and(|k| k > panel.next_k - panel.rows.len() as u64),
-                error: panel.error.clone(),
-            }));
-        }
-        next
-    }
-
-    /// The same, whatever the time.
-    #[cfg(test)]
-    pub async fn force_publish(&mut self) {
-        let long_ago = Instant::now().checked_sub(PACE);
-        for panel in self.panels.iter_mut().flatten() {
-            panel.shown = long_ago.unwrap_or(panel.shown);
-            panel.dirty = true;
-        }
-        self.force = true;
-        self.publish().await;
-        self.force = false;
-    }
-
-    /// Lets seconds pass out of the last minute.
-    fn pass_time(&mut self, now: Instant) {
-        let second = now.saturating_duration_since(self.started).as_secs();
-        while self.second < second {
-            // After a pause longer than a minute, all of it has passed.
-            self.second = (self.second + 1).max(second.saturating_sub(MINUTE as u64));
-            let place = self.second as usize % MINUTE;
-            for panel in self.panels.iter_mut().flatten() {
-                panel.minute -= u64::from(std::mem::take(&mut panel.seconds[place]));
-                panel.dirty |= panel.minute != panel.told_minute;
-            }
-        }
     }
 }
 
