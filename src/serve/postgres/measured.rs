@@ -31,9 +31,11 @@ enum Growth {
     Series,
     /// A list as long as the second says.
     List,
+    /// Nothing, but takes a step for each pair of characters: what bounds memory bounds time here.
+    Compare,
 }
 
-const GROWING: [(&str, Growth); 9] = [
+const GROWING: [(&str, Growth); 10] = [
     ("repeat", Growth::Repeat),
     ("lpad", Growth::Pad),
     ("rpad", Growth::Pad),
@@ -43,6 +45,7 @@ const GROWING: [(&str, Growth); 9] = [
     ("generate_series", Growth::Series),
     ("array_repeat", Growth::List),
     ("array_resize", Growth::List),
+    ("levenshtein", Growth::Compare),
 ];
 
 /// The measured form of every such function that `find` knows.
@@ -84,6 +87,13 @@ impl ScalarUDFImpl for Measured {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let bytes = self.growth.bytes(&args)?;
+        if bytes > MAX_CALL_BYTES && self.growth == Growth::Compare {
+            return resources_err!(
+                "{}() would compare about {:.0} million characters at once",
+                self.name(),
+                bytes / 1e6
+            );
+        }
         if bytes > MAX_CALL_BYTES {
             return resources_err!("{}() would make about {:.0} MB at once", self.name(), bytes / f64::from(1 << 20));
         }
@@ -129,6 +139,10 @@ impl Growth {
                 let size =
                     arrays.first().map_or(8.0, |array| array.get_array_memory_size() as f64 / rows.max(1) as f64);
                 sum(&|row| size.max(8.0) * times[row])
+            }
+            Self::Compare => {
+                let (one, other) = (text(0)?, text(1)?);
+                sum(&|row| one[row] * other[row])
             }
         })
     }
@@ -197,6 +211,7 @@ mod tests {
             "SELECT range(1, 10000000000)",
             "SELECT range(DATE '0001-01-01', DATE '9999-01-01', INTERVAL '1' DAY), range(10000000000)",
             "SELECT array_repeat('x', 10000000000)",
+            "SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))",
             "SELECT array_resize(make_array(1), 10000000000)",
             "SELECT repeat('x', n) FROM (VALUES (1), (1000000000)) AS t(n)",
         ];
@@ -212,7 +227,7 @@ mod tests {
             "SELECT repeat('x', 1000), lpad('1', 3, '0'), rpad('1', 3), replace('banana', 'a', 'oo')",
             "SELECT regexp_replace(a, '[0-9]+', 'x') FROM (VALUES ('a1'), (NULL)) AS t(a)",
             "SELECT range(1, 10), range(DATE '2026-01-01', DATE '2026-02-01', INTERVAL '1' DAY), array_repeat('x', 3)",
-            "SELECT repeat('x', -1), range(10, 1, -1)",
+            "SELECT repeat('x', -1), range(10, 1, -1), levenshtein('kitten', 'sitting')",
         ];
         for sql in fitting {
             assert!(run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")) > 0);

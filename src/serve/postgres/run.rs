@@ -191,6 +191,11 @@ impl<T> Drop for Task<T> {
 }
 
 fn broken(panic: &tokio::task::JoinError) -> PgWireError {
-    tracing::error!("a statement over the Postgres protocol: {panic}");
+    let words = panic.to_string();
+    tracing::error!("a statement over the Postgres protocol: {words}");
+    if words.contains("offset overflow") {
+        // Arrow's columns of text hold 2 GB, and building a larger one panics there.
+        return error(code::OUT_OF_MEMORY, "out of memory: a column of text would be larger than 2 GB");
+    }
     error(code::INTERNAL, "the statement met an error of the program itself; its log says more")
 }
