@@ -17,6 +17,7 @@
 pub mod cells;
 pub mod chart;
 pub mod columns;
+pub mod course;
 pub mod files;
 mod format;
 pub mod places;

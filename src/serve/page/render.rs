@@ -14,7 +14,8 @@ use super::tile::{self, Look};
 use super::{events, strip};
 use crate::pipeline::{Shot, Swap};
 use crate::serve::app::App;
-use crate::sink::svg::{Course, Picture};
+use crate::sink::course::Course;
+use crate::sink::svg::Picture;
 use crate::view::SqlFile;
 
 /// Time between two pictures while somebody looks: a result shows within 250 ms, and a browser on one shared core still

@@ -9,8 +9,8 @@ use crate::pipeline::Shot;
 use crate::serve::app::App;
 use crate::serve::words;
 use crate::sink::cells::group_digits;
+use crate::sink::course::Course;
 use crate::sink::sanitize::sanitize;
-use crate::sink::svg::Course;
 
 /// Width and height of the pulse, in its own units.
 const PULSE: (f64, f64) = (120.0, 24.0);

@@ -9,8 +9,9 @@ use crate::serve::app::App;
 use crate::serve::words;
 use crate::sink::cells::group_digits;
 use crate::sink::chart::ChartKind;
+use crate::sink::course::{Course, measured};
 use crate::sink::sanitize::{sanitize, sanitize_lines};
-use crate::sink::svg::{self, Course, Picture, Place};
+use crate::sink::svg::{self, Picture, Place};
 use crate::view::{Param, SqlFile};
 
 /// Rows of a tile's table at most; the tile alone and the API have all.
@@ -39,7 +40,7 @@ pub fn kind(file: Option<&SqlFile>, schema: &SchemaRef, rows: &[RecordBatch]) ->
 /// The value of a tile that is one number.
 pub fn number(file: Option<&SqlFile>, schema: &SchemaRef, rows: &[RecordBatch]) -> Option<f64> {
     let is_number = kind(file, schema, rows) == ChartKind::Number;
-    is_number.then(|| svg::measured(schema, rows, &measures(file))).flatten()
+    is_number.then(|| measured(schema, rows, &measures(file))).flatten()
 }
 
 fn measures(file: Option<&SqlFile>) -> Vec<&str> {

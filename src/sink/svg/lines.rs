@@ -61,6 +61,9 @@ impl Plot {
 pub fn draw(kind: ChartKind, look: &Look, axes: &Axes, medium: Medium) -> Drawing {
     let rows = newest_rows(look.batches);
     let mut series = all_series(look.schema, axes, &rows, MAX_SERIES);
+    let mut drawn = vec![false; rows.iter().map(RecordBatch::num_rows).sum()];
+    series.iter().flat_map(|series| &series.rows).for_each(|row| drawn[*row] = true);
+    let nowhere = drawn.iter().filter(|drawn| !**drawn).count();
     series.retain(|series| !series.marks.is_empty());
     let dropped = series.len().saturating_sub(MAX_SERIES);
     series.truncate(MAX_SERIES);
@@ -133,11 +136,14 @@ pub fn draw(kind: ChartKind, look: &Look, axes: &Axes, medium: Medium) -> Drawin
     let mut drawing =
         Drawing::new(body, f64::from(look.height), summary, rows.iter().map(RecordBatch::num_rows).sum(), look.rows());
     drawing.gutters = gutters;
-    if dropped > 0 {
-        let words = format!("{MAX_SERIES} series of more are drawn");
-        drawing.left_out =
-            [drawing.left_out, words].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ");
-    }
+    let words = match (dropped, nowhere) {
+        (1.., _) => format!("{MAX_SERIES} series of more are drawn"),
+        (0, 0) => String::new(),
+        (0, 1) => "1 row has no number to draw".to_owned(),
+        (0, many) => format!("{} rows have no number to draw", group_digits(&many.to_string())),
+    };
+    drawing.left_out =
+        [drawing.left_out, words].into_iter().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(", ");
     drawing
 }
 

@@ -25,7 +25,6 @@
 
 mod bars;
 mod columns;
-mod course;
 mod ink;
 mod lines;
 mod map;
@@ -38,10 +37,9 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use maud::{Markup, PreEscaped, html};
 
-pub use self::course::Course;
-pub use self::number::measured;
 pub use self::place::Place;
 use crate::sink::chart::{Axes, ChartKind};
+use crate::sink::course::Course;
 use crate::sink::readable::showing;
 
 /// The style of every picture: variables for light and dark, and the classes that use them.

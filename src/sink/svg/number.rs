@@ -1,13 +1,12 @@
 //! One number, as big as fits, and how it moved.
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::Schema;
 use maud::{Markup, html};
 
 use super::ink::{BOLD, Px, clean, fit, polyline};
-use super::{Course, Drawing, Look};
-use crate::sink::cells::{Cells, decimals_for, numbers, show_double};
-use crate::sink::chart::{Axes, ChartKind};
+use super::{Drawing, Look};
+use crate::sink::cells::{Cells, decimals_for, show_double};
+use crate::sink::chart::Axes;
+use crate::sink::course::Course;
 use crate::sink::readable::{NULL, column};
 use crate::sink::scale::{bounds, share};
 
@@ -17,13 +16,6 @@ const SPARK: (f64, f64) = (120.0, 36.0);
 const MAX_POINTS: usize = 75;
 /// Characters of a big number; its hover text has the rest.
 const MAX_TEXT: usize = 40;
-
-/// The number that a tile's course is made of: of the first row, the measured or the first number column.
-pub fn measured(schema: &Schema, batches: &[RecordBatch], y: &[&str]) -> Option<f64> {
-    let axes = Axes::of(ChartKind::Number, schema, None, y)?;
-    let first = batches.iter().find(|batch| batch.num_rows() > 0)?.slice(0, 1);
-    numbers(std::slice::from_ref(&first), axes.x).first().copied().flatten()
-}
 
 struct Number {
     text: String,

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::gallery::{Exhibit, batch, course, doubles, exhibits, longs, spawns, texts, times};
 use super::*;
+use crate::sink::course::measured;
 
 /// What is wrong with this markup as XML: tags that do not close, bare markup characters, forbidden ones.
 fn fault(markup: &str) -> Option<String> {

@@ -1,55 +1,47 @@
 //! How numbers moved lately: the short memory behind the sparklines.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::{ChartKind, Frame};
-use crate::sink::cells::numbers;
-use crate::sink::chart::Axes;
+use crate::sink::course::{Course, measured};
 
-/// Samples kept of each number: two minutes at one a second, and as many as a wide tile has room for.
-const MAX_SAMPLES: usize = 120;
-
-/// The last samples of each big number and of the event rate, one a second.
+/// How each big number and the event rate moved.
 #[derive(Debug, Clone, Default)]
 pub struct Courses {
-    rate: VecDeque<f64>,
-    tiles: BTreeMap<String, VecDeque<f64>>,
+    rate: Course,
+    tiles: BTreeMap<String, Course>,
 }
 
 impl Courses {
     /// Takes one sample of everything in the frame, and forgets tiles that are gone. Call it once a second.
     pub fn sample(&mut self, frame: &Frame) {
-        push(&mut self.rate, frame.strip.events_per_s);
+        let at_ms = i64::try_from(frame.strip.elapsed.as_millis()).unwrap_or(i64::MAX);
+        self.rate.push(at_ms, frame.strip.events_per_s);
         if frame.strip.catching_up.is_some() {
             // Reading history is no change of what it tells.
             return;
         }
         self.tiles.retain(|name, _| frame.tiles.iter().any(|tile| tile.name == *name));
         for tile in frame.tiles.iter().filter(|tile| tile.chart == ChartKind::Number) {
-            let value = Axes::of(tile.chart, &tile.schema, None, tile.y.as_deref().as_slice())
-                .and_then(|axes| numbers(&tile.rows, axes.x).first().copied().flatten());
-            if let Some(value) = value {
-                push(self.tiles.entry(tile.name.clone()).or_default(), value);
+            if let Some(value) = measured(&tile.schema, &tile.rows, tile.y.as_deref().as_slice()) {
+                self.tiles.entry(tile.name.clone()).or_default().push(at_ms, value);
             }
         }
     }
 
     /// Samples of the event rate, oldest first.
     pub fn rate(&self) -> Vec<f64> {
-        self.rate.iter().copied().collect()
+        values(&self.rate)
     }
 
     /// Samples of a tile's number, oldest first.
     pub fn tile(&self, name: &str) -> Vec<f64> {
-        self.tiles.get(name).map(|samples| samples.iter().copied().collect()).unwrap_or_default()
+        self.tiles.get(name).map(values).unwrap_or_default()
     }
 }
 
-fn push(samples: &mut VecDeque<f64>, value: f64) {
-    if samples.len() == MAX_SAMPLES {
-        samples.pop_front();
-    }
-    samples.push_back(value);
+fn values(course: &Course) -> Vec<f64> {
+    course.samples().map(|(_, value)| value).collect()
 }
 
 /// The newest samples as a row of bars, at most so many columns; the lowest sample is the lowest bar.
@@ -77,14 +69,5 @@ mod tests {
         assert_eq!(sparkline(&[5.0, 5.0], 9), "▁▁");
         assert_eq!(sparkline(&[], 9), "");
         assert_eq!(sparkline(&[1.0], 0), "");
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let mut courses = Courses::default();
-        for _ in 0..500 {
-            courses.sample(&Frame::default());
-        }
-        assert_eq!(courses.rate().len(), MAX_SAMPLES);
     }
 }

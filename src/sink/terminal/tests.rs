@@ -45,6 +45,7 @@ fn look() -> Look {
     let mut look = Look::default();
     let mut frame = frame();
     for second in 0..90 {
+        frame.strip.elapsed = std::time::Duration::from_secs(second as u64);
         frame.strip.events_per_s = 1000.0 + noise(second) * 500.0;
         let online = 380 + (noise(second) * 40.0) as i64;
         frame.tiles[0] = tile("users_online", "", 3, vec![("online", fixture::longs([online]))]);

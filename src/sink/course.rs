@@ -2,6 +2,12 @@
 
 use std::collections::VecDeque;
 
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
+
+use super::cells::numbers;
+use super::chart::{Axes, ChartKind};
+
 /// How far back a course goes.
 const SPAN_MS: i64 = 300_000;
 /// Samples of one course: one a second, both ends, and the newest.
@@ -53,6 +59,13 @@ impl Course {
         let (ago_s, before) = self.samples().find(|(ago_s, _)| *ago_s <= MINUTE_S)?;
         (ago_s >= LEAST_S).then(|| (newest - before) / ago_s * MINUTE_S)
     }
+}
+
+/// The number that a tile's course is made of: of the first row, the measured or the first number column.
+pub fn measured(schema: &Schema, batches: &[RecordBatch], y: &[&str]) -> Option<f64> {
+    let axes = Axes::of(ChartKind::Number, schema, None, y)?;
+    let first = batches.iter().find(|batch| batch.num_rows() > 0)?.slice(0, 1);
+    numbers(std::slice::from_ref(&first), axes.x).first().copied().flatten()
 }
 
 #[cfg(test)]
