@@ -83,6 +83,11 @@ impl World {
         self.dashboard = None;
     }
 
+    /// Stops the program from running, or lets it go on.
+    fn halt(&self, halt: bool) {
+        self.dashboard.as_ref().unwrap().halt(halt);
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

@@ -132,6 +132,14 @@ impl Running {
     }
 
     /// Ctrl-C, and the exit code and lines that follow.
+    /// Stops it from running, or lets it go on.
+    #[cfg(unix)]
+    pub fn halt(&self, halt: bool) {
+        let signal = if halt { "-STOP" } else { "-CONT" };
+        let done = std::process::Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
     pub fn interrupt(mut self) -> Run {
         let killed = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill runs");
         assert!(killed.success());

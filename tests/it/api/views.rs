@@ -231,3 +231,36 @@ fn other_hosts_and_origins_get_nothing() {
         assert!(!answer.contains("a,2") && answer.contains("content-security-policy: default-src 'none'"), "{answer}");
     }
 }
+
+#[test]
+fn a_parameter_has_the_value_that_the_address_gives_and_nothing_else_is_understood() {
+    let least =
+        "-- @param least BIGINT = 1\nSELECT name, count(*) AS seen FROM s GROUP BY name HAVING count(*) >= $least";
+    let served = Served::start(&[("least", least)]);
+    served.produce(&["a", "b", "a"]);
+    let names = |path: &str| {
+        let answer = served.get(path).good().json();
+        let mut names: Vec<String> =
+            answer["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        (answer["view"].as_str().unwrap().to_owned(), names)
+    };
+    wait_for("rows", || (names("/api/views/least").1.len() == 2).then_some(()));
+    let other = names("/api/views/least?least.least=2");
+    assert_eq!(other, ("least?least=2".to_owned(), vec!["a".to_owned()]));
+    assert_eq!(names("/api/views/least?least.least=1").0, "least", "the file's own");
+    let csv = served.get("/api/views/least.csv?least.least=2").good();
+    assert_eq!(csv.text(), "name,seen\na,2\n");
+    for (query, words) in [
+        ("least=2", "nothing here is called 'least'"),
+        ("least.least=many", "is no value for parameter 'least'"),
+        ("least.most=2", "there is no parameter 'most'"),
+        ("other.least=2", "nothing here is called 'other.least'"),
+    ] {
+        let answer = served.get(&format!("/api/views/least?{query}"));
+        assert_eq!(answer.status, 400, "{query}");
+        assert!(answer.text().contains(words), "{query}: {}", answer.text());
+    }
+    // It is one of the views while somebody looks, and yet no entry of its own.
+    assert_eq!(served.get("/api/views").json()["views"].as_array().unwrap().len(), 1);
+}

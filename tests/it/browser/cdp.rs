@@ -41,9 +41,10 @@ impl Connection {
     }
 
     /// Sends without waiting for an answer; gives the call's id.
-    pub fn send(&mut self, session: Option<&str>, method: &str, parameters: &Value) -> u64 {
+    pub fn send(&mut self, session: Option<&str>, method: &str, parameters: Value) -> u64 {
         self.last_id += 1;
-        let mut call = json!({ "id": self.last_id, "method": method, "params": parameters });
+        let mut call = json!({ "id": self.last_id, "method": method });
+        call["params"] = parameters;
         if let Some(session) = session {
             call["sessionId"] = session.into();
         }
@@ -60,9 +61,8 @@ impl Connection {
 
     /// The same where the browser may refuse.
     #[track_caller]
-    #[allow(clippy::needless_pass_by_value)] // callers write the object where they call
     pub fn try_call(&mut self, session: Option<&str>, method: &str, parameters: Value) -> Result<Value, String> {
-        let id = self.send(session, method, &parameters);
+        let id = self.send(session, method, parameters);
         let deadline = Instant::now() + TIME_LIMIT;
         loop {
             assert!(Instant::now() < deadline, "no answer to {method} within {TIME_LIMIT:?}");
@@ -108,7 +108,7 @@ impl Connection {
         self.log(session).note(method, &message["params"]);
         if method == "Page.javascriptDialogOpening" {
             // Nobody is there to answer, and until then the tab stands still.
-            self.send(Some(session), "Page.handleJavaScriptDialog", &json!({ "accept": false }));
+            self.send(Some(session), "Page.handleJavaScriptDialog", json!({ "accept": false }));
         }
         None
     }

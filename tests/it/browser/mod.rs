@@ -145,7 +145,7 @@ impl Browser {
 impl Drop for Browser {
     /// Asks it to end, and sees to it.
     fn drop(&mut self) {
-        self.connection.get_mut().send(None, "Browser.close", &json!({}));
+        self.connection.get_mut().send(None, "Browser.close", json!({}));
         let deadline = std::time::Instant::now() + TIME_LIMIT / 12;
         while std::time::Instant::now() < deadline {
             if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {

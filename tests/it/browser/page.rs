@@ -47,6 +47,11 @@ impl<'a> Page<'a> {
         self.wait_until("document.readyState === 'complete' && location.href !== 'about:blank'");
     }
 
+    /// Makes it the tab that is seen; the others know that they are not.
+    pub fn bring_to_front(&self) {
+        self.call("Page.bringToFront", json!({}));
+    }
+
     /// Loads the page anew.
     #[track_caller]
     pub fn reload(&self) {
@@ -346,7 +351,7 @@ impl Drop for Page<'_> {
     /// Closes the tab.
     fn drop(&mut self) {
         let close = json!({ "targetId": self.target });
-        self.browser.connection.borrow_mut().send(None, "Target.closeTarget", &close);
+        self.browser.connection.borrow_mut().send(None, "Target.closeTarget", close);
     }
 }
 

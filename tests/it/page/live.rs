@@ -228,3 +228,48 @@ fn without_scripts_the_numbers_are_there() {
     assert_eq!(page.eval("document.querySelector('#pause').hidden"), true, "a button that could do nothing");
     world.is_quiet(&page);
 }
+
+#[test]
+fn a_picture_that_is_no_longer_known_to_be_current_says_how_old_it_is() {
+    let Some(browser) = browser() else { return };
+    let world = World::start(&[("total", TOTAL)]);
+    world.produce(&numbered(10));
+    let page = browser.open(&world.url("/"));
+    page.wait_until(&shows("total", 10));
+    let age = in_tile("total", ".age");
+    page.wait_until(&format!("{age}.textContent === 'now'"));
+    // Nothing new is no reason to doubt: the run says every second that it is current.
+    page.listen(Duration::from_secs(7));
+    assert_eq!(page.eval(&format!("{age}.classList.contains('stale')")), false);
+    world.halt(true);
+    page.wait_until(&format!("{age}.classList.contains('stale')"));
+    let words = page.text("[data-testid=\"tile-total\"] .age");
+    assert!(words.ends_with(" s ago"), "{words}");
+    let colour = |selector: &str| page.eval(&format!("getComputedStyle(document.querySelector('{selector}')).color"));
+    assert_ne!(colour("[data-testid=\"tile-total\"] .age"), colour("[data-testid=\"tile-total\"] .foot"));
+    world.halt(false);
+    page.wait_until(&format!("!{age}.classList.contains('stale')"));
+    world.is_quiet(&page);
+}
+
+#[test]
+fn more_tabs_than_a_browser_has_connections_are_all_of_use() {
+    let Some(browser) = browser() else { return };
+    let world = World::start(&[("total", TOTAL)]);
+    world.produce(&numbered(10));
+    // Six connections a host are what browsers give to all tabs together.
+    let pages: Vec<Page> = (0..9)
+        .map(|_| {
+            let page = browser.open(&world.url("/"));
+            page.bring_to_front();
+            page.wait_until(&shows("total", 10));
+            page
+        })
+        .collect();
+    world.produce(&numbered(5));
+    for page in &pages {
+        page.bring_to_front();
+        page.wait_until(&shows("total", 15));
+    }
+    world.is_quiet(&pages[8]);
+}
