@@ -15,6 +15,7 @@ use super::state::{State, short, short_path};
 use crate::pipeline::{FileState, Shot, ViewResult};
 use crate::serve::line;
 use crate::serve::problem::Problem;
+use crate::serve::wish::encoded;
 use crate::sink::chart::ChartKind;
 use crate::sink::sanitize::escape_json;
 use crate::view::digest::{Digest, type_name};
@@ -56,10 +57,10 @@ fn of_file(shot: &Shot, state: &FileState, queries: &Path) -> Value {
     say("title", file.map_or(name, |file| file.title()).into());
     if let Some(file) = file {
         say("file", short_path(file.path(), queries).into());
-        let warnings: Vec<&str> = file.warnings().iter().map(|warning| &*warning.message).collect();
-        if !warnings.is_empty() {
-            say("warnings", warnings.into());
-        }
+    }
+    let warnings: Vec<&str> = state.warnings.iter().map(|warning| &*warning.message).collect();
+    if !warnings.is_empty() {
+        say("warnings", warnings.into());
     }
     let doing = State::of(shot, name, queries).unwrap_or(State::Waiting);
     say("state", doing.word().into());
@@ -127,10 +128,4 @@ fn links(name: &str) -> Value {
     }
     links.insert("changes".to_owned(), format!("{path}/changes").into());
     Value::Object(links)
-}
-
-/// A name as a part of a path; that of a broken file may be any.
-fn encoded(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -12,7 +12,7 @@ use super::render::Rendered;
 use super::{Page, document, refuse, strip};
 use crate::pipeline::{Shot, Variant};
 use crate::serve::app::App;
-use crate::serve::wish::Wish;
+use crate::serve::wish::{Wish, encoded};
 use crate::serve::words::{show_bytes, show_time};
 use crate::sink::cells::group_digits;
 use crate::sink::sanitize::{sanitize, sanitize_lines};
@@ -115,12 +115,6 @@ fn about(shot: &Shot, view: &str) -> Markup {
             p.offsets { "as of " (sanitize(&swap.as_of.to_string())) }
         }
     }
-}
-
-/// A value as a part of an address.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// The values of a variant as the page's addresses have them: `?near.lat=41`.
