@@ -129,7 +129,18 @@ impl Browser {
     /// A tab at nothing yet, for a test that sets something up before it loads.
     pub fn blank(&self) -> Page<'_> {
         // In a window of its own it is never in the background, where timers and frames are held back.
-        let target = self.call("Target.createTarget", json!({ "url": "about:blank", "newWindow": true }));
+        self.target(true)
+    }
+
+    /// A tab of the last window at this address, in front of the others there, which then know that nobody sees them.
+    pub fn open_in_front(&self, url: &str) -> Page<'_> {
+        let page = self.target(false);
+        page.go(url);
+        page
+    }
+
+    fn target(&self, new_window: bool) -> Page<'_> {
+        let target = self.call("Target.createTarget", json!({ "url": "about:blank", "newWindow": new_window }));
         let target = target["targetId"].as_str().expect("a target").to_owned();
         let attached = self.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
         let session = attached["sessionId"].as_str().expect("a session").to_owned();

@@ -260,8 +260,7 @@ fn more_tabs_than_a_browser_has_connections_are_all_of_use() {
     // Six connections a host are what browsers give to all tabs together.
     let pages: Vec<Page> = (0..9)
         .map(|_| {
-            let page = browser.open(&world.url("/"));
-            page.bring_to_front();
+            let page = browser.open_in_front(&world.url("/"));
             page.wait_until(&shows("total", 10));
             page
         })
