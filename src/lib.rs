@@ -8,6 +8,7 @@
 //!
 //! A module imports only what stands to its left; `cmd` holds one file per role and wires them up.
 
+pub mod chart;
 pub mod cli;
 pub mod cmd;
 pub mod decode;

@@ -7,10 +7,11 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
 use super::verifier::Proofs;
+use crate::chart::ChartKind;
 use crate::kafka::AsOf;
 use crate::pipeline::{FileState, Live, Shot, Snapshot};
 use crate::serve::words;
-use crate::sink::terminal::{ChartKind, Frame, LogPane, ProofNote, Strip, Tile};
+use crate::sink::terminal::{Frame, LogPane, ProofNote, Strip, Tile};
 use crate::view;
 
 /// Columns of the grid that a tile takes if its file does not say.
@@ -177,7 +178,7 @@ impl TileLook {
             name,
             title: file.title().to_owned(),
             error,
-            chart: front.chart.and_then(|chart| chart.name().parse().ok()),
+            chart: front.chart,
             x: front.x.as_ref().map(|column| column.name.clone()),
             y: front.y.first().map(|column| column.name.clone()),
             width: front.width.map_or(TILE_WIDTH, u16::from),

@@ -1,46 +1,12 @@
 //! Which picture fits a result, and which of its columns it shows.
 
-use std::fmt;
-use std::str::FromStr;
-
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Schema};
 
 use super::cells::{is_number, is_text, is_time};
-
-/// A picture of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ChartKind {
-    /// One big number
-    Number,
-    /// A horizontal bar for each row
-    Bar,
-    /// Measures over time, or over another number
-    Line,
-    /// A mark for each pair of numbers
-    Scatter,
-    /// A mark for each latitude and longitude
-    Map,
-    /// The rows themselves
-    Table,
-}
+use crate::chart::ChartKind;
 
 impl ChartKind {
-    /// Every kind, in the order in which help names them.
-    pub const ALL: [Self; 6] = [Self::Number, Self::Bar, Self::Line, Self::Scatter, Self::Map, Self::Table];
-
-    /// The word for it in a file's front matter.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Number => "number",
-            Self::Bar => "bar",
-            Self::Line => "line",
-            Self::Scatter => "scatter",
-            Self::Map => "map",
-            Self::Table => "table",
-        }
-    }
-
     /// The picture that fits when nobody named one: one number alone is a [`Number`](Self::Number), text and one number
     /// are [`Bar`](Self::Bar)s, time and numbers a [`Line`](Self::Line), a latitude and a longitude a
     /// [`Map`](Self::Map), and all else is a [`Table`](Self::Table).
@@ -61,25 +27,6 @@ impl ChartKind {
             (_, 1.., 1, 0 | 1) if columns == numbers + times + texts && (texts == 0 || numbers == 1) => Self::Line,
             _ => Self::Table,
         }
-    }
-}
-
-impl fmt::Display for ChartKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A word that names no chart.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no chart: use number, bar, line, scatter, map or table")]
-pub struct UnknownChart(String);
-
-impl FromStr for ChartKind {
-    type Err = UnknownChart;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|kind| kind.name() == word).ok_or_else(|| UnknownChart(word.to_owned()))
     }
 }
 
@@ -198,14 +145,6 @@ mod tests {
         }
         let two = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap();
         assert_eq!(ChartKind::guess(&two.schema(), std::slice::from_ref(&two)), ChartKind::Table);
-    }
-
-    #[test]
-    fn every_chart_is_found_by_its_name() {
-        for kind in ChartKind::ALL {
-            assert_eq!(kind.to_string().parse(), Ok(kind));
-        }
-        assert!("pie".parse::<ChartKind>().is_err());
     }
 
     #[test]

@@ -6,7 +6,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 
 use super::cells::numbers;
-use super::chart::{Axes, ChartKind};
+use super::chart::Axes;
+use crate::chart::ChartKind;
 
 /// How far back a course goes.
 const SPAN_MS: i64 = 300_000;

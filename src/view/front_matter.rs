@@ -19,44 +19,12 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
 use super::param;
 use super::sql_error::{Span, SqlError, SqlSource, SqlWarning, did_you_mean_hint, is_significant};
+use crate::chart::ChartKind;
 
 /// Columns of the dashboard's grid, and so the largest `@width`.
 pub const GRID_COLUMNS: u8 = 12;
 
 const KEYS: [&str; 8] = ["title", "chart", "x", "y", "order", "width", "refresh", "param"];
-
-/// How a view's rows are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chart {
-    /// One big figure
-    Number,
-    /// A bar per row
-    Bar,
-    /// A curve over time or numbers
-    Line,
-    /// A dot per row
-    Scatter,
-    /// A dot per row at its `lat` and `lon`
-    Map,
-    /// The rows as they are
-    Table,
-}
-
-impl Chart {
-    const ALL: [(&str, Self); 6] = [
-        ("number", Self::Number),
-        ("bar", Self::Bar),
-        ("line", Self::Line),
-        ("scatter", Self::Scatter),
-        ("map", Self::Map),
-        ("table", Self::Table),
-    ];
-
-    /// As front matter writes it.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, chart)| *chart == self).map_or("table", |(name, _)| name)
-    }
-}
 
 /// A column of the result that front matter names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +56,7 @@ pub struct FrontMatter {
     /// Heading of the tile; the view's name when absent
     pub title: Option<String>,
     /// How to draw; guessed from the result when absent
-    pub chart: Option<Chart>,
+    pub chart: Option<ChartKind>,
     /// Column of the horizontal axis, or of the labels
     pub x: Option<ColumnName>,
     /// Columns of the values, in order: `@y: logins, logoffs`
@@ -242,9 +210,8 @@ impl Parser<'_> {
         match key {
             "title" => front_matter.title = Some(value.to_owned()),
             "chart" => {
-                let chart = Chart::ALL.iter().find(|(name, _)| *name == value).map(|(_, chart)| *chart);
-                let names = || Chart::ALL.iter().map(|(name, _)| *name);
-                front_matter.chart = Some(chart.ok_or_else(|| {
+                let names = || ChartKind::ALL.into_iter().map(ChartKind::name);
+                front_matter.chart = Some(ChartKind::named(value).ok_or_else(|| {
                     let hint = did_you_mean_hint(value, names());
                     let hint = hint.unwrap_or_else(|| format!("use {}", names().collect::<Vec<_>>().join(", ")));
                     (format!("'{value}' is no chart"), Some(hint))
@@ -320,7 +287,7 @@ mod tests {
         );
         let it = parsed.front_matter;
         assert!(parsed.warnings.is_empty() && parsed.error.is_none(), "{:?} {:?}", parsed.warnings, parsed.error);
-        assert_eq!((it.title.as_deref(), it.chart), (Some("Pokémon by type"), Some(Chart::Bar)));
+        assert_eq!((it.title.as_deref(), it.chart), (Some("Pokémon by type"), Some(ChartKind::Bar)));
         assert_eq!(it.x, Some(ColumnName { name: "type_1".to_owned(), span: Span { line: 4, column: 8, width: 6 } }));
         assert_eq!(it.y[1], ColumnName { name: "total".to_owned(), span: Span { line: 4, column: 26, width: 5 } });
         assert_eq!((it.order, it.width, it.refresh), (Some(-3), Some(6), Some(Duration::from_millis(250))));

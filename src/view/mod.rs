@@ -37,7 +37,7 @@ pub mod workspace;
 pub use difference::Difference;
 pub use explain::Description;
 pub use fingerprint::{Fingerprint, fingerprints};
-pub use front_matter::{Chart, ColumnName, FrontMatter, Param};
+pub use front_matter::{ColumnName, FrontMatter, Param};
 pub use live_view::{LiveView, Maintenance};
 pub use run::Rows;
 pub(crate) use sql_error::did_you_mean_hint;

@@ -12,11 +12,11 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use super::form::Form;
 use super::state::{State, short, short_path};
+use crate::chart::ChartKind;
 use crate::pipeline::{FileState, Shot, ViewResult};
 use crate::serve::line;
 use crate::serve::problem::Problem;
 use crate::serve::wish::encoded;
-use crate::sink::chart::ChartKind;
 use crate::sink::sanitize::escape_json;
 use crate::view::digest::{Digest, type_name};
 
@@ -77,7 +77,7 @@ fn of_file(shot: &Shot, state: &FileState, queries: &Path) -> Value {
         say("swap", serde_json::from_str::<Value>(&swap).map(|mut swap| swap["swap"].take()).unwrap_or_default());
     }
     let result = shot.result(name);
-    let wanted = file.and_then(|file| file.front_matter().chart).and_then(|chart| chart.name().parse().ok());
+    let wanted = file.and_then(|file| file.front_matter().chart);
     let guessed = result.map(|result| ChartKind::guess(&result.schema, result.rows.as_deref().unwrap_or_default()));
     if let Some(chart) = wanted.or(guessed) {
         say("chart", chart.name().into());

@@ -2,8 +2,8 @@
 
 use axum::http::HeaderValue;
 
+use crate::chart::ChartKind;
 use crate::pipeline::{FileState, ViewResult};
-use crate::sink::chart::ChartKind;
 use crate::sink::svg::{Look, standalone};
 use crate::view::SqlFile;
 
@@ -22,7 +22,7 @@ pub(super) fn svg(file: Option<&FileState>, result: &ViewResult, now_ms: i64) ->
     // The rows are those of the file that runs, which an edit may have left behind.
     let file = file.and_then(|file| file.running.as_ref().or(file.file.as_ref()));
     let front = file.map(SqlFile::front_matter);
-    let kind = front.and_then(|front| front.chart).and_then(|chart| chart.name().parse().ok());
+    let kind = front.and_then(|front| front.chart);
     let kind = kind.unwrap_or_else(|| ChartKind::guess(&result.schema, rows));
     let y: Vec<&str> = front.iter().flat_map(|front| front.y.iter().map(|column| &*column.name)).collect();
     let look = Look {

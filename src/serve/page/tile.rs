@@ -4,11 +4,11 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use maud::{Markup, html};
 
+use crate::chart::ChartKind;
 use crate::pipeline::{FileState, Shot, Status, Swap, Variant};
 use crate::serve::app::App;
 use crate::serve::words;
 use crate::sink::cells::group_digits;
-use crate::sink::chart::ChartKind;
 use crate::sink::course::{Course, measured};
 use crate::sink::sanitize::{sanitize, sanitize_lines};
 use crate::sink::svg::{self, Picture, Place};
@@ -33,7 +33,7 @@ pub struct Look<'a> {
 
 /// The picture that a file asks for, or that fits the columns.
 pub fn kind(file: Option<&SqlFile>, schema: &SchemaRef, rows: &[RecordBatch]) -> ChartKind {
-    let named = file.and_then(|file| file.front_matter().chart).and_then(|chart| chart.name().parse().ok());
+    let named = file.and_then(|file| file.front_matter().chart);
     named.unwrap_or_else(|| ChartKind::guess(schema, rows))
 }
 

@@ -4,8 +4,9 @@ use datafusion::arrow::datatypes::DataType;
 
 use super::Look;
 use super::ink::{clean, cut_chars};
+use crate::chart::ChartKind;
 use crate::sink::cells::{is_number, is_time};
-use crate::sink::chart::{Axes, ChartKind};
+use crate::sink::chart::Axes;
 
 /// Columns named in a warning.
 const MAX_NAMED: usize = 12;

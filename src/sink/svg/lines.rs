@@ -6,8 +6,9 @@ use maud::{Markup, html};
 use super::ink::{BOLD, Px, Share, clean, dots, fit, polyline, width};
 use super::marks::Rows;
 use super::{Drawing, Gutters, Look, Medium};
+use crate::chart::ChartKind;
 use crate::sink::cells::{group_digits, is_time};
-use crate::sink::chart::{Axes, ChartKind};
+use crate::sink::chart::Axes;
 use crate::sink::scale::{bounds, decimals_of, multiples, scale, share, show_tick, ticks, time_ticks};
 use crate::sink::series::{Series, all_series, newest_rows};
 

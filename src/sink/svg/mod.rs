@@ -38,7 +38,8 @@ use datafusion::arrow::datatypes::Schema;
 use maud::{Markup, PreEscaped, html};
 
 pub use self::place::Place;
-use crate::sink::chart::{Axes, ChartKind};
+use crate::chart::ChartKind;
+use crate::sink::chart::Axes;
 use crate::sink::course::Course;
 use crate::sink::readable::showing;
 

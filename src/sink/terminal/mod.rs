@@ -32,6 +32,8 @@ use std::time::Duration;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
+use crate::chart::ChartKind;
+
 pub use self::course::Courses;
 pub use self::draw::{Drawn, render};
 pub use self::palette::Palette;
@@ -39,7 +41,6 @@ pub use self::plain::draw_plain;
 pub use self::screen::{Key, Screen};
 pub use self::strip::show_duration;
 pub use self::tail::LogTail;
-pub use super::chart::ChartKind;
 pub use super::readable::show_moment;
 
 /// All that is on screen at one moment.
