@@ -85,8 +85,7 @@ fn parse(piece: &Piece) -> PgWireResult<Statement> {
 
 fn parse_as_tools_do(piece: &Piece) -> PgWireResult<Statement> {
     let syntax = |message: String| error(code::SYNTAX, message);
-    let mut statements =
-        DIALECT_OF_TOOLS.parse(&piece.without_array_queries()).map_err(|error| syntax(error.to_string()))?;
+    let mut statements = DIALECT_OF_TOOLS.parse(&piece.for_tools()).map_err(|error| syntax(error.to_string()))?;
     let statement = match (statements.pop(), statements.is_empty()) {
         (Some(statement), true) => Statement::Statement(Box::new(statement)),
         _ => return Err(syntax("write one statement".to_owned())),

@@ -104,24 +104,29 @@ impl Piece {
         })
     }
 
-    /// The text for the dialect of tools, where an empty list stands for what the engine's catalog lacks: `ARRAY(SELECT …)`,
-    /// which tools ask of roles and of storage options, and those options themselves.
-    pub fn without_array_queries(&self) -> String {
+    /// The text for the dialect of tools, with what the engine cannot answer answered here: an empty list stands for
+    /// `ARRAY(SELECT …)`, which tools ask of roles and of storage options, and for those options themselves; `'public'` for
+    /// Grafana's walk along the search path.
+    pub fn for_tools(&self) -> String {
         let located: Vec<_> = locate(&self.sql).into_iter().filter(|(token, _)| is_significant(token)).collect();
         let (mut text, mut written, mut at) = (String::new(), 0, 0);
         while at + 2 < located.len() {
-            let end = match [&located[at].0, &located[at + 1].0, &located[at + 2].0] {
+            const NONE: &str = "string_to_array(NULL, ',')";
+            let (end, answer) = match [&located[at].0, &located[at + 1].0, &located[at + 2].0] {
                 [array, Token::LParen, select] if is_word(array, "ARRAY") && is_word(select, "SELECT") => {
-                    at + 1 + behind_parentheses(&located[at + 1..])
+                    (at + 1 + behind_parentheses(&located[at + 1..]), NONE)
                 }
-                [Token::Word(_), Token::Period, options] if is_word(options, "reloptions") => at + 3,
+                [Token::Word(_), Token::Period, options] if is_word(options, "reloptions") => (at + 3, NONE),
+                [Token::LParen, ..] if walks_the_search_path(&located[at + 1..]) => {
+                    (at + behind_parentheses(&located[at..]), "('public')")
+                }
                 _ => {
                     at += 1;
                     continue;
                 }
             };
             text.push_str(&self.sql[written..located[at].1.start]);
-            text.push_str("string_to_array(NULL, ',')");
+            text.push_str(answer);
             written = located[end - 1].1.end;
             at = end;
         }
@@ -340,6 +345,13 @@ fn significant(sql: &str) -> Vec<Token> {
     tokens(sql).into_iter().map(|token| token.token).filter(is_significant).collect()
 }
 
+/// Whether `SELECT CASE WHEN trim(s[i]) = '"$user"' …` stands here: a query for the schemas of the search path.
+fn walks_the_search_path(tokens: &[(Token, std::ops::Range<usize>)]) -> bool {
+    let words: Vec<&Token> = tokens.iter().take(11).map(|(token, _)| token).collect();
+    let is_user = |token: &&Token| matches!(token, Token::SingleQuotedString(text) if text == "\"$user\"");
+    words.len() == 11 && is_word(words[0], "SELECT") && is_word(words[1], "CASE") && words.iter().any(is_user)
+}
+
 /// How many tokens a parenthesis and all inside of it are.
 fn behind_parentheses(tokens: &[(Token, std::ops::Range<usize>)]) -> usize {
     let mut open = 0;
@@ -445,11 +457,20 @@ mod tests {
     #[test]
     fn a_list_made_of_a_query_is_an_empty_list() {
         let piece = Piece::of("SELECT r.a, ARRAY(SELECT f(b) FROM t WHERE (c)) AS é, array[1] FROM r");
-        assert_eq!(piece.without_array_queries(), "SELECT r.a, string_to_array(NULL, ',') AS é, array[1] FROM r");
+        assert_eq!(piece.for_tools(), "SELECT r.a, string_to_array(NULL, ',') AS é, array[1] FROM r");
         let options = Piece::of("SELECT f(c.reloptions || array(select 'x.' || x from unnest(tc.reloptions) x), ', ')");
         let list = "string_to_array(NULL, ',')";
-        assert_eq!(options.without_array_queries(), format!("SELECT f({list} || {list}, ', ')"));
-        assert_eq!(Piece::of("SELECT array(select 1").without_array_queries(), "SELECT string_to_array(NULL, ',')");
+        assert_eq!(options.for_tools(), format!("SELECT f({list} || {list}, ', ')"));
+        assert_eq!(Piece::of("SELECT array(select 1").for_tools(), "SELECT string_to_array(NULL, ',')");
+    }
+
+    #[test]
+    fn a_walk_along_the_search_path_ends_at_public() {
+        let walk = "(SELECT CASE WHEN trim(s[i]) = '\"$user\"' THEN user ELSE trim(s[i]) END FROM f(g(1)) s)";
+        let piece = Piece::of(&format!("SELECT a FROM t WHERE b IN {walk} AND c"));
+        assert_eq!(piece.for_tools(), "SELECT a FROM t WHERE b IN ('public') AND c");
+        let other = "SELECT (SELECT CASE WHEN trim(s[i]) = 'user' THEN 1 ELSE 2 END)";
+        assert_eq!(Piece::of(other).for_tools(), other);
     }
 
     #[test]
