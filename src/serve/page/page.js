@@ -195,7 +195,8 @@
     paused = !paused;
     document.body.classList.toggle('paused', paused);
     $('pause').setAttribute('aria-pressed', String(paused));
-    $('pause').textContent = paused ? `Paused at ${clock(new Date())}` : 'Pause';
+    $('pause').textContent = paused ? 'Paused' : 'Pause';
+    $('pause').title = paused ? `Since ${clock(new Date())} (p goes on)` : 'Pause (p)';
     if (paused) { close(); connected(); } else open();
   };
   if ($('pause')) { $('pause').hidden = false; $('pause').onclick = pause; }
