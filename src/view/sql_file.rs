@@ -89,7 +89,7 @@ impl SqlFile {
         parsed: front_matter::Parsed,
     ) -> Result<Self, SqlError> {
         if !param::is_identifier(name) {
-            let error = source.error(None, format!("'{name}' cannot name a view: use a-z, 0-9 and _, a letter first"));
+            let error = source.error(None, format!("'{name}' cannot name a view: use a-z, 0-9 and _, no digit first"));
             return Err(error.with_hint(format!("rename the file to {}.sql", identifier_like(name))));
         }
         if let Some(error) = parsed.error {
@@ -367,7 +367,7 @@ mod tests {
         let error = parse("By-Type").unwrap_err().to_string();
         assert_eq!(
             error,
-            "q/By-Type.sql: error: 'By-Type' cannot name a view: use a-z, 0-9 and _, a letter first\nhelp: rename the file to by_type.sql"
+            "q/By-Type.sql: error: 'By-Type' cannot name a view: use a-z, 0-9 and _, no digit first\nhelp: rename the file to by_type.sql"
         );
         assert!(parse("2_types").unwrap_err().to_string().contains("v2_types.sql"));
     }

@@ -160,7 +160,7 @@ impl Collector for Now {
         let mut to = Encoder(encoder);
         let mut build = to.0.encode_descriptor("build", "The version that runs", None, MetricType::Info)?;
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        to.gauge("event_streams", "Streams of changes that are open", None, &(self.streams as u64))?;
+        to.gauge("change_streams", "Streams of a view's changes that are open", None, &(self.streams as u64))?;
         if let Some(agrees) = self.agrees {
             to.gauge(
                 "proof_agrees",
