@@ -127,7 +127,7 @@ pub fn refusal(status: StatusCode, words: &str) -> Markup {
         main.plain {
             h1 { (status.as_str()) " " (status.canonical_reason().unwrap_or_default()) }
             pre { (sanitize_lines(words)) }
-            p { a href="/" { "To the dashboard" } }
+            p .links { a href="/" { "To the dashboard" } }
         }
     };
     document("tallgrass", "", &body)

@@ -347,9 +347,9 @@ fn significant(sql: &str) -> Vec<Token> {
 
 /// Whether `SELECT CASE WHEN trim(s[i]) = '"$user"' …` stands here: a query for the schemas of the search path.
 fn walks_the_search_path(tokens: &[(Token, std::ops::Range<usize>)]) -> bool {
-    let words: Vec<&Token> = tokens.iter().take(11).map(|(token, _)| token).collect();
-    let is_user = |token: &&Token| matches!(token, Token::SingleQuotedString(text) if text == "\"$user\"");
-    words.len() == 11 && is_word(words[0], "SELECT") && is_word(words[1], "CASE") && words.iter().any(is_user)
+    let is = |at: usize, word| tokens.get(at).is_some_and(|(token, _)| is_word(token, word));
+    let user = tokens.get(11).map(|(token, _)| token);
+    is(0, "SELECT") && is(1, "CASE") && matches!(user, Some(Token::SingleQuotedString(text)) if text == "\"$user\"")
 }
 
 /// How many tokens a parenthesis and all inside of it are.
