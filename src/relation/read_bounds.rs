@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use datafusion::logical_expr::Expr;
@@ -79,7 +79,7 @@ impl ReadProgress {
 pub struct ReadBounds {
     config: KafkaConfig,
     connect_timeout: Duration,
-    until: Until,
+    until: OnceLock<Until>,
     from_ms: Option<i64>,
     progress: Arc<ReadProgress>,
     frozen: Mutex<Frozen>,
@@ -95,6 +95,8 @@ pub enum Until {
     Result(AsOf),
     /// The same, but a topic that is read must be named: somebody wrote the offsets down, and may have forgotten one.
     Offsets(AsOf),
+    /// The same, but a topic without one is read to its end: what stands beside the result never read it.
+    Beside(AsOf),
     /// Before the first record of each partition that has this time, in milliseconds since 1970 UTC, or a later one. The
     /// broker must be able to look it up.
     TimestampMs(i64),
@@ -129,7 +131,7 @@ impl ReadBounds {
         Self {
             config,
             connect_timeout: CONNECT_TIMEOUT,
-            until: Until::Ends,
+            until: OnceLock::new(),
             from_ms: None,
             progress: Arc::default(),
             frozen: Mutex::default(),
@@ -138,9 +140,14 @@ impl ReadBounds {
 
     /// Ends exactly there.
     #[must_use]
-    pub fn until(mut self, until: Until) -> Self {
-        self.until = until;
+    pub fn until(self, until: Until) -> Self {
+        self.end_at(until);
         self
+    }
+
+    /// The same for bounds that scans share already; once a topic has been read, or an end named, that stands.
+    pub fn end_at(&self, until: Until) {
+        self.until.get_or_init(|| until);
     }
 
     /// Streams begin at their first record of this time or later, in each partition, and go on from there whatever the
@@ -244,7 +251,8 @@ impl ReadBounds {
         if let Some(known) = frozen.topics.get(topic) {
             return Ok(Arc::clone(known));
         }
-        match &self.until {
+        let until = self.until.get_or_init(Until::default);
+        match until {
             Until::Result(as_of) if as_of.topic(topic).is_none() => {
                 let nothing = Arc::new(FrozenTopic { marks: BTreeMap::new(), from: StartOfTime::Earliest });
                 frozen.topics.insert(Arc::clone(topic), Arc::clone(&nothing));
@@ -263,40 +271,10 @@ impl ReadBounds {
                 None => StartOfTime::Unknown(from_ms),
             },
         };
-        let marks = self.cut(topic, cluster.watermarks(topic)?, &cluster)?;
+        let marks = cut(until, topic, cluster.watermarks(topic)?, &cluster)?;
         let known = Arc::new(FrozenTopic { marks, from });
         frozen.topics.insert(Arc::clone(topic), Arc::clone(&known));
         Ok(known)
-    }
-
-    /// The marks of a topic with the ends that were asked for.
-    fn cut(
-        &self,
-        topic: &Arc<str>,
-        mut marks: BTreeMap<i32, Watermarks>,
-        cluster: &Cluster,
-    ) -> Result<BTreeMap<i32, Watermarks>, KafkaError> {
-        let ends = match &self.until {
-            Until::Ends => return Ok(marks),
-            Until::Result(as_of) | Until::Offsets(as_of) => as_of.topic(topic).cloned().unwrap_or_default(),
-            Until::TimestampMs(until_ms) => cluster
-                .offsets_for_time(topic, *until_ms)?
-                .ok_or_else(|| KafkaError::NoTimeIndex { topic: topic.to_string() })?
-                .into_iter()
-                // A record may have come between the two requests.
-                .map(|(partition, next)| (partition, marks.get(&partition).map_or(next, |marks| next.min(marks.high))))
-                .collect(),
-        };
-        marks.retain(|partition, _| ends.contains_key(partition));
-        for (&partition, &next_offset) in &ends {
-            let now = marks.get(&partition).copied().unwrap_or(Watermarks { low: 0, high: 0 });
-            if next_offset > now.high {
-                // Where a result once counted more, the topic was made anew: no read can give that result again.
-                return Err(KafkaError::BeyondEnd { topic: topic.to_string(), partition, next_offset, high: now.high });
-            }
-            marks.insert(partition, Watermarks { low: now.low, high: next_offset });
-        }
-        Ok(marks)
     }
 
     fn cluster(&self) -> Result<Arc<Cluster>, KafkaError> {
@@ -311,6 +289,39 @@ impl ReadBounds {
         frozen.cluster = Some(Arc::clone(&cluster));
         Ok(cluster)
     }
+}
+
+/// The marks of a topic with the ends that were asked for.
+fn cut(
+    until: &Until,
+    topic: &Arc<str>,
+    mut marks: BTreeMap<i32, Watermarks>,
+    cluster: &Cluster,
+) -> Result<BTreeMap<i32, Watermarks>, KafkaError> {
+    let ends = match until {
+        Until::Ends => return Ok(marks),
+        Until::Beside(as_of) if as_of.topic(topic).is_none() => return Ok(marks),
+        Until::Result(as_of) | Until::Offsets(as_of) | Until::Beside(as_of) => {
+            as_of.topic(topic).cloned().unwrap_or_default()
+        }
+        Until::TimestampMs(until_ms) => cluster
+            .offsets_for_time(topic, *until_ms)?
+            .ok_or_else(|| KafkaError::NoTimeIndex { topic: topic.to_string() })?
+            .into_iter()
+            // A record may have come between the two requests.
+            .map(|(partition, next)| (partition, marks.get(&partition).map_or(next, |marks| next.min(marks.high))))
+            .collect(),
+    };
+    marks.retain(|partition, _| ends.contains_key(partition));
+    for (&partition, &next_offset) in &ends {
+        let now = marks.get(&partition).copied().unwrap_or(Watermarks { low: 0, high: 0 });
+        if next_offset > now.high {
+            // Where a result once counted more, the topic was made anew: no read can give that result again.
+            return Err(KafkaError::BeyondEnd { topic: topic.to_string(), partition, next_offset, high: now.high });
+        }
+        marks.insert(partition, Watermarks { low: now.low, high: next_offset });
+    }
+    Ok(marks)
 }
 
 /// Without the configuration, which may hold passwords.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, Result, plan_err};
 use datafusion::error::DataFusionError;
@@ -41,7 +41,7 @@ static DIALECT_OF_TOOLS: LazyLock<PostgresCompatibilityParser> = LazyLock::new(P
 /// A parameter of a prepared statement.
 #[derive(Debug, Clone)]
 pub struct Parameter {
-    /// What the planner makes of it, where that is known.
+    /// What the planner makes of it, where that is known and the client has not said a type of its own.
     pub inferred: Option<DataType>,
     /// What the client is told.
     pub wire: Type,
@@ -121,7 +121,9 @@ pub async fn physical(
     ended: &Ended,
 ) -> PgWireResult<Planned> {
     let encoding = Encoding::new(plan.schema().as_arrow(), format)?;
-    let warnings = warnings(&plan, tables);
+    let read = tables_read(&plan);
+    tables.settle_bounds(&read);
+    let warnings = read.iter().filter_map(|name| tables.warning(name)).collect();
     let state = context.state();
     let optimized = state.optimize(&plan).map_err(|error| unplanned(&state, piece, &error))?;
     let planner = state.query_planner();
@@ -130,20 +132,19 @@ pub async fn physical(
     Ok(Planned { plan, context: context.task_ctx(), encoding, warnings })
 }
 
-/// What there is to say about the views that a plan reads.
-fn warnings(plan: &LogicalPlan, tables: &Tables) -> Vec<String> {
-    let mut said = Vec::new();
+/// The views and relations that a plan reads, each once.
+fn tables_read(plan: &LogicalPlan) -> Vec<String> {
+    let mut names = Vec::new();
     _ = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && scan.table_name.schema().is_none_or(|schema| schema == "public")
-            && let Some(warning) = tables.warning(scan.table_name.table())
-            && !said.contains(&warning)
+            && !names.iter().any(|name| name == scan.table_name.table())
         {
-            said.push(warning);
+            names.push(scan.table_name.table().to_owned());
         }
         Ok(TreeNodeRecursion::Continue)
     });
-    said
+    names
 }
 
 /// The parameters of a plan by their number; `said` is what the client declares of them.
@@ -156,6 +157,8 @@ pub fn parameters(plan: &LogicalPlan, said: &[Option<Type>]) -> PgWireResult<Vec
     let parameter = |index: usize| {
         let field = fields.get(&(index + 1)).and_then(Option::as_ref);
         let said = said.get(index).cloned().flatten();
+        // A text may stand for anything, but a number that the client has typed is no other type for what it meets.
+        let field = field.filter(|field| said.as_ref().is_none_or(|said| is_open(said, field.data_type())));
         let wire = match (said, field) {
             (Some(said), _) => said,
             (None, Some(field)) => field_into_pg_type(&without_aliases(field))?,
@@ -164,6 +167,15 @@ pub fn parameters(plan: &LogicalPlan, said: &[Option<Type>]) -> PgWireResult<Vec
         Ok(Parameter { inferred: field.map(|field| field.data_type().clone()), wire })
     };
     (0..count).map(parameter).collect()
+}
+
+/// Whether what a client says of a parameter leaves open what it is to the engine.
+fn is_open(said: &Type, inferred: &DataType) -> bool {
+    match *said {
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => true,
+        Type::TIMESTAMP | Type::TIMESTAMPTZ => matches!(inferred, DataType::Timestamp(_, _)),
+        _ => false,
+    }
 }
 
 /// Of the catalog's own types only `oid` is one that clients bind as such; the others are bound as text.
@@ -230,6 +242,7 @@ pub fn nulls(parameters: &[Parameter]) -> PgWireResult<Vec<ScalarValue>> {
 
 /// What a client's value is to the engine.
 fn arrow_type(wire: &Type) -> DataType {
+    let list = |of| DataType::List(Arc::new(Field::new_list_field(of, true)));
     match *wire {
         Type::BOOL => DataType::Boolean,
         Type::INT2 => DataType::Int16,
@@ -241,7 +254,16 @@ fn arrow_type(wire: &Type) -> DataType {
         Type::DATE => DataType::Date32,
         Type::TIMESTAMP => DataType::Timestamp(TimeUnit::Microsecond, None),
         Type::TIMESTAMPTZ => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
+        Type::TIME => DataType::Time64(TimeUnit::Nanosecond),
+        Type::INTERVAL => DataType::Interval(IntervalUnit::MonthDayNano),
         Type::BYTEA => DataType::Binary,
+        Type::BOOL_ARRAY => list(DataType::Boolean),
+        Type::INT2_ARRAY => list(DataType::Int16),
+        Type::INT4_ARRAY => list(DataType::Int32),
+        Type::INT8_ARRAY => list(DataType::Int64),
+        Type::FLOAT4_ARRAY => list(DataType::Float32),
+        Type::FLOAT8_ARRAY => list(DataType::Float64),
+        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY => list(DataType::Utf8),
         _ => DataType::Utf8,
     }
 }

@@ -464,7 +464,18 @@ fn bound(portal: &Portal<Arc<Prepared>>, prepared: &Prepared) -> PgWireResult<Ve
         prepared.parameters.iter().map(|parameter| parameter.inferred.as_ref()).collect();
     let wire: Vec<Option<&Type>> = prepared.parameters.iter().map(|parameter| Some(&parameter.wire)).collect();
     match deserialize_parameters_with_server_types(portal, &inferred, &wire)? {
-        ParamValues::List(values) => Ok(values.into_iter().map(|value| value.value).collect()),
+        ParamValues::List(values) => Ok(values.into_iter().map(|value| wide_enough(value.value)).collect()),
         ParamValues::Map(_) => Err(error(code::INVALID_PARAMETER, "parameters have numbers here")),
+    }
+}
+
+/// A decimal's precision is counted without the zeros behind its point, and that of none is 0.
+fn wide_enough(value: ScalarValue) -> ScalarValue {
+    match value {
+        ScalarValue::Decimal128(None, _, _) => ScalarValue::Decimal128(None, 38, 10),
+        ScalarValue::Decimal128(number, precision, scale) => {
+            ScalarValue::Decimal128(number, precision.max(scale.unsigned_abs()), scale)
+        }
+        other => other,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Contract
 //! One [`Tables`] is one moment: it takes the newest refresh once, so that a statement over several views sees one as-of,
-//! and all its Kafka relations share their bounds. A name that is both a relation's and a file's means the relation, as on
+//! and all its Kafka relations share their bounds: the same as-of beside a view, else the ends of their topics. A name that is both a relation's and a file's means the relation, as on
 //! the dashboard.
 
 use std::collections::BTreeSet;
@@ -20,8 +20,8 @@ use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 use tokio::sync::OnceCell;
 
 use super::errors::code;
-use crate::pipeline::{FileState, Shot, Sources};
-use crate::relation::{BadRecords, KafkaTable, ReadBounds, Relation, StaticRelation};
+use crate::pipeline::{FileState, Shot, Sources, Variant};
+use crate::relation::{BadRecords, KafkaTable, ReadBounds, Relation, StaticRelation, Until};
 use crate::serve::App;
 use crate::view::{Workspace, session, words};
 
@@ -148,6 +148,23 @@ impl Tables {
         }
     }
 
+    fn is_declared(&self, name: &str) -> bool {
+        self.relations.as_ref().is_some_and(|relations| relations.workspace.catalog().get(name).is_some())
+    }
+
+    fn is_view(&self, name: &str) -> bool {
+        !self.is_declared(name) && self.files().iter().any(|file| &*file.name == name)
+    }
+
+    /// Before the first scan of a statement that reads `names`: beside a view, relations end where its rows do.
+    pub fn settle_bounds(&self, names: &[String]) {
+        if let Some(shot) = &self.shot
+            && names.iter().any(|name| self.is_view(name))
+        {
+            self.bounds.end_at(Until::Beside(shot.snapshot.as_of.clone()));
+        }
+    }
+
     /// The warning that belongs to a view that still shows what an older form of its file means.
     pub fn warning(&self, name: &str) -> Option<String> {
         let file = self.shot.as_ref()?.file(name)?;
@@ -159,7 +176,9 @@ impl Tables {
 #[async_trait]
 impl SchemaProvider for Tables {
     fn table_names(&self) -> Vec<String> {
-        let mut names: BTreeSet<String> = self.files().iter().map(|file| file.name.to_string()).collect();
+        // Not the variants: what somebody has typed into a form is nobody else's table.
+        let files = self.files().iter().filter(|file| !Variant::is_name(&file.name));
+        let mut names: BTreeSet<String> = files.map(|file| file.name.to_string()).collect();
         if let Some(relations) = &self.relations {
             names.extend(relations.workspace.catalog().relations().map(|relation| relation.name().to_owned()));
         }
@@ -179,7 +198,7 @@ impl SchemaProvider for Tables {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.table_names().iter().any(|known| known == name)
+        self.is_declared(name) || self.is_view(name)
     }
 }
 

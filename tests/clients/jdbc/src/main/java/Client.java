@@ -51,6 +51,14 @@ public class Client {
                 }
             }
         }
+        try (PreparedStatement statement = connection.prepareStatement("SELECT ? * seen, 1 + ? FROM by_type LIMIT 1")) {
+            statement.setBigDecimal(1, new java.math.BigDecimal("0.001"));
+            statement.setDouble(2, 1.5);
+            try (ResultSet rows = statement.executeQuery()) {
+                check(rows.next() && rows.getDouble(1) > 0 && rows.getDouble(1) < events, "decimal " + rows.getString(1));
+                check(rows.getDouble(2) == 2.5, "double " + rows.getDouble(2));
+            }
+        }
         try (PreparedStatement statement = connection.prepareStatement("SELECT name FROM pokedex ORDER BY number LIMIT ?")) {
             statement.setLong(1, 3);
             try (ResultSet rows = statement.executeQuery()) {
