@@ -9,7 +9,7 @@ use super::Exit;
 use super::batch::stdout;
 use crate::cli::Check;
 use crate::view::cut::Use;
-use crate::view::{Workspace, lint, live_view, plan_with};
+use crate::view::{Workspace, lint, live_view};
 
 /// The files of roles: they hand on rows as they come.
 const ROLES: [&str; 2] = ["login_checker", "control_panel"];
@@ -56,7 +56,7 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
             let required = file.params().iter().filter(|param| param.default.is_none());
             let values = required
                 .filter_map(|param| Some((param.name.as_str(), ScalarValue::new_default(&param.data_type).ok()?)));
-            let plan = plan_with(&session, &file, &file.bind(values)?).await?;
+            let plan = workspace.plan_role(&session, &file, &file.bind(values)?).await?;
             let view = live_view(&session, &file, plan, Use::NewRows, 0).await?;
             Ok((file, view))
         };

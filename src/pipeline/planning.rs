@@ -66,7 +66,7 @@ pub(super) async fn plan_folder(
 ) -> Result<Plan, WorkspaceError> {
     let mut workspace = Workspace::load(dir);
     let looks_torn = match &workspace {
-        Ok(workspace) => is_torn(&workspace.dashboard(), running),
+        Ok(workspace) => workspace.catalog().misses_files() || is_torn(&workspace.dashboard(), running),
         Err(_) => true,
     };
     if looks_torn && last.is_some() {
@@ -153,10 +153,10 @@ fn name_of(file: &LoadedFile) -> &str {
     }
 }
 
-/// The files of static relations.
+/// The files of static relations, those that are missing too.
 pub(super) fn static_files(catalog: &Catalog) -> Vec<PathBuf> {
     let files = |relation: &Relation| match relation {
-        Relation::Static(relation) => relation.files(),
+        Relation::Static(relation) => relation.watched(),
         Relation::Kafka(_) => Vec::new(),
     };
     catalog.relations().flat_map(files).collect()

@@ -67,6 +67,8 @@ pub struct TableKey {
 pub struct StaticRelation {
     pub(super) name: String,
     pub(super) create: CreateExternalTable,
+    /// For each location the paths that it may mean; none of a pattern or a URL.
+    pub(super) places: Vec<Vec<PathBuf>>,
     pub(super) file: String,
     pub(super) position: Position,
 }
@@ -97,17 +99,29 @@ impl Catalog {
         self.relations.iter().find(|relation| relation.name() == name)
     }
 
+    /// Whether a file of a static relation is missing.
+    pub fn misses_files(&self) -> bool {
+        self.relations.iter().any(|relation| matches!(relation, Relation::Static(it) if it.check_files().is_err()))
+    }
+
     /// Registers every relation: static ones as DataFusion's own, Kafka ones as `kafka` makes them (a bounded scan for
-    /// batch, a planning stub for live).
+    /// batch, a planning stub for live). Static ones that cannot be opened are left out: the answer names them.
     pub async fn register(
         &self,
         context: &SessionContext,
         mut kafka: impl FnMut(&Arc<KafkaRelation>) -> Arc<dyn TableProvider>,
-    ) -> Result<(), CatalogError> {
+    ) -> Result<BTreeMap<String, CatalogError>, CatalogError> {
+        let mut unusable = BTreeMap::new();
         for relation in &self.relations {
             let provider = match relation {
                 Relation::Kafka(relation) => kafka(relation),
-                Relation::Static(relation) => relation.provider(context).await?,
+                Relation::Static(relation) => match relation.provider(context).await {
+                    Ok(provider) => provider,
+                    Err(error) => {
+                        unusable.insert(relation.name().to_owned(), error);
+                        continue;
+                    }
+                },
             };
             let Position { line, column } = relation.position();
             context.register_table(TableReference::bare(relation.name()), provider).map_err(|error| CatalogError {
@@ -117,7 +131,7 @@ impl Catalog {
                 message: ddl::message(&error),
             })?;
         }
-        Ok(())
+        Ok(unusable)
     }
 }
 
@@ -243,6 +257,21 @@ impl StaticRelation {
         files
     }
 
+    /// Every path whose change may change the rows: the files, and where they are looked for.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        self.files().into_iter().chain(self.places.iter().flatten().cloned()).collect()
+    }
+
+    /// Says which file is missing, if one is: to DataFusion it would be one without rows.
+    pub fn check_files(&self) -> Result<(), String> {
+        let mut located = self.locations().iter().zip(&self.places);
+        let missing = located.find(|(location, places)| !places.is_empty() && !Path::new(location).exists());
+        let Some((_, places)) = missing else { return Ok(()) };
+        let absolute = |place: &PathBuf| std::path::absolute(place).as_ref().unwrap_or(place).display().to_string();
+        let places: Vec<String> = places.iter().map(absolute).collect();
+        Err(format!("no such file: {}", places.join(", nor ")))
+    }
+
     /// Opens the files with DataFusion, inferring the schema if none is declared.
     pub async fn provider(&self, context: &SessionContext) -> Result<Arc<dyn TableProvider>, CatalogError> {
         let state = context.state();
@@ -252,6 +281,7 @@ impl StaticRelation {
             column: self.position.column,
             message,
         };
+        self.check_files().map_err(|missing| fault(format!("{}: {missing}", self.name)))?;
         let factory = state
             .table_factories()
             .get(&self.create.file_type)

@@ -122,12 +122,16 @@ impl Source<'_> {
         if planned.file_type == "NDJSON" {
             "JSON".clone_into(&mut planned.file_type);
         }
-        for location in &mut planned.locations {
-            *location = self.find_file(location, base_dir)?;
+        let places: Vec<_> = planned.locations.iter().map(|location| places(location, base_dir)).collect();
+        for (location, places) in planned.locations.iter_mut().zip(&places) {
+            if let Some(found) = places.iter().find(|place| place.exists()) {
+                *location = found.to_string_lossy().into_owned();
+            }
         }
         Ok(Relation::Static(Arc::new(StaticRelation {
             name: bare_name(&planned.name),
             create: planned,
+            places,
             file: self.file.to_owned(),
             position: self.position_of(name),
         })))
@@ -170,26 +174,6 @@ impl Source<'_> {
             Some(Err(error)) => Err(error),
             _ => Err(DataFusionError::Plan("cannot be planned without a catalog".to_owned())),
         }
-    }
-
-    fn find_file(&self, location: &str, base_dir: &Path) -> Result<String, CatalogError> {
-        // A pattern or a URL is DataFusion's to resolve.
-        if location.contains("://") || location.contains(['*', '?', '[']) {
-            return Ok(location.to_owned());
-        }
-        let beside: PathBuf = base_dir.join(location);
-        if Path::new(location).exists() {
-            return Ok(location.to_owned());
-        }
-        if beside.exists() {
-            return Ok(beside.to_string_lossy().into_owned());
-        }
-        let place = self.string(location);
-        Err(if Path::new(location).is_absolute() || beside == Path::new(location) {
-            self.fault(place, format!("no such file: {location}"))
-        } else {
-            self.fault(place, format!("no such file: {location} (nor {})", beside.display()))
-        })
     }
 
     /// The session whose functions and rules plan expressions of a declaration.
@@ -276,6 +260,16 @@ pub(super) fn normalized(ident: &Ident) -> String {
 /// The name of a table reference that has been found to be bare.
 pub(super) fn bare_name(reference: &TableReference) -> String {
     reference.table().to_owned()
+}
+
+/// The paths that a location may mean, best first; none for a pattern or a URL, which are DataFusion's to resolve.
+fn places(location: &str, base_dir: &Path) -> Vec<PathBuf> {
+    if location.contains("://") || location.contains(['*', '?', '[']) {
+        return Vec::new();
+    }
+    let mut places = vec![PathBuf::from(location), base_dir.join(location)];
+    places.dedup_by_key(|place| std::path::absolute(place).ok());
+    places
 }
 
 fn place(location: Location) -> Position {
@@ -456,8 +450,22 @@ mod tests {
         let catalog = Catalog::parse(sql, folder.path(), "sources.sql").unwrap();
         let Some(Relation::Static(towns)) = catalog.get("towns") else { panic!("towns is a file") };
         assert!(towns.locations()[0].ends_with("towns.csv"));
-        let missing = Catalog::parse(sql, Path::new("nowhere"), "sources.sql").unwrap_err();
-        assert_eq!(missing.to_string(), "sources.sql:1:52: no such file: towns.csv (nor nowhere/towns.csv)");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_missing_is_its_relation_s_trouble_only() {
+        let sql = "CREATE EXTERNAL TABLE t (x INT) STORED AS KAFKA LOCATION 't';
+                   CREATE EXTERNAL TABLE towns (name VARCHAR) STORED AS CSV LOCATION 'towns.csv'";
+        let here = std::env::current_dir().unwrap();
+        for (base_dir, nor) in
+            [(".", String::new()), ("nowhere", format!(", nor {}/nowhere/towns.csv", here.display()))]
+        {
+            let catalog = Catalog::parse(sql, Path::new(base_dir), "sources.sql").unwrap();
+            let Some(Relation::Static(towns)) = catalog.get("towns") else { panic!("towns is a file") };
+            let error = towns.provider(&SessionContext::new()).await.unwrap_err().to_string();
+            let path = here.join("towns.csv");
+            assert_eq!(error, format!("sources.sql:2:42: towns: no such file: {}{nor}", path.display()));
+        }
     }
 
     #[tokio::test]

@@ -141,18 +141,21 @@ impl Workspace {
         Ok(context)
     }
 
-    /// A session whose relations are bounded reads.
+    /// A session whose relations are bounded reads. See [`unusable`] for those that it lacks.
     pub async fn batch_session(
         &self,
         bounds: &Arc<ReadBounds>,
         bad: &BadRecords,
     ) -> Result<SessionContext, WorkspaceError> {
         let context = session::batch();
-        self.catalog
+        let unusable = self
+            .catalog
             .register(&context, |relation: &Arc<KafkaRelation>| {
                 Arc::new(KafkaTable::new(Arc::clone(relation), Arc::clone(bounds), bad.clone()))
             })
             .await?;
+        let unusable = unusable.into_iter().map(|(name, why)| (name, why.to_string())).collect();
+        context.state_ref().write().config_mut().set_extension(Arc::new(Unusable(unusable)));
         Ok(context)
     }
 
@@ -172,7 +175,7 @@ impl Workspace {
                         format!("'{}' is already a relation of {SOURCES}: name the file otherwise", file.name());
                     Err((file, SqlError::new(file.path(), file.text(), None, message)))
                 }
-                Ok(file) => match usable_plan(context, file).await {
+                Ok(file) => match self.plan_over(context, file, &plans).await {
                     Ok(plan) => {
                         let view = Arc::new(ViewTable::new(plan.clone(), None));
                         match context.register_table(datafusion::common::TableReference::bare(file.name()), view) {
@@ -198,7 +201,25 @@ impl Workspace {
         file: &SqlFile,
         bindings: &Bindings,
     ) -> Result<LogicalPlan, SqlError> {
+        check_usable(context, file)?;
         plan_with(context, file, bindings).await
+    }
+
+    /// Plans a file after those that it reads.
+    async fn plan_over(
+        &self,
+        context: &SessionContext,
+        file: &SqlFile,
+        plans: &BTreeMap<&str, Result<LogicalPlan, SqlError>>,
+    ) -> Result<LogicalPlan, SqlError> {
+        check_usable(context, file)?;
+        for name in file.references().iter().filter(|name| self.catalog.get(name).is_none()) {
+            if let Some(Err(error)) = plans.get(name.as_str()) {
+                let message = format!("reads '{name}', which cannot be used: {}", error.message);
+                return Err(SqlError::new(file.path(), file.text(), find_word(file, name), message));
+            }
+        }
+        plan(context, file).await
     }
 }
 
@@ -206,13 +227,21 @@ impl Workspace {
 #[derive(Debug)]
 struct Unusable(BTreeMap<String, String>);
 
+/// The first static relation that a session of a [`Workspace`] lacks: why it could not be opened.
+pub fn unusable(context: &SessionContext) -> Option<String> {
+    context.state().config().get_extension::<Unusable>()?.0.values().next().cloned()
+}
+
 /// Loads a static relation into memory, or says why that fails, naming its files.
 async fn load(context: &SessionContext, relation: &StaticRelation) -> Result<(), String> {
+    relation.check_files()?;
     let loaded = async {
         let provider = relation.provider(context).await.map_err(|error| error.to_string())?;
         let frame = context.read_table(provider).map_err(|error| words(&error))?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
         let rows = frame.collect().await.map_err(|error| words(&error))?;
+        // One that went away in the midst of it had no rows.
+        relation.check_files()?;
         let table = MemTable::try_new(schema, vec![rows]).map_err(|error| words(&error))?;
         let name = datafusion::common::TableReference::bare(relation.name());
         context.register_table(name, Arc::new(table)).map_err(|error| words(&error))
@@ -221,8 +250,8 @@ async fn load(context: &SessionContext, relation: &StaticRelation) -> Result<(),
     loaded.await.map(|_| ()).map_err(failed)
 }
 
-/// Plans a file, unless it reads a static relation that could not be loaded.
-async fn usable_plan(context: &SessionContext, file: &SqlFile) -> Result<LogicalPlan, SqlError> {
+/// Says that a file reads a static relation which could not be loaded, if it does.
+fn check_usable(context: &SessionContext, file: &SqlFile) -> Result<(), SqlError> {
     if let Some(unusable) = context.state().config().get_extension::<Unusable>() {
         for name in file.references() {
             if let Some(why) = unusable.0.get(&name) {
@@ -230,7 +259,7 @@ async fn usable_plan(context: &SessionContext, file: &SqlFile) -> Result<Logical
             }
         }
     }
-    plan(context, file).await
+    Ok(())
 }
 
 /// Makes a live view of a planned file, or says in its own terms why there can be none.

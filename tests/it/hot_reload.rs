@@ -302,6 +302,37 @@ fn a_static_file_that_cannot_be_read_holds_up_its_readers_only() {
 }
 
 #[test]
+fn a_static_file_that_is_missing_holds_up_its_readers_only() {
+    let joined = "SELECT count(*) AS n FROM s JOIN names ON s.id = names.id";
+    let edited = Edited::start(&[("a", joined), ("b", COUNT), ("c", "SELECT n + 1 AS n FROM a")]);
+    let (here, away) = (edited.path("names.csv"), edited.path("names.csv.away"));
+    std::fs::rename(&here, &away).unwrap();
+    let edited = edited.run();
+    edited.produce(30);
+    let missing = |seen: &Seen| {
+        assert_eq!((&seen.sources_error, seen.error("b")), (&None, None));
+        let says = |view: &str| seen.error(view).is_some_and(|error| error.contains("no such file: /"));
+        says("a") && says("c") && seen.error("a").unwrap().contains("/names.csv\n")
+    };
+    let seen = edited.wait("a start without the file", |seen| seen.number("b") == Some(30) && missing(seen));
+    assert_eq!((seen.number("a"), seen.number("c")), (None, None));
+    std::fs::rename(&away, &here).unwrap();
+    let mended = |seen: &Seen| seen.error("a").or(seen.error("c")).is_none();
+    edited.wait("the file", |seen| seen.number("a") == Some(30) && seen.number("c") == Some(31) && mended(seen));
+    std::fs::remove_file(&here).unwrap();
+    edited.wait("an error", missing);
+    edited.produce(30);
+    edited.wait("the last good rows go on", |seen| seen.number("a") == Some(60) && seen.number("b") == Some(60));
+    edited.write("names.csv", "id,name\n2,two\n");
+    edited.wait("the file again", |seen| seen.number("a") == Some(20) && seen.number("c") == Some(21) && mended(seen));
+    let lost = |seen: &Seen| seen.number("a") == Some(0);
+    assert!(
+        !edited.end().iter().skip_while(|seen| seen.number("a") != Some(30)).any(lost),
+        "an empty result was shown"
+    );
+}
+
+#[test]
 fn a_folder_put_in_the_place_of_another_is_followed() {
     let edited = Edited::start(&[("a", COUNT)]).run();
     edited.produce(10);
