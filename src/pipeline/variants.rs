@@ -9,7 +9,7 @@
 //! by the same replay.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use datafusion::scalar::ScalarValue;
@@ -22,6 +22,10 @@ pub const MAX_VARIANTS: usize = 16;
 
 /// How long a variant stays when nobody looks any more: a page that is loaded anew finds it still there.
 const KEEP: Duration = Duration::from_mins(1);
+
+/// How long a variant keeps its place against others, whoever looks: somebody who asks for one value after another gets
+/// no more than [`MAX_VARIANTS`] views built in that time. As long as the API waits for a view.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// What stands between the file's name and the values; no file's name has it.
 const MARK: char = '?';
@@ -39,9 +43,9 @@ impl Variant {
     pub fn new(file: &SqlFile, given: &BTreeMap<String, String>) -> Result<Option<Self>, SqlError> {
         let text = |(name, value): (&String, &String)| (name.clone(), ScalarValue::Utf8(Some(value.clone())));
         let given: Vec<(String, ScalarValue)> = given.iter().map(text).collect();
-        let (own, bound) =
-            (file.bind([])?, file.bind(given.iter().map(|(name, value)| (name.as_str(), value.clone())))?);
-        if own == bound {
+        let bound = file.bind(given.iter().map(|(name, value)| (name.as_str(), value.clone())))?;
+        // A file whose parameters have no defaults is no view itself.
+        if file.bind([]).is_ok_and(|own| own == bound) {
             return Ok(None);
         }
         let values: BTreeMap<String, String> =
@@ -54,6 +58,11 @@ impl Variant {
     /// The view's name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// The texts of its values, by parameter.
+    pub fn values(&self) -> &BTreeMap<String, String> {
+        &self.values
     }
 
     /// The file with these values in the place of its own; none while the file cannot be read or has other parameters.
@@ -82,23 +91,55 @@ pub struct Variants {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// When each was looked at last.
-    wanted: Mutex<BTreeMap<Variant, Instant>>,
+    wanted: Mutex<BTreeMap<Variant, Looks>>,
     changed: Notify,
 }
 
+/// Who looks at a variant.
+#[derive(Debug)]
+struct Looks {
+    last: Instant,
+    /// The names in the hands of those who asked: an open stream, or a request that waits, holds its own.
+    holders: Vec<Weak<str>>,
+}
+
+impl Looks {
+    fn is_held(&self) -> bool {
+        self.holders.iter().any(|holder| holder.strong_count() > 0)
+    }
+
+    fn is_wanted(&self, now: Instant) -> bool {
+        self.is_held() || now.duration_since(self.last) < KEEP
+    }
+}
+
 impl Variants {
-    /// Asks for a variant, or goes on to; false where there are too many.
+    /// Asks for a variant, or goes on to; it is held for as long as the caller keeps `variant`. Where all places are
+    /// taken it gets that of the one which nobody holds and which was looked at longest ago; false where there is none.
     pub fn want(&self, variant: &Variant) -> bool {
+        self.want_at(variant, Instant::now())
+    }
+
+    fn want_at(&self, variant: &Variant, now: Instant) -> bool {
         let mut wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
         let before = wanted.len();
-        wanted.retain(|known, looked| known == variant || now.duration_since(*looked) < KEEP);
+        wanted.retain(|known, looks| known == variant || looks.is_wanted(now));
         let is_new = !wanted.contains_key(variant);
         if is_new && wanted.len() >= MAX_VARIANTS {
-            return false;
+            let gives_way = |looks: &Looks| !looks.is_held() && now.duration_since(looks.last) >= SETTLED;
+            let oldest = wanted.iter().filter(|(_, looks)| gives_way(looks)).min_by_key(|(_, looks)| looks.last);
+            let Some(oldest) = oldest.map(|(variant, _)| variant.clone()) else { return false };
+            wanted.remove(&oldest);
         }
-        wanted.insert(variant.clone(), now);
+        // With a name of its own, since that of the caller tells whether somebody looks.
+        let own = || Variant { name: Arc::from(&*variant.name), ..variant.clone() };
+        let looks = wanted.entry(own()).or_insert_with(|| Looks { last: now, holders: Vec::new() });
+        looks.last = now;
+        looks.holders.retain(|holder| holder.strong_count() > 0);
+        let holder = Arc::downgrade(&variant.name);
+        if !looks.holders.iter().any(|known| known.ptr_eq(&holder)) {
+            looks.holders.push(holder);
+        }
         if is_new || wanted.len() != before {
             self.shared.changed.notify_one();
         }
@@ -109,7 +150,8 @@ impl Variants {
     pub fn sweep(&self) {
         let mut wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         let before = wanted.len();
-        wanted.retain(|_, looked| looked.elapsed() < KEEP);
+        let now = Instant::now();
+        wanted.retain(|_, looks| looks.is_wanted(now));
         if wanted.len() != before {
             self.shared.changed.notify_one();
         }
@@ -156,13 +198,49 @@ mod tests {
         assert!(Variant::new(&near(), &given(&[("long", "1")])).is_err());
     }
 
+    fn variant(n: usize) -> Variant {
+        Variant::new(&near(), &given(&[("n", &(n + 10).to_string())])).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_file_without_defaults_has_variants() {
+        let file = SqlFile::parse("near", "near.sql", "-- @param n BIGINT\nSELECT $n AS n").unwrap();
+        let variant = Variant::new(&file, &given(&[("n", "1")])).unwrap().unwrap();
+        assert!(variant.of(&[Ok(file.clone())]).unwrap().bind([]).is_ok());
+        assert!(Variant::new(&file, &given(&[])).is_err());
+    }
+
     #[test]
     fn there_are_only_so_many() {
         let variants = Variants::default();
-        let variant = |n: usize| Variant::new(&near(), &given(&[("n", &(n + 10).to_string())])).unwrap().unwrap();
         assert!((0..MAX_VARIANTS).all(|n| variants.want(&variant(n))));
-        assert!(!variants.want(&variant(MAX_VARIANTS)));
+        assert!(!variants.want(&variant(MAX_VARIANTS)), "each was asked for just now");
         assert!(variants.want(&variant(0)));
         assert_eq!(variants.wanted().len(), MAX_VARIANTS);
+    }
+
+    #[test]
+    fn a_new_one_takes_the_place_of_the_one_that_was_looked_at_longest_ago() {
+        let (variants, start) = (Variants::default(), Instant::now());
+        assert!((0..MAX_VARIANTS).all(|n| variants.want_at(&variant(n), start)));
+        assert!((0..MAX_VARIANTS).filter(|n| *n != 3).all(|n| variants.want_at(&variant(n), start + SETTLED)));
+        assert!(variants.want_at(&variant(MAX_VARIANTS), start + SETTLED));
+        assert!(!variants.want_at(&variant(3), start + SETTLED), "it has given way, and no other does so soon");
+        assert_eq!(variants.wanted().len(), MAX_VARIANTS);
+        assert!(variants.want_at(&variant(3), start + SETTLED * 2));
+    }
+
+    #[test]
+    fn one_that_somebody_holds_never_gives_way() {
+        let (variants, start) = (Variants::default(), Instant::now());
+        let mut held: Vec<Variant> = (0..MAX_VARIANTS).map(variant).collect();
+        assert!(held.iter().all(|variant| variants.want_at(variant, start)));
+        assert!(!variants.want_at(&variant(MAX_VARIANTS), start + KEEP * 2));
+        // Another look at the same values ends; the first one goes on.
+        assert!(variants.want_at(&variant(5), start + KEEP * 2));
+        assert!(!variants.want_at(&variant(MAX_VARIANTS), start + KEEP * 3));
+        held.remove(5);
+        assert!(variants.want_at(&variant(MAX_VARIANTS), start + KEEP * 3));
+        assert!(!variants.wanted().contains(&variant(5)));
     }
 }

@@ -12,12 +12,23 @@ const MAX_PARAMETERS: usize = 64;
 pub type Pairs = [(String, String)];
 
 /// What somebody wants to see.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Nothing but tiles, as large as the screen is.
     pub wall: bool,
     /// The files with other values than their own.
     pub variants: BTreeMap<String, Variant>,
+    /// The files that cannot have the values that are given.
+    pub refused: BTreeMap<String, Refusal>,
+}
+
+/// Values that a file cannot have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Their texts, by parameter.
+    pub given: BTreeMap<String, String>,
+    /// Why, for people.
+    pub words: String,
 }
 
 /// Others look at other values already.
@@ -26,7 +37,7 @@ pub struct Wish {
 pub struct TooMany;
 
 impl Wish {
-    /// Reads the query of an address; what is wrong with it, for people.
+    /// Reads the query of an address; what is wrong with all of it, for people. Values that are wrong are `refused`.
     pub fn parse(pairs: &Pairs, shot: Option<&Shot>) -> Result<Self, String> {
         let mut wish = Self::default();
         let mut given: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
@@ -43,8 +54,13 @@ impl Wish {
         for (name, given) in given {
             // A file that is gone, or not there yet, is no reason to show nothing.
             let Some(file) = shot.and_then(|shot| shot.file(name)?.file.as_ref()) else { continue };
-            if let Some(variant) = Variant::new(file, &given).map_err(|error| error.to_string())? {
-                wish.variants.insert(name.to_owned(), variant);
+            match Variant::new(file, &given) {
+                Ok(Some(variant)) => _ = wish.variants.insert(name.to_owned(), variant),
+                Ok(None) => {}
+                Err(error) => {
+                    let refusal = Refusal { given, words: error.to_string() };
+                    wish.refused.insert(name.to_owned(), refusal);
+                }
             }
         }
         Ok(wish)
@@ -53,6 +69,18 @@ impl Wish {
     /// Goes on to want the variants.
     pub fn keep(&self, variants: &Variants) -> Result<(), TooMany> {
         if self.variants.values().all(|variant| variants.want(variant)) { Ok(()) } else { Err(TooMany) }
+    }
+
+    /// The same; variants that there is no room for are refused.
+    pub fn keep_what_fits(&mut self, variants: &Variants) {
+        self.variants.retain(|file, variant| {
+            let fits = variants.want(variant);
+            if !fits {
+                let refusal = Refusal { given: variant.values().clone(), words: TooMany.to_string() };
+                self.refused.insert(file.clone(), refusal);
+            }
+            fits
+        });
     }
 
     /// The view to show in a file's place.
@@ -101,6 +129,23 @@ mod tests {
         assert_eq!(it.view_of("far"), "far");
         assert!(!wish(&[("wall", "false")], &shot).unwrap().wall);
         assert!(wish(&[("a", "1"); MAX_PARAMETERS + 1], &shot).is_err());
-        assert!(wish(&[("near.lat", "1e400")], &shot).is_err(), "no latitude that a double can hold");
+        let it = wish(&[("near.lat", "1e400"), ("near.name", "b")], &shot).unwrap();
+        assert_eq!(it.view_of("near"), "near", "no latitude that a double can hold");
+        let refusal = &it.refused["near"];
+        assert_eq!((&*refusal.given["lat"], &*refusal.given["name"]), ("1e400", "b"));
+        assert!(refusal.words.contains("'1e400' is no value for parameter 'lat'"), "{}", refusal.words);
+    }
+
+    #[test]
+    fn variants_without_room_are_refused() {
+        let near = SqlFile::parse("near", "near.sql", "-- @param n BIGINT = 0\nSELECT $n AS n").unwrap();
+        let given = |n: usize| BTreeMap::from([("n".to_owned(), (n + 1).to_string())]);
+        let variant = |n| Variant::new(&near, &given(n)).unwrap().unwrap();
+        let variants = Variants::default();
+        assert!((0..MAX_VARIANTS).all(|n| variants.want(&variant(n))));
+        let mut it = Wish::default();
+        it.variants.insert("near".to_owned(), variant(MAX_VARIANTS));
+        it.keep_what_fits(&variants);
+        assert_eq!((it.view_of("near"), &it.refused["near"].given), ("near", &given(MAX_VARIANTS)));
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -112,8 +112,26 @@ fn evaluate(expr: SqlExpr) -> DataFusionResult<ScalarValue> {
     }
 }
 
+impl Param {
+    /// The default as a text that becomes the same value again; empty where there is none.
+    pub fn text(&self) -> String {
+        let Some(value) = self.default.as_ref().filter(|value| !value.is_null()) else { return String::new() };
+        match value.cast_to(&DataType::Utf8) {
+            // A float's own text has no `.0`.
+            Ok(ScalarValue::Utf8(Some(text))) if !value.data_type().is_floating() => text,
+            _ => value.to_string(),
+        }
+    }
+}
+
 /// `value` as the parameter's type.
 pub(super) fn coerce(param: &Param, value: &ScalarValue) -> Result<ScalarValue, String> {
+    // Where the file's own value is NULL, a text says so by being empty.
+    if let (Some(own), Some(Some(""))) = (&param.default, value.try_as_str())
+        && own.is_null()
+    {
+        return Ok(own.clone());
+    }
     if value.data_type() == param.data_type {
         return Ok(value.clone());
     }
@@ -126,5 +144,44 @@ pub(super) fn coerce(param: &Param, value: &ScalarValue) -> Result<ScalarValue, 
         ScalarValue::Float64(Some(number)) if !number.is_finite() => Err(wrong("it is no finite number")),
         ScalarValue::Float32(Some(number)) if !number.is_finite() => Err(wrong("it is no finite number")),
         coerced => Ok(coerced),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::view::SqlFile;
+    use datafusion::scalar::ScalarValue;
+
+    #[test]
+    fn the_text_of_a_default_becomes_the_same_value_again() {
+        for (declared, text) in [
+            ("BIGINT = -3", "-3"),
+            ("INT UNSIGNED = 3", "3"),
+            ("DOUBLE = 41", "41"),
+            ("DOUBLE = 0.1 + 0.2", "0.30000000000000004"),
+            ("REAL = 0.1", "0.1"),
+            ("DECIMAL(10, 2) = 1.5", "1.50"),
+            ("BOOLEAN = true", "true"),
+            ("VARCHAR = ''", ""),
+            ("VARCHAR = ' it''s \"a\" '", " it's \"a\" "),
+            ("VARCHAR = 'NULL'", "NULL"),
+            ("DATE = '2026-01-31'", "2026-01-31"),
+            ("TIME = '07:08:09.5'", "07:08:09.500"),
+            ("TIMESTAMP = '2026-01-01'", "2026-01-01T00:00:00"),
+            ("TIMESTAMP = '2026-01-01 01:02:03.000000004'", "2026-01-01T01:02:03.000000004"),
+            ("TIMESTAMP WITH TIME ZONE = '2026-01-01T00:00:00+02:00'", "2025-12-31T22:00:00"),
+            ("BIGINT = NULL", ""),
+            ("VARCHAR = NULL", ""),
+            ("INTERVAL = INTERVAL '1 month 2 hours'", "1 mons 2 hours"),
+        ] {
+            let file = SqlFile::parse("a", "a.sql", format!("-- @param p {declared}\nSELECT $p AS p")).unwrap();
+            assert_eq!(file.params()[0].text(), text, "{declared}");
+            let again = file.bind([("p", ScalarValue::from(text))]).unwrap();
+            assert_eq!(again, file.bind([]).unwrap(), "{declared}");
+        }
+        let file = SqlFile::parse("a", "a.sql", "-- @param p BIGINT\nSELECT $p AS p").unwrap();
+        assert_eq!(file.params()[0].text(), "");
+        assert!(file.bind([("p", ScalarValue::from(""))]).is_err());
     }
 }

@@ -91,12 +91,17 @@ impl Api {
             let words = format!("nothing here is called '{}'", key.escape_debug());
             return Err(bad(words).with_help(format!("a parameter of this view is written {view}.NAME=VALUE")));
         }
-        let wish = Wish::parse(query, Some(&shot)).map_err(bad)?;
+        let mut wish = Wish::parse(query, Some(&shot)).map_err(bad)?;
+        if let Some((_, refusal)) = wish.refused.pop_first() {
+            return Err(bad(refusal.words));
+        }
         wish.keep(&self.app.variants)
             .map_err(|full| Problem::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string()).with_retry(60))?;
         let name = wish.view_of(view);
         let mut shots = self.app.shots.clone();
-        let is_there = |shot: &Option<Arc<Shot>>| shot.as_ref().is_some_and(|shot| shot.result(name).is_some());
+        let is_in =
+            |shot: &Arc<Shot>| shot.result(name).is_some() || shot.file(name).is_some_and(|file| file.error.is_some());
+        let is_there = |shot: &Option<Arc<Shot>>| shot.as_ref().is_some_and(is_in);
         if wish.variants.is_empty() || is_there(&Some(Arc::clone(&shot))) {
             return Ok((shot, wish));
         }

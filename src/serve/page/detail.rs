@@ -22,13 +22,15 @@ const MAX_REASONS: usize = 100;
 
 /// The tile alone.
 pub fn view(app: &App, picture: &Rendered, wish: &Wish, name: &str) -> Option<Markup> {
-    let tile = picture.tile(wish.view_of(name)).or_else(|| picture.tile(name))?;
+    let own = picture.tile(name)?;
+    let tile = picture.wished(app, own, wish, 0)?;
+    let view = picture.tile(wish.view_of(name)).unwrap_or(own);
     let shot = picture.shot.as_deref()?;
     let content = html! {
         div.strip id="strip" { (PreEscaped(&*picture.strip)) }
         div.offline id="offline" role="status" hidden {}
-        div.tiles.alone data-only=(name) data-seq=(picture.seq) { (PreEscaped(&*tile.html)) }
-        section.detail { (about(shot, &tile.name)) }
+        div.tiles.alone data-only=(name) data-seq=(picture.seq) { (PreEscaped(tile)) }
+        section.detail { (about(shot, &view.name, wish)) }
     };
     let title = shot.file(name).and_then(|file| file.file.as_ref()).map_or(name, |file| file.title());
     Some(document::plain(app, &sanitize(title), &content))
@@ -51,15 +53,15 @@ pub async fn fragment(
         return refuse(StatusCode::NOT_FOUND, &format!("there is no view '{name}'"));
     }
     let title = shot.file(&name).and_then(|file| file.file.as_ref()).map_or(&*name, |file| file.title());
-    Html(html! { h2 { (sanitize(title)) } (about(&shot, view)) }.into_string()).into_response()
+    Html(html! { h2 { (sanitize(title)) } (about(&shot, view, &wish)) }.into_string()).into_response()
 }
 
 /// SQL, how it is kept up to date, offsets, downloads.
-fn about(shot: &Shot, view: &str) -> Markup {
+fn about(shot: &Shot, view: &str, wish: &Wish) -> Markup {
     let name = Variant::base(view).unwrap_or(view);
     let file = shot.file(view).and_then(|file| file.file.as_ref());
     let result = shot.result(view);
-    let values = values(view);
+    let values = wish.variants.get(name).filter(|variant| **variant.name() == *view).map(values).unwrap_or_default();
     html! {
         p.links {
             @for form in ["csv", "json", "arrow", "svg"] {
@@ -118,12 +120,9 @@ fn about(shot: &Shot, view: &str) -> Markup {
 }
 
 /// The values of a variant as the page's addresses have them: `?near.lat=41`.
-fn values(view: &str) -> String {
-    let Some((name, values)) = view.split_once('?') else { return String::new() };
-    let pairs = values.split('&').map(|pair| {
-        let (param, value) = pair.split_once('=').unwrap_or((pair, ""));
-        format!("{name}.{param}={}", encoded(value))
-    });
+fn values(variant: &Variant) -> String {
+    let name = Variant::base(variant.name()).unwrap_or_default();
+    let pairs = variant.values().iter().map(|(param, value)| format!("{name}.{param}={}", encoded(value)));
     format!("?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 

@@ -36,7 +36,7 @@ pub fn dashboard(app: &App, picture: &Rendered, wish: &Wish) -> Markup {
         .tiles
         .iter()
         .filter(|tile| !Variant::is_name(&tile.name))
-        .map(|tile| picture.tile(wish.view_of(&tile.name)).unwrap_or(tile))
+        .filter_map(|tile| picture.wished(app, tile, wish, 0))
         .collect();
     let body = html! {
         a.skip href="#tiles" { "To the tiles" }
@@ -47,7 +47,7 @@ pub fn dashboard(app: &App, picture: &Rendered, wish: &Wish) -> Markup {
         }
         div.offline id="offline" role="status" hidden { }
         main.tiles id="tiles" data-seq=(picture.seq) {
-            @for tile in &tiles { (PreEscaped(&*tile.html)) }
+            @for tile in &tiles { (PreEscaped(tile)) }
         }
         @if tiles.is_empty() { (nothing(app, picture)) }
         noscript { p.noscript { "Without JavaScript this page stands still: load it again for newer numbers." } }

@@ -8,11 +8,12 @@
 //!
 //! The first event of a stream has every tile, so a tab that was away is right again at once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -22,7 +23,7 @@ use futures::stream;
 use serde::Serialize;
 
 use super::Page;
-use super::render::{Audience, Rendered, event};
+use super::render::{Audience, Rendered, TileHtml, event};
 use crate::pipeline::Variant;
 use crate::serve::wish::Wish;
 
@@ -31,9 +32,6 @@ const MAX_STREAMS: usize = 2_000;
 
 /// How long a tab waits before it connects again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// How often a stream says again that its variants are looked at.
-const KEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One event.
 #[derive(Debug, Serialize)]
@@ -45,20 +43,16 @@ struct Payload<'a> {
     every: f64,
     strip: &'a str,
     order: Vec<&'a str>,
-    tiles: BTreeMap<&'a str, &'a str>,
+    tiles: BTreeMap<&'a str, Cow<'a, str>>,
 }
 
-/// The event for a tab that has seen picture `before`; `view_of` says which view stands for a file.
-pub fn payload<'a>(rendered: &'a Rendered, before: u64, view_of: impl Fn(&'a str) -> &'a str) -> String {
+/// The event of a picture; `show` says what stands in the place of a file's tile, if that is news.
+pub fn payload<'a>(rendered: &'a Rendered, show: impl Fn(&'a TileHtml) -> Option<Cow<'a, str>>) -> String {
     let mut order = Vec::new();
     let mut tiles = BTreeMap::new();
     for tile in rendered.tiles.iter().filter(|tile| !Variant::is_name(&tile.name)) {
-        // A variant that is not there yet is stood for by the file itself.
-        let wished = rendered.tile(view_of(&tile.name)).unwrap_or(tile);
         order.push(&*tile.name);
-        if wished.since > before || before == 0 {
-            tiles.insert(&*tile.name, &*wished.html);
-        }
+        tiles.extend(show(tile).map(|html| (&*tile.name, html)));
     }
     let shot = rendered.shot.as_deref();
     let age = shot.map_or(0.0, |shot| shot.status.trouble_since.unwrap_or(shot.taken).elapsed().as_secs_f64());
@@ -96,7 +90,7 @@ pub async fn stream(State(page): State<Arc<Page>>, Query(query): Query<Vec<(Stri
     page.audience.asked.notify_one();
     let mut rendered = page.rendered.clone();
     rendered.mark_changed();
-    let tab = Tab { page, rendered, wish, before: 0, views: Vec::new(), kept: Instant::now(), _open: open };
+    let tab = Tab { page, rendered, query, wish, before: 0, views: Vec::new(), _open: open };
     let events = stream::unfold(tab, |mut tab| async {
         let data = tab.next().await?;
         let event = Event::default().event("picture").id(tab.before.to_string()).retry(RETRY).data(&*data);
@@ -109,12 +103,12 @@ pub async fn stream(State(page): State<Arc<Page>>, Query(query): Query<Vec<(Stri
 struct Tab {
     page: Arc<Page>,
     rendered: tokio::sync::watch::Receiver<Arc<Rendered>>,
+    query: Vec<(String, String)>,
     wish: Wish,
     /// The picture that it has.
     before: u64,
     /// The views that stood for its wishes then.
     views: Vec<Arc<str>>,
-    kept: Instant,
     _open: Open,
 }
 
@@ -130,20 +124,22 @@ impl Tab {
             if rendered.seq == 0 {
                 continue;
             }
-            if self.kept.elapsed() >= KEEP_INTERVAL {
-                // They are wanted already, so there is room for them.
-                self.wish.keep(&self.page.app.variants).ok();
-                self.kept = Instant::now();
+            // Its variants are looked at; and an edit, or others who leave, change what can be had.
+            if let Ok(wish) = self.page.wish(&self.query)
+                && wish != self.wish
+            {
+                (self.wish, self.before) = (wish, 0);
             }
             // A variant that has come or gone changes its tile, however old the tile's own look is.
             let there = |variant: &Variant| rendered.tile(variant.name()).map(|tile| Arc::clone(&tile.name));
             let views: Vec<Arc<str>> = self.wish.variants.values().filter_map(there).collect();
             let before = if self.views == views { self.before } else { 0 };
             (self.views, self.before) = (views, rendered.seq);
-            return Some(if self.wish.variants.is_empty() {
+            let wish = &self.wish;
+            return Some(if wish.variants.is_empty() && wish.refused.is_empty() {
                 event(&rendered, before)
             } else {
-                payload(&rendered, before, |file| self.wish.view_of(file)).into()
+                payload(&rendered, |tile| rendered.wished(&self.page.app, tile, wish, before)).into()
             });
         }
     }

@@ -76,8 +76,8 @@ impl Page {
     /// What an address asks for; from now on its variants are looked at.
     fn wish(&self, query: &[(String, String)]) -> Result<Wish, Refused> {
         let wish = Wish::parse(query, self.app.newest().as_deref());
-        let wish = wish.map_err(|wrong| Refused(StatusCode::BAD_REQUEST, wrong))?;
-        wish.keep(&self.app.variants).map_err(|full| Refused(StatusCode::SERVICE_UNAVAILABLE, full.to_string()))?;
+        let mut wish = wish.map_err(|wrong| Refused(StatusCode::BAD_REQUEST, wrong))?;
+        wish.keep_what_fits(&self.app.variants);
         Ok(wish)
     }
 

@@ -130,7 +130,9 @@
     const tile = tileOf(slot);
     if (!tile) { grid.append(now); return; }
     const busy = tile.matches(':hover') || tile.contains(document.activeElement);
-    const moves = busy && rowKeys(tile) !== rowKeys(now) && tile.dataset.state === now.getAttribute('data-state');
+    // What somebody has just asked for is not held back.
+    const same = ['data-state', 'data-view'].every((name) => tile.getAttribute(name) === now.getAttribute(name));
+    const moves = busy && same && rowKeys(tile) !== rowKeys(now);
     if (moves) { held.set(slot, html); tile.classList.add('held'); return; }
     held.delete(slot);
     swap(tile, now);
@@ -210,14 +212,7 @@
     for (const input of form.querySelectorAll('input')) url.searchParams.set(input.name, input.value);
     history.pushState(null, '', url);
     if (document.activeElement) document.activeElement.blur();
-    // The server says what is wrong with a value before the stream is opened with it.
-    fetch(url, { headers: { accept: 'text/html' } }).then(async (answer) => {
-      let error = form.querySelector('.wrong');
-      if (answer.ok) { if (error) error.remove(); open(); return; }
-      const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
-      if (!error) { error = document.createElement('pre'); error.className = 'wrong'; error.setAttribute('role', 'alert'); form.append(error); }
-      error.textContent = page.querySelector('pre') ? page.querySelector('pre').textContent : answer.statusText;
-    }).catch(disconnected);
+    if (paused) pause(); else open();
   });
   addEventListener('popstate', open);
 

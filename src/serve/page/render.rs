@@ -1,5 +1,6 @@
 //! From the newest refresh to HTML, each changed tile once, however many tabs look.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -14,6 +15,7 @@ use super::tile::{self, Look};
 use super::{events, strip};
 use crate::pipeline::{Shot, Swap};
 use crate::serve::app::App;
+use crate::serve::wish::Wish;
 use crate::sink::course::Course;
 use crate::sink::svg::Picture;
 use crate::view::SqlFile;
@@ -67,12 +69,25 @@ pub struct TileHtml {
     pub html: Arc<str>,
     /// Since which picture it looks like this.
     pub since: u64,
+    /// What it was drawn with.
+    pub look: Look,
 }
 
 impl Rendered {
     /// A view's tile.
     pub fn tile(&self, view: &str) -> Option<&TileHtml> {
         self.tiles.iter().find(|tile| *tile.name == *view)
+    }
+
+    /// What somebody sees in the place of a file's tile; none if it looks as it did in picture `before`.
+    pub fn wished<'a>(&'a self, app: &App, tile: &'a TileHtml, wish: &Wish, before: u64) -> Option<Cow<'a, str>> {
+        let (refused, shot) = (wish.refused.get(&*tile.name), self.shot.as_deref());
+        // A variant that is not there yet is stood for by the file itself.
+        let wished = self.tile(wish.view_of(&tile.name)).unwrap_or(tile);
+        (wished.since > before).then(|| match (refused, shot) {
+            (Some(_), Some(shot)) => tile::html(app, shot, &tile.name, &tile.look, refused).into_string().into(),
+            _ => Cow::Borrowed(&*wished.html),
+        })
     }
 }
 
@@ -90,7 +105,7 @@ pub struct Renderer {
 struct Known {
     /// What the picture was made of.
     of: Option<(SchemaRef, Vec<RecordBatch>, String)>,
-    picture: Option<Picture>,
+    picture: Option<Arc<Picture>>,
     course: Course,
     /// The course has a new sample that the picture does not show.
     moved: bool,
@@ -200,9 +215,10 @@ impl Renderer {
                 *schema == result.schema && of == text && drawn == rows
             };
             if known.moved || !known.of.as_ref().is_some_and(same) {
-                let places = known.picture.take().map(|picture| picture.places).unwrap_or_default();
+                let places = known.picture.take().map(|picture| picture.places.clone()).unwrap_or_default();
                 let now_ms = shot.snapshot.now_ns / 1_000_000;
-                known.picture = Some(tile::picture(name, file, &result.schema, rows, &known.course, now_ms, &places));
+                let picture = tile::picture(name, file, &result.schema, rows, &known.course, now_ms, &places);
+                known.picture = Some(Arc::new(picture));
                 known.of = Some((Arc::clone(&result.schema), rows.clone(), text.to_owned()));
                 known.moved = false;
             }
@@ -225,16 +241,16 @@ impl Renderer {
                 .swap
                 .as_ref()
                 .filter(|(_, seen)| shot.taken.duration_since(*seen) < SWAP_SHOWN)
-                .map(|(swap, _)| swap),
-            foot: &known.foot.1,
-            picture: known.picture.as_ref(),
+                .map(|(swap, _)| swap.clone()),
+            foot: known.foot.1.clone(),
+            picture: known.picture.clone(),
         };
-        let html = tile::html(&self.app, shot, name, &look).into_string();
+        let html = tile::html(&self.app, shot, name, &look, None).into_string();
         if *known.html != *html {
             known.html = html.into();
             known.since = seq;
         }
-        TileHtml { name: Arc::clone(name), html: Arc::clone(&known.html), since: known.since }
+        TileHtml { name: Arc::clone(name), html: Arc::clone(&known.html), since: known.since, look }
     }
 }
 
@@ -260,7 +276,7 @@ impl std::fmt::Debug for Renderer {
 
 /// The event that takes a tab from one picture to the next.
 pub fn event(rendered: &Rendered, before: u64) -> Arc<str> {
-    let make = || events::payload(rendered, before, |name| name).into();
+    let make = || events::payload(rendered, |tile| (tile.since > before).then(|| Cow::Borrowed(&*tile.html))).into();
     if before > 0 && before + 1 == rendered.seq {
         return Arc::clone(rendered.event.get_or_init(make));
     }

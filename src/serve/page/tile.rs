@@ -1,5 +1,7 @@
 //! One tile as HTML, in each of its states.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use maud::{Markup, html};
@@ -7,6 +9,7 @@ use maud::{Markup, html};
 use crate::chart::ChartKind;
 use crate::pipeline::{FileState, Shot, Status, Swap, Variant};
 use crate::serve::app::App;
+use crate::serve::wish::Refusal;
 use crate::serve::words;
 use crate::sink::cells::group_digits;
 use crate::sink::course::{Course, measured};
@@ -21,14 +24,14 @@ const MAX_ROWS: usize = 60;
 const MAX_WARNINGS: usize = 5;
 
 /// What of a tile is not in the refresh itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+#[derive(Debug, Clone)]
+pub struct Look {
     /// The last change of meaning, while it is news.
-    pub swap: Option<&'a Swap>,
+    pub swap: Option<Swap>,
     /// How it is maintained, and what that costs.
-    pub foot: &'a str,
+    pub foot: String,
     /// The last good picture; none before the first.
-    pub picture: Option<&'a Picture>,
+    pub picture: Option<Arc<Picture>>,
 }
 
 /// The picture that a file asks for, or that fits the columns.
@@ -111,17 +114,18 @@ fn rebuild(status: &Status, name: &str) -> bool {
     status.rebuild.as_ref().is_some_and(|(names, _)| names.iter().any(|rebuilt| **rebuilt == *name))
 }
 
-/// The tile: an `article` that stands for its file, whichever values its parameters have.
-pub fn html(app: &App, shot: &Shot, name: &str, look: &Look) -> Markup {
+/// The tile: an `article` that stands for its file, whichever values its parameters have. Values that it cannot have are in
+/// the form nonetheless, and the picture is that of its own.
+pub fn html(app: &App, shot: &Shot, name: &str, look: &Look, refused: Option<&Refusal>) -> Markup {
     let state_of = shot.file(name);
     let slot = Variant::base(name).unwrap_or(name);
     let file = state_of.and_then(|state| state.file.as_ref());
     let running = state_of.and_then(|state| state.running.as_ref()).or(file);
     let title = file.map_or(slot, SqlFile::title);
-    let kind = look.picture.map_or(ChartKind::Table, |picture| picture.kind);
+    let kind = look.picture.as_ref().map_or(ChartKind::Table, |picture| picture.kind);
     let is_broken = state_of.is_some_and(|state| state.error.is_some());
     let width = width(if is_broken { running } else { file }, kind);
-    let state = state(shot, state_of, name);
+    let state = if refused.is_some() { "broken" } else { state(shot, state_of, name) };
     html! {
         article class={ "tile w" (width) " is-" (kind) } id={ "tile-" (slot) } data-testid={ "tile-" (slot) } data-slot=(slot)
             data-view=(name) data-state=(state) aria-labelledby={ "title-" (slot) } tabindex="-1" {
@@ -132,10 +136,10 @@ pub fn html(app: &App, shot: &Shot, name: &str, look: &Look) -> Markup {
                 @if let Some((_, values)) = name.split_once('?') { span.values { (sanitize(values)) } }
             }
             (progress(shot, name))
-            @if let Some(file) = file.filter(|file| !file.params().is_empty()) { (form(file, slot)) }
-            (banner(shot, state_of, name))
+            @if let Some(file) = file.filter(|file| !file.params().is_empty()) { (form(file, slot, refused)) }
+            (banner(shot, state_of, name, refused))
             (notes(app, shot, running, name, look))
-            @match look.picture {
+            @match &look.picture {
                 Some(picture) if shot.result(name).is_some() || is_broken => (picture.body),
                 _ => div.picture { p.none { @if state == "broken" { "No result yet" } @else { "…" } } },
             }
@@ -161,19 +165,27 @@ fn progress(shot: &Shot, name: &str) -> Markup {
     }
 }
 
-/// What is wrong with the file, or with its rows. The last good picture stays below it.
-fn banner(shot: &Shot, file: Option<&FileState>, name: &str) -> Markup {
+/// What is wrong with the values that somebody gives, with the file, or with its rows. The last good picture stays below it.
+fn banner(shot: &Shot, file: Option<&FileState>, name: &str, refused: Option<&Refusal>) -> Markup {
+    let has_rows = shot.result(name).is_some_and(|result| result.rows.is_ok());
+    if let Some(refused) = refused {
+        return html! {
+            div.banner.bad role="alert" {
+                (report(&refused.words))
+                @if has_rows { p.older { "Below: the result with the file's own values." } }
+            }
+        };
+    }
     let broken = file.and_then(|file| file.error.as_ref()).map(|error| (error.to_string(), true));
     let failed = || {
         let error = shot.result(name)?.rows.as_ref().err()?;
         Some((crate::view::words(error), false))
     };
     let Some((error, has_older)) = broken.or_else(failed) else { return html! {} };
-    let has_older = has_older && shot.result(name).is_some_and(|result| result.rows.is_ok());
     html! {
         div.banner.bad role="alert" {
             (report(&error))
-            @if has_older { p.older { "Below: the file as it was before, still live." } }
+            @if has_older && has_rows { p.older { "Below: the file as it was before, still live." } }
         }
     }
 }
@@ -214,7 +226,7 @@ fn notes(app: &App, shot: &Shot, file: Option<&SqlFile>, name: &str, look: &Look
                 pre tabindex="0" { (feeder(app, topic)) }
             }
         }
-        @if let Some(swap) = look.swap.and_then(|swap| swap.difference) {
+        @if let Some(swap) = look.swap.as_ref().and_then(|swap| swap.difference) {
             p.note.news role="status" { "Edited: " (swap) }
         }
         @if let Some(history) = history { p.note { (sanitize(&history)) } }
@@ -252,7 +264,11 @@ fn feeder(app: &App, topic: &str) -> String {
 }
 
 /// The values of the parameters, to change. They are part of the address.
-fn form(file: &SqlFile, slot: &str) -> Markup {
+fn form(file: &SqlFile, slot: &str, refused: Option<&Refusal>) -> Markup {
+    let value = |param: &Param| {
+        let given = refused.and_then(|refused| refused.given.get(&param.name)).cloned();
+        sanitize(&given.unwrap_or_else(|| param.text())).into_owned()
+    };
     html! {
         form.params method="get" action="/" data-params=(slot) {
             @for param in file.params() {
@@ -271,10 +287,6 @@ fn is_number(data_type: &DataType) -> bool {
     data_type.is_numeric()
 }
 
-fn value(param: &Param) -> String {
-    param.default.as_ref().map(|value| sanitize(&value.to_string()).into_owned()).unwrap_or_default()
-}
-
 /// Age, rows, cost.
 fn foot(shot: &Shot, name: &str, look: &Look) -> Markup {
     let rows = shot.result(name).and_then(|result| result.rows.as_ref().ok()).map(|rows| {
@@ -282,7 +294,7 @@ fn foot(shot: &Shot, name: &str, look: &Look) -> Markup {
         let grouped = group_digits(&rows.to_string());
         if rows == 1 { "1 row".to_owned() } else { format!("{grouped} rows") }
     });
-    let left_out = look.picture.map(|picture| picture.left_out.as_str()).filter(|words| !words.is_empty());
+    let left_out = look.picture.as_ref().map(|picture| picture.left_out.as_str()).filter(|words| !words.is_empty());
     html! {
         p.foot {
             @if rows.is_some() { span.age data-age {} }

@@ -249,7 +249,8 @@ fn counts(content: &Content) -> Markup {
     html! {
         p #counts {
             span { b #total { (group_digits(&content.total.to_string())) } " since opened" }
-            span.apart { b #minute { (group_digits(&content.minute.to_string())) } " in the last minute" }
+            // The same number twice, while a panel is younger than a minute.
+            span.apart hidden[content.minute == content.total] { b #minute { (group_digits(&content.minute.to_string())) } " in the last minute" }
             span #sampled hidden[!content.sampled] {
                 "More than can be shown: all are counted, and some of the newest are here."
             }

@@ -264,3 +264,22 @@ fn a_parameter_has_the_value_that_the_address_gives_and_nothing_else_is_understo
     // It is one of the views while somebody looks, and yet no entry of its own.
     assert_eq!(served.get("/api/views").json()["views"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_view_whose_parameter_has_no_default_is_there_with_a_value() {
+    let served = Served::start(&[
+        ("least", "-- @param n BIGINT\nSELECT name, count(*) AS seen FROM s GROUP BY name HAVING count(*) >= $n"),
+        ("by_name", BY_NAME),
+    ]);
+    served.produce(&["a", "b", "a"]);
+    wait_for("rows", || (served.get("/api/views/by_name").json()["rows"][0]["seen"] == 2).then_some(()));
+    let own = served.get("/api/views/least");
+    assert_eq!(own.status, 503);
+    assert!(own.text().contains("parameter 'n' has no value"), "{}", own.text());
+    let given = || served.get("/api/views/least?least.n=2").good().json();
+    wait_for("rows", || (given()["rows"] == json!([{"name": "a", "seen": 2}])).then_some(()));
+    assert_eq!(given()["view"], "least?n=2");
+    let wrong = served.get("/api/views/least?least.n=");
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.text().contains("'' is no value for parameter 'n'"), "{}", wrong.text());
+}

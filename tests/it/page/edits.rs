@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{World, assert_not_reloaded, in_tile, numbered, open_marked, shows};
-use crate::browser::browser;
+use crate::browser::{Page, browser};
 
 const TOTAL: &str = "-- @order: 9\nSELECT count(*) AS n FROM s";
 const NEAR: &str =
@@ -113,6 +113,72 @@ fn a_parameter_is_part_of_the_address_and_of_this_tab_only() {
     world.produce(&[json!({ "id": 99, "name": "n099" })]);
     page.wait_until(&rows(11, "n030"));
     other.wait_until(&rows(41, "n000"));
+    world.is_quiet(&page);
+    world.is_quiet(&other);
+}
+
+#[test]
+fn a_refused_value_stays_in_its_tile_with_the_reason_until_another_is_given() {
+    let Some(browser) = browser() else { return };
+    let world = World::start(&[("near", NEAR), ("total", TOTAL)]);
+    world.produce(&numbered(40));
+    let page = open_marked(&browser, &world);
+    page.wait_until(&shows("total", 40));
+    let give = |text: &str| {
+        page.click("input[name='near.least']");
+        page.eval("document.activeElement.select()");
+        page.type_text(text);
+        page.press("Enter");
+    };
+    let tile = "[data-testid=tile-near]";
+    let input = "document.querySelector(\"input[name='near.least']\").value";
+    let is_refused = |page: &Page| {
+        let error = page.text(&format!("{tile} .banner"));
+        assert!(error.contains("'abc' is no value for parameter 'least'"), "{error}");
+        assert!(error.contains("Below: the result with the file's own values."), "{error}");
+        assert_eq!(page.eval(input), "abc");
+        assert_eq!((page.count("article"), page.count(".banner")), (2, 1), "the other tile has nothing to do with it");
+    };
+    give("abc");
+    page.wait_until(&format!("document.querySelector('{tile} .banner.bad')"));
+    is_refused(&page);
+    assert_eq!(page.eval("new URLSearchParams(location.search).get('near.least')"), "abc");
+    // Newer pictures change nothing of it.
+    world.produce(&[json!({ "id": 98, "name": "n098" })]);
+    page.wait_until(&shows("total", 41));
+    is_refused(&page);
+    assert_not_reloaded(&page);
+    page.reload();
+    page.wait_until(&shows("total", 41));
+    is_refused(&page);
+    // Without scripts too.
+    let html = world.get("/?near.least=abc");
+    assert!(html.contains("value=\"abc\"") && html.contains("file's own values"), "{html}");
+    assert_eq!(world.get("/view/near?near.least=abc").matches("is no value for parameter").count(), 1);
+
+    give("98");
+    page.wait_until(&format!("document.querySelectorAll('{tile} tbody tr').length === 1"));
+    assert_eq!(page.count(".banner"), 0);
+    world.is_quiet(&page);
+}
+
+#[test]
+fn a_parameter_without_a_default_can_be_given_in_the_form() {
+    let Some(browser) = browser() else { return };
+    let world = World::start(&[("near", &NEAR.replace(" = 0", "")), ("total", TOTAL)]);
+    world.produce(&numbered(40));
+    let page = open_marked(&browser, &world);
+    page.wait_until(&shows("total", 40));
+    assert_eq!(page.text("body").matches("parameter 'least' has no value").count(), 1);
+    page.click("input[name='near.least']");
+    page.type_text("30");
+    page.press("Enter");
+    let has_rows = "document.querySelectorAll('[data-testid=tile-near] tbody tr').length === 10";
+    page.wait_until(has_rows);
+    assert_eq!(page.count(".banner"), 0);
+    assert_not_reloaded(&page);
+    let other = browser.open(&world.url("/?near.least=30"));
+    other.wait_until(has_rows);
     world.is_quiet(&page);
     world.is_quiet(&other);
 }

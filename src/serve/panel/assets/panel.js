@@ -131,6 +131,7 @@
   function count(data) {
     at("total").textContent = number.format(data.total);
     at("minute").textContent = number.format(data.minute);
+    at("minute").parentNode.hidden = data.minute === data.total;
     at("sampled").hidden = !data.sampled;
     error = data.error;
     ready = data.ready;
