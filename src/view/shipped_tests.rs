@@ -126,7 +126,8 @@ fn all_files() -> Vec<SqlFile> {
 
 fn madrid(file: &SqlFile) -> Bindings {
     let given = [("lat", 40.4168), ("lon", -3.7038)].map(|(name, value)| (name, ScalarValue::from(value)));
-    file.bind(given.into_iter().filter(|_| !file.params().is_empty())).unwrap()
+    let takes = |name: &str| file.params().iter().any(|param| param.name == name);
+    file.bind(given.into_iter().filter(|(name, _)| takes(name))).unwrap()
 }
 
 async fn rows(ctx: &SessionContext, file: &SqlFile) -> Vec<String> {
