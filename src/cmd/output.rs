@@ -32,9 +32,15 @@ pub enum Output {
 
 /// The encoding that was asked for, or else that of the file's name, or else a table.
 ///
-/// Columns are no text: an error where they would go to a terminal.
+/// An error where a name asks for something else, and where columns, which are no text, would go to a terminal.
 pub fn encoding(asked: Option<Encoding>, file: Option<&Path>) -> Result<Encoding, Usage> {
-    let encoding = asked.or_else(|| file.and_then(Encoding::of_file)).unwrap_or(Encoding::Text(Format::Table));
+    let named = asked.or_else(|| file.and_then(Encoding::of_file));
+    if let (None, Some(extension)) = (named, regular(file).and_then(Path::extension)) {
+        let known = Encoding::ALL.map(Encoding::extension).join(", .");
+        let extension = extension.display();
+        return Err(Usage(format!("-o: .{extension} names no format: use .{known}, or --format")));
+    }
+    let encoding = named.unwrap_or(Encoding::Text(Format::Table));
     refuse_terminal(encoding, regular(file).is_none() && io::stdout().is_terminal())?;
     Ok(encoding)
 }
@@ -159,7 +165,9 @@ mod tests {
     fn a_files_name_says_the_encoding_where_nobody_does() {
         let of = |asked, file| encoding(asked, Some(Path::new(file))).ok();
         assert_eq!(of(None, "a.parquet"), Some(Encoding::Columns(ColumnFormat::Parquet)));
-        assert_eq!(of(None, "a.xyz"), Some(Encoding::Text(Format::Table)));
+        assert_eq!(of(None, "table"), Some(Encoding::Text(Format::Table)));
+        assert_eq!(of(None, "a.xyz"), None);
+        assert_eq!(of(Some(Encoding::Text(Format::Table)), "a.xyz"), Some(Encoding::Text(Format::Table)));
         assert_eq!(of(Some(Encoding::Text(Format::Csv)), "a.parquet"), Some(Encoding::Text(Format::Csv)));
     }
 }

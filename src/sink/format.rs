@@ -54,7 +54,7 @@ impl Format {
 
 impl Encoding {
     /// Every one, in the order of `--help`.
-    const ALL: [Self; 7] = [
+    pub const ALL: [Self; 7] = [
         Self::Text(Format::Table),
         Self::Text(Format::Json),
         Self::Text(Format::Ndjson),

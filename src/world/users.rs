@@ -68,8 +68,9 @@ pub fn people() -> impl Iterator<Item = User> {
 
 fn name<L: Data + Copy>(locale: L, dice: &mut Dice) -> (&'static str, &'static str) {
     let (first, last): (&str, &str) = (FirstName(locale).fake_with_rng(dice), LastName(locale).fake_with_rng(dice));
-    // One of the Dutch first names comes with a comma behind it.
-    (first.trim_end_matches(','), last)
+    // One of the Dutch first names comes with a comma behind it, an Italian last name with a tab.
+    let stray = |letter: char| letter == ',' || letter.is_whitespace();
+    (first.trim_matches(stray), last.trim_matches(stray))
 }
 
 /// Lower-case ASCII letters and hyphens: accents go, ligatures are spelled out, all else is left out.
@@ -239,6 +240,8 @@ mod tests {
                     "{user:?}"
                 );
             }
+            let stray = user.name.trim() != user.name || user.name.contains(['\t', ',']) || user.name.contains("  ");
+            assert!(!stray, "{user:?}");
             let letters = user.name.chars().filter(|letter| letter.is_alphabetic()).count();
             let kept = mailbox.chars().filter(|letter| letter.is_alphabetic()).count();
             assert!(kept >= letters, "a letter was lost: {user:?}");

@@ -220,8 +220,8 @@ pub fn picture(look: &Look) -> Picture {
     let (kind, axes, warnings) = columns::choose(look);
     let total = look.rows();
     if total == 0 {
-        let body = html! { div.picture { p.none { "No rows yet" } } };
-        let summary = "No rows yet".to_owned();
+        let body = html! { div.picture { p.none { "No rows" } } };
+        let summary = "No rows".to_owned();
         let (left_out, places) = (String::new(), look.places.to_vec());
         return Picture { body, kind, summary, warnings, rows_shown: 0, rows_total: 0, left_out, places };
     }
@@ -259,8 +259,8 @@ pub fn standalone(look: &Look) -> String {
     let (outer, look) = (*look, inset(look));
     let drawing = match (kind, &axes) {
         _ if look.rows() == 0 => {
-            let body = html! { text.quiet y="20" font-size="14" { "No rows yet" } };
-            Drawing::new(body, 40.0, "No rows yet".to_owned(), 0, 0)
+            let body = html! { text.quiet y="20" font-size="14" { "No rows" } };
+            Drawing::new(body, 40.0, "No rows".to_owned(), 0, 0)
         }
         (ChartKind::Number, Some(axes)) => number::svg(&look, axes),
         (ChartKind::Map, Some(axes)) => map::draw(&look, axes, Medium::File),
