@@ -15,7 +15,6 @@ use crate::relation::{BadRecords, ReadBounds};
 use crate::sink::cells::Cells;
 use crate::sink::sanitize::sanitize_lines;
 use crate::sink::{Encoding, Format};
-use crate::view::workspace::unusable;
 use crate::view::{Workspace, plan_statement};
 
 /// What the one result is called where a format names it.
@@ -34,10 +33,6 @@ async fn query(args: Query) -> anyhow::Result<Exit> {
     let workspace = Workspace::load(&args.queries.queries)?;
     let bounds = Arc::new(ReadBounds::new(args.connection.config()).connect_timeout(CONNECT_TIMEOUT));
     let session = workspace.batch_session(&bounds, &BadRecords::default()).await?;
-    if let Some(why) = unusable(&session) {
-        eprintln!("{why}");
-        return Ok(Exit::SqlError);
-    }
     let plan = plan_statement(&session, &args.sql).await?;
     let planned = Planned::new(&session, plan).await?;
     let progress = show_progress(&bounds);

@@ -213,6 +213,12 @@ impl SqlSource<'_> {
         tokens
     }
 
+    /// Where a name stands first.
+    pub fn find_word(&self, name: &str) -> Option<Span> {
+        let is_it = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(name));
+        self.tokens().iter().find(|token| is_it(&token.token)).and_then(|token| Span::of(token.span))
+    }
+
     /// The place just behind the last token that is no comment.
     pub fn end(&self) -> Span {
         let tokens = self.tokens();

@@ -4,6 +4,7 @@
 //! A file's life: [`SqlFile::load`] reads and parses it without knowing any table; [`plan`] plans it against the tables of
 //! a session and finds every error that needs types. Values of parameters are bound to the plan's placeholders.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,9 +152,7 @@ impl SqlFile {
 
     /// The names of the tables and views that the statement reads, as SQL sees them, ordered.
     pub fn references(&self) -> Vec<String> {
-        let statement = Statement::Statement(Box::new(self.statement.clone()));
-        let references = datafusion::sql::resolve::resolve_table_references(&statement, true);
-        references.map(|(tables, _)| tables.iter().map(|table| table.table().to_owned()).collect()).unwrap_or_default()
+        references(&Statement::Statement(Box::new(self.statement.clone())))
     }
 
     /// Warnings that need the result's columns: `@x` or `@y` names none of them.
@@ -317,6 +316,7 @@ async fn plan_checked(
 ) -> Result<LogicalPlan, SqlError> {
     let mut state = ctx.state();
     state.config_mut().options_mut().sql_parser.collect_spans = true;
+    check_usable(&state, source, &statement)?;
     let explain = |error| diagnose::explain(source, &error, &Names::of(&state));
     let plan = state.statement_to_plan(statement).await.map_err(explain)?;
     let plan = match (plan, bindings) {
@@ -330,6 +330,23 @@ async fn plan_checked(
     read_only.verify_plan(&plan).map_err(explain)?;
     state.optimize(&plan).map_err(explain)?;
     Ok(plan)
+}
+
+fn references(statement: &Statement) -> Vec<String> {
+    let references = datafusion::sql::resolve::resolve_table_references(statement, true);
+    references.map(|(tables, _)| tables.iter().map(|table| table.table().to_owned()).collect()).unwrap_or_default()
+}
+
+/// Static relations of a session that could not be opened, and why. What reads one is refused with that.
+#[derive(Debug)]
+pub(super) struct Unusable(pub(super) BTreeMap<String, String>);
+
+fn check_usable(state: &SessionState, source: SqlSource<'_>, statement: &Statement) -> Result<(), SqlError> {
+    let Some(unusable) = state.config().get_extension::<Unusable>().filter(|unusable| !unusable.0.is_empty()) else {
+        return Ok(());
+    };
+    let named = references(statement).into_iter().find_map(|name| Some((unusable.0.get(&name)?.clone(), name)));
+    named.map_or(Ok(()), |(why, name)| Err(source.error(source.find_word(&name), why)))
 }
 
 /// `$lat` → `$1`: DataFusion types parameters by their position in a PREPARE. A name would stay without a type until its

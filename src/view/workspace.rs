@@ -17,7 +17,6 @@ use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cut::Use;
 use super::lint;
@@ -25,7 +24,7 @@ use super::live_view::LiveView;
 use super::session;
 use super::source::{LiveRelation, RelationKind};
 use super::sql_error::{Span, SqlError};
-use super::sql_file::{Bindings, SqlFile, load_folder, plan, plan_with, read_regular};
+use super::sql_file::{Bindings, SqlFile, Unusable, load_folder, plan, plan_with, read_regular};
 use super::words;
 use crate::relation::{
     BadRecords, Catalog, CatalogError, KafkaRelation, KafkaTable, ReadBounds, Relation, StaticRelation,
@@ -141,7 +140,7 @@ impl Workspace {
         Ok(context)
     }
 
-    /// A session whose relations are bounded reads. See [`unusable`] for those that it lacks.
+    /// A session whose relations are bounded reads. It lacks static ones that cannot be opened: what reads them is refused.
     pub async fn batch_session(
         &self,
         bounds: &Arc<ReadBounds>,
@@ -201,7 +200,6 @@ impl Workspace {
         file: &SqlFile,
         bindings: &Bindings,
     ) -> Result<LogicalPlan, SqlError> {
-        check_usable(context, file)?;
         plan_with(context, file, bindings).await
     }
 
@@ -212,24 +210,14 @@ impl Workspace {
         file: &SqlFile,
         plans: &BTreeMap<&str, Result<LogicalPlan, SqlError>>,
     ) -> Result<LogicalPlan, SqlError> {
-        check_usable(context, file)?;
         for name in file.references().iter().filter(|name| self.catalog.get(name).is_none()) {
             if let Some(Err(error)) = plans.get(name.as_str()) {
                 let message = format!("reads '{name}', which cannot be used: {}", error.message);
-                return Err(SqlError::new(file.path(), file.text(), find_word(file, name), message));
+                return Err(SqlError::new(file.path(), file.text(), file.source().find_word(name), message));
             }
         }
         plan(context, file).await
     }
-}
-
-/// Static relations of a session that could not be loaded, and why.
-#[derive(Debug)]
-struct Unusable(BTreeMap<String, String>);
-
-/// The first static relation that a session of a [`Workspace`] lacks: why it could not be opened.
-pub fn unusable(context: &SessionContext) -> Option<String> {
-    context.state().config().get_extension::<Unusable>()?.0.values().next().cloned()
 }
 
 /// Loads a static relation into memory, or says why that fails, naming its files.
@@ -250,18 +238,6 @@ async fn load(context: &SessionContext, relation: &StaticRelation) -> Result<(),
     loaded.await.map(|_| ()).map_err(failed)
 }
 
-/// Says that a file reads a static relation which could not be loaded, if it does.
-fn check_usable(context: &SessionContext, file: &SqlFile) -> Result<(), SqlError> {
-    if let Some(unusable) = context.state().config().get_extension::<Unusable>() {
-        for name in file.references() {
-            if let Some(why) = unusable.0.get(&name) {
-                return Err(SqlError::new(file.path(), file.text(), find_word(file, &name), why.clone()));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Makes a live view of a planned file, or says in its own terms why there can be none.
 pub async fn live_view(
     context: &SessionContext,
@@ -278,13 +254,6 @@ pub async fn live_view(
         }
         SqlError::new(file.path(), file.text(), None, words(&error))
     })
-}
-
-fn find_word(file: &SqlFile, name: &str) -> Option<Span> {
-    let tokens = file.source().tokens();
-    let found =
-        tokens.iter().find(|token| matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case(name)));
-    found.and_then(|token| Span::of(token.span))
 }
 
 /// Every file after those that it reads; files in a circle, and those that read one of them, are errors.
@@ -313,10 +282,13 @@ fn in_order_of_reading<'a>(
     for file in files.iter().filter(|file| !done.contains(file.name())) {
         let (span, message) = if let Some(circle) = circle(file.name(), &reads) {
             let path: Vec<String> = circle.iter().chain([&file.name()]).map(|name| format!("{name}.sql")).collect();
-            (find_word(file, circle.get(1).unwrap_or(&file.name())), format!("reads itself: {}", path.join(" → ")))
+            (
+                file.source().find_word(circle.get(1).unwrap_or(&file.name())),
+                format!("reads itself: {}", path.join(" → ")),
+            )
         } else {
             let stuck = reads[file.name()].iter().find(|read| !done.contains(*read)).copied().unwrap_or_default();
-            (find_word(file, stuck), format!("reads '{stuck}', which is in a circle of files or reads one"))
+            (file.source().find_word(stuck), format!("reads '{stuck}', which is in a circle of files or reads one"))
         };
         ordered.push(Err((file, SqlError::new(file.path(), file.text(), span, message))));
     }
