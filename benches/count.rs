@@ -7,7 +7,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tallgrass::kafka::{BatchReader, Cluster, KafkaConfig, Signal, Start};
+use tallgrass_kafka::{BatchReader, Cluster, KafkaConfig, Signal, Start};
 
 const READ_MAX: usize = 8192;
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut reader = BatchReader::open(&config, &starts)?;
     let (mut records, mut bytes) = (0_u64, 0_u64);
     while open > 0 {
-        let on_message = |message: tallgrass::kafka::Message<'_>| {
+        let on_message = |message: tallgrass_kafka::Message<'_>| {
             records += 1;
             bytes += message.value.map_or(0, <[u8]>::len) as u64;
         };

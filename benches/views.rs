@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use datafusion::arrow::array::{BinaryArray, Float64Array, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
-use tallgrass::relation::{KeyedTable, RelationRows};
-use tallgrass::view::cut::Use;
-use tallgrass::view::source::{LiveRelation, RelationKind};
-use tallgrass::view::{LiveView, Rows, session};
+use tallgrass_relation::{KeyedTable, RelationRows};
+use tallgrass_view::incremental::cut::Use;
+use tallgrass_view::incremental::source::{LiveRelation, RelationKind};
+use tallgrass_view::{LiveView, Rows, session};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,4 @@
--- Who gets an email: one row for each login, as it comes.
+-- Who gets an email: one row for each login, handed on as it is read.
 -- Any SELECT that only filters and projects will do; the columns name and email are the ones that get printed.
 -- @title: Logins
 SELECT id, name, email, _timestamp

@@ -8,15 +8,5 @@
 //!
 //! A module imports only what stands to its left; `cmd` holds one file per role and wires them up.
 
-pub mod chart;
 pub mod cli;
 pub mod cmd;
-pub mod decode;
-pub mod geo;
-pub mod kafka;
-pub mod pipeline;
-pub mod relation;
-pub mod serve;
-pub mod sink;
-pub mod view;
-pub mod world;

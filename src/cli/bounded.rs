@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::shared::{Batching, Connection, Queries};
 use super::values::{From, parse_until};
-use crate::relation::Until;
-use crate::sink::Encoding;
+use tallgrass_relation::Until;
+use tallgrass_sink::ResultFormat;
 
 /// `tallgrass replay`
 #[derive(Debug, Args)]
@@ -40,7 +40,7 @@ pub struct Replay {
     pub until: Option<Until>,
     /// How the rows are written; ndjson, parquet and arrow hold one view, and the latter two are not for a terminal
     #[arg(long, value_enum, default_value = "table")]
-    pub format: Encoding,
+    pub format: ResultFormat,
     /// Write one file per view into this folder instead of stdout
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -68,7 +68,7 @@ pub struct Query {
     pub sql: String,
     /// How the rows are written [default: as the name of -o says, else table]
     #[arg(long, value_enum)]
-    pub format: Option<Encoding>,
+    pub format: Option<ResultFormat>,
     /// Write to this file instead of stdout; it is replaced when the result is complete
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

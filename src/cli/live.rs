@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::generators::Logoff;
 use super::shared::{Batching, Connection, Listening, Queries};
 use super::values::{Rate, parse_group, parse_interval, parse_latitude, parse_longitude, parse_name, parse_positive};
-use crate::sink::Format;
+use tallgrass_sink::Format;
 
 /// `tallgrass demo`
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::shared::{Connection, Queries};
 use super::values::parse_group;
-use crate::sink::Format;
+use tallgrass_sink::Format;
 
 /// `tallgrass explain`
 #[derive(Debug, Args)]

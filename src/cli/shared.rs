@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::values::{Listen, parse_brokers, parse_property};
-use crate::kafka::KafkaConfig;
-use crate::pipeline::BatchLimits;
-use crate::serve::AllowedHost;
+use tallgrass_kafka::KafkaConfig;
+use tallgrass_pipeline::BatchLimits;
+use tallgrass_serve::AllowedHost;
 
 /// Which cluster to talk to.
 #[derive(Debug, Clone, Args)]

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::kafka::BadAsOf;
-use crate::relation::Until;
+use tallgrass_kafka::BadAsOf;
+use tallgrass_relation::Until;
 
 /// Events per second, or as fast as the broker takes them.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,12 +7,12 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
 use super::verifier::Proofs;
-use crate::chart::ChartKind;
-use crate::kafka::AsOf;
-use crate::pipeline::{FileState, Live, Shot, Snapshot};
-use crate::serve::words;
-use crate::sink::terminal::{Frame, LogPane, ProofNote, Strip, Tile};
-use crate::view;
+use tallgrass_chart::ChartKind;
+use tallgrass_kafka::AsOf;
+use tallgrass_pipeline::{FileState, Live, Shot, Snapshot};
+use tallgrass_serve::words;
+use tallgrass_sink::terminal::{Frame, LogPane, ProofNote, Strip, Tile};
+use tallgrass_view;
 
 /// Columns of the grid that a tile takes if its file does not say.
 const TILE_WIDTH: u16 = 6;
@@ -154,7 +154,7 @@ impl Board {
         Tile {
             name: look.name.clone(),
             title: look.title.clone(),
-            chart: look.chart.unwrap_or_else(|| ChartKind::guess(&schema, &rows)),
+            chart: look.chart.unwrap_or_else(|| tallgrass_sink::chart::chart_for(&schema, &rows)),
             x: look.x.clone(),
             y: look.y.clone(),
             width: look.width,

@@ -8,8 +8,8 @@ use datafusion::common::ScalarValue;
 use super::Exit;
 use super::batch::stdout;
 use crate::cli::Check;
-use crate::view::cut::Use;
-use crate::view::{Workspace, lint, live_view};
+use tallgrass_view::incremental::cut::Use;
+use tallgrass_view::{Workspace, lint, live_view};
 
 /// The files of roles: they hand on rows as they come.
 const ROLES: [&str; 2] = ["login_checker", "control_panel"];
@@ -79,7 +79,7 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
     Ok(Exit::SqlError)
 }
 
-fn warn<'a>(warnings: impl IntoIterator<Item = &'a crate::view::SqlWarning>) {
+fn warn<'a>(warnings: impl IntoIterator<Item = &'a tallgrass_view::SqlWarning>) {
     for warning in warnings {
         eprintln!("{warning}\n");
     }

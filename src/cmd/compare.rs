@@ -15,11 +15,11 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use serde_json::Value;
 
-use crate::sink::cells::Cells;
-use crate::sink::sanitize::sanitize;
-use crate::sink::table::shown;
-use crate::view::digest::RowEncoder;
-use crate::view::{Tolerance, tolerance};
+use tallgrass_sink::cells::Cells;
+use tallgrass_sink::sanitize::sanitize;
+use tallgrass_sink::table::shown;
+use tallgrass_view::results::digest::RowEncoder;
+use tallgrass_view::{Tolerance, tolerance};
 
 /// Rows of each side that a difference shows.
 pub const MAX_SHOWN: usize = 5;

@@ -11,8 +11,8 @@ use super::Exit;
 use super::batch::{flush, stdout};
 use crate::cli::config::{CONFIG_FILE, Configuration, Setting};
 use crate::cli::{Cli, Config, ConfigCommand, ConfigShow};
-use crate::sink::Format;
-use crate::sink::text::ViewsWriter;
+use tallgrass_sink::Format;
+use tallgrass_sink::text::ViewsWriter;
 
 /// What the rows are called where a format names them.
 const NAME: &str = "settings";

@@ -1,70 +1,130 @@
-//! `tallgrass control-panel`: the Pokémon that appear near a place. Each panel is a consumer group of its own.
+//! `tallgrass control-panel`: what appears near a place. Each panel is a consumer group of its own.
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
-use super::group::{GroupRole, RoleView};
 use super::lines::{Line, lines_of};
+use super::{Exit, group};
 use crate::cli::ControlPanel;
-use crate::kafka::GroupStart;
-use crate::view::{Bindings, SqlError, SqlFile, Workspace};
+use tallgrass_kafka::GroupStart;
+use tallgrass_pipeline::{AppendingView, GroupMember};
+use tallgrass_relation::BadRecords;
+use tallgrass_serve::panel::{GROUP_PREFIX, new_id};
+use tallgrass_sink::cells::is_text;
+use tallgrass_view::{AREA, Bindings, SqlError, SqlFile, Workspace};
 
-/// The file that says what near is.
-pub const FILE: &str = "control_panel";
+/// The column that says how far away a row is.
+const DISTANCE: &str = "distance_km";
 
 /// Runs the command.
 pub async fn run(args: ControlPanel, stop: CancellationToken) -> anyhow::Result<Exit> {
     let workspace = Workspace::load(&args.queries.queries)?;
-    let file = workspace.role(FILE)?;
-    let view = RoleView::plan(&workspace, &file, &bind(&file, args.lat, args.lon, args.radius_km)?).await?;
+    let file = workspace.panel(args.panel.as_deref())?;
+    let bindings = bind(&file, args.lat, args.lon, args.radius_km)?;
+    let view = AppendingView::plan(&workspace, &file, &bindings).await?;
     let id = args.id.unwrap_or_else(new_id);
-    let role = GroupRole {
+    let member = GroupMember {
         kafka: args.connection.config(),
-        group: group(&id),
+        group: consumer_group(&id),
         start: if args.from_beginning { GroupStart::Earliest } else { GroupStart::Latest },
         limits: args.batching.limits(),
+        bad: BadRecords::default(),
     };
     eprintln!(
-        "panel {id}: Pokémon within {} km of {}, {} (--id {id} goes on where it stopped)",
-        args.radius_km, args.lat, args.lon
+        "panel {id}: {} within {} km of {}, {} (--id {id} goes on where it stopped)",
+        file.title(),
+        args.radius_km,
+        args.lat,
+        args.lon
     );
-    role.print(view, &stop, lines_of(args.format, lines)).await
+    group::print(member, view, &stop, lines_of(args.format, lines)).await
 }
 
-/// The panel's place as the file's parameters; one that the file does not have is an error that says so.
+/// The area as the file's parameters; its others have their defaults.
 pub fn bind(file: &SqlFile, lat: f64, lon: f64, radius_km: f64) -> Result<Bindings, SqlError> {
-    let double = |value| ScalarValue::Float64(Some(value));
-    file.bind([("lat", double(lat)), ("lon", double(lon)), ("radius_km", double(radius_km))])
+    file.bind(AREA.into_iter().zip([lat, lon, radius_km].map(ScalarValue::from)))
 }
-
-/// What the names of all panels' consumer groups begin with.
-pub const GROUP_PREFIX: &str = "control-panel-";
 
 /// The consumer group of a panel.
-pub fn group(id: &str) -> String {
+pub fn consumer_group(id: &str) -> String {
     format!("{GROUP_PREFIX}{id}")
 }
 
-/// Eight letters and digits: a panel's id has nothing to do with user ids.
-pub fn new_id() -> String {
-    use rand::RngExt as _;
-    use rand::distr::Alphanumeric;
-    let letters = rand::rng().sample_iter(Alphanumeric).take(8);
-    letters.map(|letter| char::from(letter).to_ascii_lowercase()).collect()
+/// What is printed as text for the rows of a panel: how far away, which (of what kind), and the other columns by name.
+pub fn lines(rows: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let headline = Headline::of(&first.schema());
+    Ok(Line::all(rows)?.into_iter().map(|line| headline.line(line)).collect())
 }
 
-/// What is printed as text for the rows of the view.
-pub fn lines(rows: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
-    let lines = Line::all(rows)?.into_iter().map(|mut line| {
-        let name = line.take("name").unwrap_or_else(|| "something".to_owned());
-        let types = [line.take("type_1"), line.take("type_2")].into_iter().flatten().collect::<Vec<_>>().join("/");
-        let legendary = if line.take("legendary").as_deref() == Some("true") { ", legendary" } else { "" };
-        let distance = line.take("distance_km").and_then(|km| km.parse::<f64>().ok());
+/// Which columns make the beginning of a line.
+struct Headline {
+    /// `name`, or the first text.
+    title: Option<String>,
+    /// The texts right behind it.
+    kinds: Vec<String>,
+    /// The first truth value, whose name is printed where it holds.
+    flag: Option<String>,
+}
+
+impl Headline {
+    fn of(schema: &datafusion::arrow::datatypes::Schema) -> Self {
+        let fields = schema.fields();
+        let is_text = |index: &usize| is_text(fields[*index].data_type());
+        let name = |index: usize| fields[index].name().clone();
+        let named = (0..fields.len()).filter(is_text).find(|index| fields[*index].name() == "name");
+        let title = named.or_else(|| (0..fields.len()).find(is_text));
+        let kinds = title.map_or(0..0, |title| title + 1..fields.len()).take_while(is_text).map(name).collect();
+        let flag = fields.iter().find(|field| *field.data_type() == DataType::Boolean);
+        Self { title: title.map(name), kinds, flag: flag.map(|field| field.name().clone()) }
+    }
+
+    fn line(&self, mut line: Line) -> String {
+        let title = self.title.as_ref().and_then(|column| line.take(column)).unwrap_or_else(|| "—".to_owned());
+        let kinds = self.kinds.iter().filter_map(|column| line.take(column)).collect::<Vec<_>>().join("/");
+        let flag = self.flag.as_ref().filter(|column| line.take(column).as_deref() == Some("true"));
+        let distance = line.take(DISTANCE).and_then(|km| km.parse::<f64>().ok());
         let distance = distance.map(|km| format!("{km:6.3} km  ")).unwrap_or_default();
-        let types = if types.is_empty() { types } else { format!(" ({types}{legendary})") };
-        format!("{distance}{name}{types}  {}", line.rest())
-    });
-    Ok(lines.collect())
+        let flagged: Vec<&str> = [kinds.as_str(), flag.map_or("", String::as_str)].into();
+        let words = flagged.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
+        let words = if words.is_empty() { words } else { format!(" ({words})") };
+        format!("{distance}{title}{words}  {}", line.rest())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
+
+    use super::*;
+
+    fn text(values: [Option<&str>; 2]) -> ArrayRef {
+        Arc::new(StringArray::from(values.to_vec()))
+    }
+
+    #[test]
+    fn the_name_what_kind_and_how_far_come_first_whatever_it_is() {
+        let bikes = RecordBatch::try_from_iter([
+            ("station", text([Some("Sol"), Some("Ópera")])),
+            ("charge", Arc::new(Int64Array::from(vec![80, 7])) as ArrayRef),
+            (DISTANCE, Arc::new(Float64Array::from(vec![Some(0.12), None]))),
+            ("note", text([None, Some("flat")])),
+        ])
+        .unwrap();
+        assert_eq!(lines(&[bikes]).unwrap(), [" 0.120 km  Sol  charge 80", "Ópera  charge 7, note flat"]);
+        let pokemons = RecordBatch::try_from_iter([
+            ("at", text([Some("0@1"), Some("0@2")])),
+            ("name", text([Some("Mew"), Some("Oddish")])),
+            ("type_1", text([Some("Psychic"), Some("Grass")])),
+            ("type_2", text([None, Some("Poison")])),
+            ("legendary", Arc::new(BooleanArray::from(vec![true, false]))),
+        ])
+        .unwrap();
+        assert_eq!(lines(&[pokemons]).unwrap(), ["Mew (Psychic, legendary)  at 0@1", "Oddish (Grass/Poison)  at 0@2"]);
+    }
 }

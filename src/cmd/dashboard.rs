@@ -14,11 +14,11 @@ use super::log;
 use super::servers::{Defaults, Servers, app};
 use super::verifier::Verifier;
 use crate::cli::Dashboard;
-use crate::pipeline::{Live, LiveConfig, Newest, Shot, Snapshot, Variants};
-use crate::sink::Format;
-use crate::sink::terminal::{Key, LogPane, Screen, draw_plain};
-use crate::sink::text::ViewsWriter;
-use crate::view::{SqlError, words};
+use tallgrass_pipeline::{Live, LiveConfig, Newest, Shot, Snapshot, Variants};
+use tallgrass_sink::Format;
+use tallgrass_sink::terminal::{Key, LogPane, Screen, draw_plain};
+use tallgrass_sink::text::ViewsWriter;
+use tallgrass_view::{SqlError, words};
 
 /// What this role calls itself.
 const NAME: &str = "tallgrass dashboard";
@@ -225,7 +225,7 @@ fn watch_plain(
     panes: &dyn Fn() -> Vec<LogPane>,
 ) -> io::Result<Watched> {
     let (mut out, _) = stdout();
-    let mut shown: Option<(crate::kafka::AsOf, Option<String>, std::time::Instant)> = None;
+    let mut shown: Option<(tallgrass_kafka::AsOf, Option<String>, std::time::Instant)> = None;
     while !stop.is_cancelled() {
         std::thread::sleep(FRAME_INTERVAL);
         let as_of = lock(board).as_of().clone();

@@ -15,26 +15,28 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use datafusion::arrow::array::RecordBatch;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{flush, stdout};
 use super::board::Board;
 use super::dashboard::{Watched, lock, watch};
-use super::group::{GroupRole, RoleView};
+use super::lines::Lines;
 use super::proof::{Claim, Prover};
 use super::servers::{Defaults, Servers, app};
 use super::verifier::Verifier;
 use super::verify::report;
-use super::{Exit, control_panel, generate, login_checker, pokemon_gen, user_gen};
+use super::{Exit, control_panel, generate, group, login_checker, pokemon_gen, user_gen};
 use crate::cli::{Demo, Logoff, Rate};
-use crate::kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
-use crate::pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot, Sources, Variants};
-use crate::relation::BadRecords;
-use crate::sink::terminal::{LogPane, LogTail, draw_plain};
-use crate::view::Workspace;
-use crate::world::spawn::CITIES;
-use crate::world::users;
+use tallgrass_kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
+use tallgrass_pipeline::{AppendingView, BatchLimits, GroupMember, Live, LiveConfig, Newest, Shot, Snapshot, Sources, Variants};
+use tallgrass_relation::BadRecords;
+use tallgrass_serve::panel::new_id;
+use tallgrass_sink::terminal::{LogPane, LogTail, draw_plain};
+use tallgrass_view::Workspace;
+use tallgrass_world::spawn::CITIES;
+use tallgrass_world::users;
 
 /// What this role calls itself.
 const NAME: &str = "tallgrass demo";
@@ -200,7 +202,7 @@ async fn prove(sources: &Sources, kafka: &KafkaConfig, last: &Shot) -> anyhow::R
 async fn ends(kafka: &KafkaConfig) -> anyhow::Result<Ends> {
     let kafka = kafka.clone();
     tokio::task::spawn_blocking(move || {
-        let cluster = crate::kafka::Cluster::connect(&kafka, super::batch::CONNECT_TIMEOUT)?;
+        let cluster = tallgrass_kafka::Cluster::connect(&kafka, super::batch::CONNECT_TIMEOUT)?;
         let mut ends = Vec::new();
         for topic in ["pokemons", "users"] {
             for (partition, marks) in cluster.watermarks(topic)? {
@@ -305,25 +307,15 @@ impl Roles {
         };
         let stop_consumers = CancellationToken::new();
         let mut consumers = Vec::new();
-        let file = workspace.role(login_checker::FILE)?;
-        let view = RoleView::plan(workspace, &file, &file.bind([])?).await?;
-        let role = GroupRole {
-            kafka: kafka.clone(),
-            group: "login-checker".to_owned(),
-            start: GroupStart::Earliest,
-            limits: BatchLimits::default(),
-        };
-        consumers.push(spawn_role(role, view, &stop_consumers, panes.logins.clone(), login_checker::lines));
-        let file = workspace.role(control_panel::FILE)?;
+        let file = workspace.login_checker()?;
+        let view = AppendingView::plan(workspace, &file, &file.bind([])?).await?;
+        let checker = member(kafka, "login-checker".to_owned());
+        consumers.push(spawn(checker, view, &stop_consumers, panes.logins.clone(), login_checker::lines));
+        let file = workspace.panel(None)?;
         let bindings = control_panel::bind(&file, CITIES[0].lat, CITIES[0].lon, RADIUS_KM)?;
-        let view = RoleView::plan(workspace, &file, &bindings).await?;
-        let role = GroupRole {
-            kafka: kafka.clone(),
-            group: control_panel::group(&control_panel::new_id()),
-            start: GroupStart::Earliest,
-            limits: BatchLimits::default(),
-        };
-        consumers.push(spawn_role(role, view, &stop_consumers, panes.panel.clone(), control_panel::lines));
+        let view = AppendingView::plan(workspace, &file, &bindings).await?;
+        let panel = member(kafka, control_panel::consumer_group(&new_id()));
+        consumers.push(spawn(panel, view, &stop_consumers, panes.panel.clone(), control_panel::lines));
         Ok(Self { generators, threads, consumers, stop_consumers, panes })
     }
 
@@ -373,20 +365,22 @@ impl Roles {
     }
 }
 
-fn spawn_role(
-    role: GroupRole,
-    view: RoleView,
+fn member(kafka: &KafkaConfig, group: String) -> GroupMember {
+    let (kafka, start) = (kafka.clone(), GroupStart::Earliest);
+    GroupMember { kafka, group, start, limits: BatchLimits::default(), bad: BadRecords::default() }
+}
+
+fn spawn(
+    member: GroupMember,
+    view: AppendingView,
     stop: &CancellationToken,
     pane: LogTail,
-    lines: fn(&[datafusion::arrow::array::RecordBatch]) -> anyhow::Result<Vec<String>>,
+    lines: Lines,
 ) -> tokio::task::JoinHandle<anyhow::Result<()>> {
     let (runtime, stop) = (Handle::current(), stop.clone());
-    tokio::task::spawn_blocking(move || {
-        role.run(view, &runtime, &stop, |rows| {
-            for line in lines(rows)? {
-                pane.push(line);
-            }
-            Ok(())
-        })
-    })
+    let write = move |rows: &[RecordBatch]| {
+        lines(rows)?.into_iter().for_each(|line| pane.push(line));
+        Ok(())
+    };
+    tokio::task::spawn_blocking(move || group::run(&member, view, &runtime, &stop, write))
 }

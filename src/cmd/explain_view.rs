@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use super::Exit;
 use super::batch::{choose_files, flush, stdout};
 use crate::cli::Explain;
-use crate::sink::sanitize::sanitize_lines;
-use crate::view::cut::Use;
-use crate::view::{Workspace, live_view};
+use tallgrass_sink::sanitize::sanitize_lines;
+use tallgrass_view::incremental::cut::Use;
+use tallgrass_view::{Workspace, live_view};
 
 /// Runs the command.
 pub async fn run(args: Explain) -> anyhow::Result<Exit> {

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use crate::cli::Rate;
-use crate::kafka::{Cluster, KafkaConfig, KafkaError, Producer};
-use crate::world::pacer::Pacer;
-use crate::world::pokedex::PokedexError;
-use crate::world::pokemon::NoSpawnPoint;
+use tallgrass_kafka::{Cluster, KafkaConfig, KafkaError, Producer};
+use tallgrass_world::pacer::Pacer;
+use tallgrass_world::pokedex::PokedexError;
+use tallgrass_world::pokemon::NoSpawnPoint;
 
 /// How long a broker has to answer at the start.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cli;
 use crate::cmd::Exit;
 use crate::cmd::topic_names::chosen;
-use crate::kafka::{BatchReader, Cluster, KafkaConfig, KafkaError, Signal, Start, Watermarks};
-use crate::relation::infer::{Sources, TopicSample, sources};
+use tallgrass_kafka::{BatchReader, Cluster, KafkaConfig, KafkaError, Signal, Start, Watermarks};
+use tallgrass_relation::infer::{Sources, TopicSample, sources};
 
 /// How long a broker may take to answer at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -173,7 +173,7 @@ fn read(
         match read {
             Ok(_) => {}
             // Retention took the start since the watermarks were asked for; the end of the partition is left.
-            Err(KafkaError::HistoryGone { partition, .. }) => ended.push(partition),
+            Err(KafkaError::OffsetOutOfRange { partition, .. }) => ended.push(partition),
             Err(error) => return Err(error.into()),
         }
         let mut still_open = Vec::with_capacity(open.len());

@@ -3,9 +3,9 @@
 use datafusion::arrow::array::RecordBatch;
 
 use crate::cli::LineFormat;
-use crate::sink::cells::Cells;
-use crate::sink::terminal::show_moment;
-use crate::sink::text::json_rows;
+use tallgrass_sink::cells::Cells;
+use tallgrass_sink::terminal::show_moment;
+use tallgrass_sink::text::json_rows;
 
 /// Makes a line of each row.
 pub type Lines = fn(&[RecordBatch]) -> anyhow::Result<Vec<String>>;

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::sink::terminal::LogTail;
+use tallgrass_sink::terminal::LogTail;
 
 static PANE: Mutex<Option<LogTail>> = Mutex::new(None);
 

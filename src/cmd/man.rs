@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory as _};
 
 use super::Exit;
 use crate::cli::{Cli, Man};
-use crate::sink::files::PendingFile;
+use tallgrass_sink::files::PendingFile;
 
 /// Prints the program's page, or writes one for each command.
 pub fn run(args: &Man) -> anyhow::Result<Exit> {

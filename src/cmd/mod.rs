@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::config::{Configuration, Refusal};
 use crate::cli::{Cli, Command};
-use crate::kafka::KafkaError;
-use crate::pipeline::{FeedError, LiveError};
-use crate::relation::CatalogError;
-use crate::view::{SqlError, WorkspaceError, words};
+use tallgrass_kafka::KafkaError;
+use tallgrass_pipeline::{FeedError, LiveError};
+use tallgrass_relation::CatalogError;
+use tallgrass_view::{SqlError, WorkspaceError, words};
 
 use self::generate::GenerateError;
 use self::output::Usage;

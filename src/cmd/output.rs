@@ -4,11 +4,11 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::path::Path;
 
-use super::batch::{Planned, flush, stdout};
-use crate::sink::columns::{ColumnsWriter, Medium};
-use crate::sink::files::PendingFile;
-use crate::sink::text::ViewsWriter;
-use crate::sink::{ColumnFormat, Encoding, Format};
+use super::batch::{flush, stdout};
+use tallgrass_sink::columns::{ColumnsWriter, Destination};
+use tallgrass_sink::files::PendingFile;
+use tallgrass_sink::text::ViewsWriter;
+use tallgrass_sink::{ColumnFormat, ResultFormat, Format};
 
 /// Arguments that do not go together in a way that only a running program can see; the exit code says so.
 #[derive(Debug)]
@@ -33,14 +33,14 @@ pub enum Output {
 /// The encoding that was asked for, or else that of the file's name, or else a table.
 ///
 /// An error where a name asks for something else, and where columns, which are no text, would go to a terminal.
-pub fn encoding(asked: Option<Encoding>, file: Option<&Path>) -> Result<Encoding, Usage> {
-    let named = asked.or_else(|| file.and_then(Encoding::of_file));
+pub fn encoding(asked: Option<ResultFormat>, file: Option<&Path>) -> Result<ResultFormat, Usage> {
+    let named = asked.or_else(|| file.and_then(ResultFormat::of_file));
     if let (None, Some(extension)) = (named, regular(file).and_then(Path::extension)) {
-        let known = Encoding::ALL.map(Encoding::extension).join(", .");
+        let known = ResultFormat::ALL.map(ResultFormat::extension).join(", .");
         let extension = extension.display();
         return Err(Usage(format!("-o: .{extension} names no format: use .{known}, or --format")));
     }
-    let encoding = named.unwrap_or(Encoding::Text(Format::Table));
+    let encoding = named.unwrap_or(ResultFormat::Text(Format::Table));
     refuse_terminal(encoding, regular(file).is_none() && io::stdout().is_terminal())?;
     Ok(encoding)
 }
@@ -51,9 +51,9 @@ fn regular(file: Option<&Path>) -> Option<&Path> {
 }
 
 /// An error where columns would go to a terminal.
-fn refuse_terminal(encoding: Encoding, terminal: bool) -> Result<(), Usage> {
+fn refuse_terminal(encoding: ResultFormat, terminal: bool) -> Result<(), Usage> {
     match encoding {
-        Encoding::Columns(_) if terminal => {
+        ResultFormat::Columns(_) if terminal => {
             Err(Usage(format!("{encoding} is no text for a terminal: write it to a file, or pipe it into a program")))
         }
         _ => Ok(()),
@@ -76,19 +76,19 @@ impl Output {
     }
 
     /// Runs one view and writes all of it.
-    pub async fn write_view(&mut self, encoding: Encoding, name: &str, view: Planned) -> anyhow::Result<()> {
-        let medium = match self {
-            Self::Stdout(..) => Medium::Pipe,
-            Self::File(_) => Medium::File,
+    pub async fn write_view(&mut self, encoding: ResultFormat, name: &str, view: PlannedQuery) -> anyhow::Result<()> {
+        let destination = match self {
+            Self::Stdout(..) => Destination::Pipe,
+            Self::File(_) => Destination::File,
         };
         match encoding {
-            Encoding::Text(format) => {
+            ResultFormat::Text(format) => {
                 let terminal = self.is_terminal();
                 let mut writer = ViewsWriter::new(self, format).with_terminal(terminal);
                 write_text(&mut writer, name, view).await?;
                 Ok(writer.finish()?)
             }
-            Encoding::Columns(format) => write_columns(self, format, medium, name, view).await,
+            ResultFormat::Columns(format) => write_columns(self, format, destination, name, view).await,
         }
     }
 
@@ -118,9 +118,9 @@ impl Write for Output {
 }
 
 /// Runs a view and writes its rows as text.
-pub async fn write_text(writer: &mut ViewsWriter<'_>, name: &str, view: Planned) -> anyhow::Result<()> {
+pub async fn write_text(writer: &mut ViewsWriter<'_>, name: &str, view: PlannedQuery) -> anyhow::Result<()> {
     writer.begin(name, &view.schema())?;
-    view.run(|batch| Ok(writer.write(batch)?)).await?;
+    view.run(|batch| anyhow::Ok(writer.write(batch)?)).await?;
     Ok(writer.end()?)
 }
 
@@ -128,12 +128,12 @@ pub async fn write_text(writer: &mut ViewsWriter<'_>, name: &str, view: Planned)
 async fn write_columns(
     out: &mut (impl Write + Send),
     format: ColumnFormat,
-    medium: Medium,
+    destination: Destination,
     name: &str,
-    view: Planned,
+    view: PlannedQuery,
 ) -> anyhow::Result<()> {
-    let mut writer = ColumnsWriter::new(out, format, medium, name, &view.schema())?;
-    view.run(|batch| Ok(writer.write(batch)?)).await?;
+    let mut writer = ColumnsWriter::new(out, format, destination, name, &view.schema())?;
+    view.run(|batch| anyhow::Ok(writer.write(batch)?)).await?;
     Ok(writer.finish()?)
 }
 
@@ -143,12 +143,12 @@ mod tests {
 
     #[test]
     fn only_columns_are_kept_from_a_terminal() {
-        let table = Encoding::Text(Format::Table);
+        let table = ResultFormat::Text(Format::Table);
         for (encoding, terminal, good) in [
             (table, true, true),
-            (Encoding::Columns(ColumnFormat::Arrow), true, false),
-            (Encoding::Columns(ColumnFormat::Parquet), true, false),
-            (Encoding::Columns(ColumnFormat::Parquet), false, true),
+            (ResultFormat::Columns(ColumnFormat::Arrow), true, false),
+            (ResultFormat::Columns(ColumnFormat::Parquet), true, false),
+            (ResultFormat::Columns(ColumnFormat::Parquet), false, true),
         ] {
             assert_eq!(refuse_terminal(encoding, terminal).is_ok(), good, "{encoding} {terminal}");
         }
@@ -164,10 +164,10 @@ mod tests {
     #[test]
     fn a_files_name_says_the_encoding_where_nobody_does() {
         let of = |asked, file| encoding(asked, Some(Path::new(file))).ok();
-        assert_eq!(of(None, "a.parquet"), Some(Encoding::Columns(ColumnFormat::Parquet)));
-        assert_eq!(of(None, "table"), Some(Encoding::Text(Format::Table)));
+        assert_eq!(of(None, "a.parquet"), Some(ResultFormat::Columns(ColumnFormat::Parquet)));
+        assert_eq!(of(None, "table"), Some(ResultFormat::Text(Format::Table)));
         assert_eq!(of(None, "a.xyz"), None);
-        assert_eq!(of(Some(Encoding::Text(Format::Table)), "a.xyz"), Some(Encoding::Text(Format::Table)));
-        assert_eq!(of(Some(Encoding::Text(Format::Csv)), "a.parquet"), Some(Encoding::Text(Format::Csv)));
+        assert_eq!(of(Some(ResultFormat::Text(Format::Table)), "a.xyz"), Some(ResultFormat::Text(Format::Table)));
+        assert_eq!(of(Some(ResultFormat::Text(Format::Csv)), "a.parquet"), Some(ResultFormat::Text(Format::Csv)));
     }
 }

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use super::generate::{self, GenerateError, Generated, Output, Progress};
 use crate::cli;
-use crate::kafka::KafkaConfig;
-use crate::world::pokedex::Pokedex;
-use crate::world::pokemon::Pokemons;
-use crate::world::spawn::{CITIES, Place};
+use tallgrass_kafka::KafkaConfig;
+use tallgrass_world::pokedex::Pokedex;
+use tallgrass_world::pokemon::Pokemons;
+use tallgrass_world::spawn::{CITIES, GeoPoint};
 
 /// Partitions of a topic that does not exist yet: a few readers can share it.
 pub const PARTITIONS: i32 = 4;
@@ -27,7 +27,7 @@ pub struct GeneratorConfig {
     /// How many; `None` goes on until it is stopped.
     pub count: Option<u64>,
     /// Spawn points.
-    pub near: Vec<Place>,
+    pub near: Vec<GeoPoint>,
     /// How far from its spawn point a Pokémon appears at most, km.
     pub spread_km: f64,
     /// Same seed, same events: give each generator its own.
@@ -62,7 +62,7 @@ pub fn generate(
 pub fn run(args: cli::PokemonGen, stop: CancellationToken) -> anyhow::Result<Exit> {
     let near = match args.near.as_slice() {
         [] => CITIES.to_vec(),
-        places => places.iter().map(|place| Place { lat: place.lat, lon: place.lon }).collect(),
+        places => places.iter().map(|place| GeoPoint { lat: place.lat, lon: place.lon }).collect(),
     };
     let config = GeneratorConfig {
         pokedex: args.pokedex,

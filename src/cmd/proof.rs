@@ -22,12 +22,12 @@ use serde_json::Value;
 use super::batch::Planned;
 use super::compare::{self, Difference, Tolerances};
 use super::{carried, explain};
-use crate::kafka::{AsOf, HistoryStart, KafkaConfig, KafkaError};
-use crate::pipeline::{Snapshot, ViewResult};
-use crate::relation::{BadRecords, ReadBounds, Until};
-use crate::sink::text::json_rows;
-use crate::view::digest::Digest;
-use crate::view::{SqlFile, Workspace, clock, words};
+use tallgrass_kafka::{AsOf, HistoryStart, KafkaConfig, KafkaError};
+use tallgrass_pipeline::{Snapshot, ViewResult};
+use tallgrass_relation::{BadRecords, ReadBounds, Until};
+use tallgrass_sink::text::json_rows;
+use tallgrass_view::results::digest::Digest;
+use tallgrass_view::{SqlFile, Workspace, clock, words};
 
 /// What a live run said about one view.
 #[derive(Debug, Clone)]
@@ -287,7 +287,7 @@ fn taken(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let inner = cause.downcast_ref::<DataFusionError>().and_then(carried);
         match inner.unwrap_or(cause).downcast_ref::<KafkaError>()? {
-            KafkaError::HistoryGone { topic, partition, next_offset, low, .. } if next_offset < low => {
+            KafkaError::OffsetOutOfRange { topic, partition, next_offset, low, .. } if next_offset < low => {
                 let (topic, partition, first_offset) = (topic.as_str().into(), *partition, *low);
                 Some(HistoryStart { topic, partition, first_offset }.to_string())
             }

@@ -8,14 +8,14 @@ use datafusion::arrow::datatypes::Schema;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::batch::{CONNECT_TIMEOUT, Planned, show_progress};
+use super::batch::{CONNECT_TIMEOUT, show_progress};
 use super::output::{Output, encoding};
 use crate::cli::Query;
-use crate::relation::{BadRecords, ReadBounds};
-use crate::sink::cells::Cells;
-use crate::sink::sanitize::sanitize_lines;
-use crate::sink::{Encoding, Format};
-use crate::view::{Workspace, plan_statement};
+use tallgrass_relation::{BadRecords, PlannedQuery, ReadBounds};
+use tallgrass_sink::cells::Cells;
+use tallgrass_sink::sanitize::sanitize_lines;
+use tallgrass_sink::{ResultFormat, Format};
+use tallgrass_view::{Workspace, plan_statement};
 
 /// What the one result is called where a format names it.
 const NAME: &str = "query";
@@ -34,10 +34,10 @@ async fn query(args: Query) -> anyhow::Result<Exit> {
     let bounds = Arc::new(ReadBounds::new(args.connection.config()).connect_timeout(CONNECT_TIMEOUT));
     let session = workspace.batch_session(&bounds, &BadRecords::default()).await?;
     let plan = plan_statement(&session, &args.sql).await?;
-    let planned = Planned::new(&session, plan).await?;
+    let planned = PlannedQuery::new(&session, plan).await?;
     let progress = show_progress(&bounds);
     let mut out = Output::open(args.output.as_deref())?;
-    if encoding == Encoding::Text(Format::Table) && is_explanation(&planned.schema()) {
+    if encoding == ResultFormat::Text(Format::Table) && is_explanation(&planned.schema()) {
         planned.run(|batch| write_explanation(&mut out, batch)).await?;
     } else {
         out.write_view(encoding, NAME, planned).await?;

@@ -10,14 +10,14 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::batch::{CONNECT_TIMEOUT, Planned, choose_files, flush, show_progress, stdout};
+use super::batch::{CONNECT_TIMEOUT, choose_files, flush, show_progress, stdout};
 use super::output::{Output, encoding, write_text};
 use crate::cli::{From, Replay};
-use crate::relation::{BadRecords, ReadBounds};
-use crate::sink::files::OutputDir;
-use crate::sink::text::ViewsWriter;
-use crate::sink::{Encoding, Format};
-use crate::view::Workspace;
+use tallgrass_relation::{BadRecords, PlannedQuery, ReadBounds};
+use tallgrass_sink::files::OutputDir;
+use tallgrass_sink::text::ViewsWriter;
+use tallgrass_sink::{Encoding, Format};
+use tallgrass_view::Workspace;
 
 /// Runs the command.
 pub async fn run(args: Replay, stop: CancellationToken) -> anyhow::Result<Exit> {
@@ -72,10 +72,10 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
     let (mut names, mut planned) = (Vec::with_capacity(views.len()), Vec::with_capacity(views.len()));
     for (name, plan) in views {
         names.push(name);
-        planned.push(Planned::new(&session, plan).await?);
+        planned.push(PlannedQuery::new(&session, plan).await?);
     }
     let progress = show_progress(&bounds);
-    let planned: Vec<(String, Planned)> = names.into_iter().zip(Planned::share(planned)?).collect();
+    let planned: Vec<(String, PlannedQuery)> = names.into_iter().zip(PlannedQuery::share(planned)?).collect();
     match (&args.output, args.format) {
         (Some(dir), encoding) => {
             let dir = OutputDir::create(dir)?;

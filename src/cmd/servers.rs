@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use super::output::Usage;
 use super::verifier::Proofs;
 use crate::cli::{Listen, Listening};
-use crate::kafka::KafkaConfig;
-use crate::pipeline::{Newest, Variants};
-use crate::serve::postgres::{Login, LoginError, PASSWORD_VARIABLE, PgServer};
-use crate::serve::{App, HttpServer, bind};
+use tallgrass_kafka::KafkaConfig;
+use tallgrass_pipeline::{Newest, Variants};
+use tallgrass_serve::postgres::{Login, LoginError, PASSWORD_VARIABLE, PgServer};
+use tallgrass_serve::{App, HttpServer, bind};
 
 /// Where a role serves what nobody has said.
 #[derive(Debug, Clone, Copy)]

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{CONNECT_TIMEOUT, flush, stdout};
 use super::topic_names::chosen;
-use super::{Exit, control_panel};
+use super::Exit;
 use crate::cli::{Connection, LOGIN_CHECKER_GROUP, Queries, Topics};
-use crate::kafka::{Cluster, KafkaError, Watermarks};
-use crate::sink::Format;
-use crate::sink::text::ViewsWriter;
-use crate::view::{Workspace, WorkspaceError};
+use tallgrass_kafka::{Cluster, KafkaError, Watermarks};
+use tallgrass_sink::Format;
+use tallgrass_sink::text::ViewsWriter;
+use tallgrass_view::{Workspace, WorkspaceError};
 
 /// What the rows are called where a format names them.
 const NAME: &str = "topics";
@@ -117,7 +117,7 @@ fn ask(
         groups.extend(listed.into_iter().filter(|group| is_ours(group)));
     } else {
         groups.insert(LOGIN_CHECKER_GROUP.to_owned());
-        eprintln!("note: this broker lists no groups: --group {}ID asks for one", control_panel::GROUP_PREFIX);
+        eprintln!("note: this broker lists no groups: --group {}ID asks for one", GROUP_PREFIX);
     }
     let groups: Vec<String> = groups.into_iter().collect();
     for groups in groups.chunks(MAX_ASKING) {
@@ -171,7 +171,7 @@ fn add_group(topics: &mut [Topic], group: &str, mut committed: Committed) {
 }
 
 fn is_ours(group: &str) -> bool {
-    group == LOGIN_CHECKER_GROUP || group.starts_with(control_panel::GROUP_PREFIX)
+    group == LOGIN_CHECKER_GROUP || group.starts_with(GROUP_PREFIX)
 }
 
 impl Topic {
@@ -281,7 +281,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::sink::text::write_view;
+    use tallgrass_sink::text::write_view;
 
     fn some() -> Vec<Topic> {
         let marks = |marks: &[(i64, i64)]| {

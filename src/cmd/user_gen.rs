@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use super::generate::{self, GenerateError, Generated, Output, Progress};
 use crate::cli;
-use crate::kafka::KafkaConfig;
-use crate::world::users::{Logoff, UserEvents};
+use tallgrass_kafka::KafkaConfig;
+use tallgrass_world::users::{Logoff, UserEvents};
 
 /// Partitions of a topic that does not exist yet: a few readers can share it.
 pub const PARTITIONS: i32 = 4;

@@ -22,11 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::explain;
 use super::proof::{Claim, Prover, Verdict};
-use crate::kafka::KafkaConfig;
-use crate::pipeline::{Newest, Shot, Sources};
-use crate::relation::BadRecords;
-use crate::serve::ProofSource;
-use crate::sink::terminal::ProofNote;
+use tallgrass_kafka::KafkaConfig;
+use tallgrass_pipeline::{Newest, Shot, Sources};
+use tallgrass_relation::BadRecords;
+use tallgrass_serve::ProofSource;
+use tallgrass_sink::terminal::ProofNote;
 
 /// How long the end of a live run waits for a proof that has been told to stop: it may wait for a broker's answer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

@@ -16,9 +16,9 @@ use super::batch::{choose_files, flush, stdout};
 use super::changes::read_claims;
 use super::proof::{Claim, Prover, Verdict};
 use crate::cli::Verify;
-use crate::pipeline::{Live, LiveConfig, Snapshot, Variants};
-use crate::relation::BadRecords;
-use crate::view::Workspace;
+use tallgrass_pipeline::{Live, LiveConfig, Snapshot, Variants};
+use tallgrass_relation::BadRecords;
+use tallgrass_view::Workspace;
 
 /// Runs the command.
 pub async fn run(args: Verify, stop: CancellationToken) -> anyhow::Result<Exit> {

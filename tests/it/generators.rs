@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use tallgrass::cli::Rate;
 use tallgrass::cmd::generate::{GenerateError, Generated};
 use tallgrass::cmd::{pokemon_gen, user_gen};
-use tallgrass::geo::distance_km;
-use tallgrass::kafka::{EmbeddedBroker, KafkaConfig, KafkaError};
-use tallgrass::world::pokedex::{Cell, Pokedex};
-use tallgrass::world::spawn::CITIES;
-use tallgrass::world::users::Logoff;
+use tallgrass_geo::distance_km;
+use tallgrass_kafka::{EmbeddedBroker, KafkaConfig, KafkaError};
+use tallgrass_world::pokedex::{CsvCell, Pokedex};
+use tallgrass_world::spawn::CITIES;
+use tallgrass_world::users::Logoff;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Received, broker, unique};
@@ -97,13 +97,13 @@ fn every_pokemon_is_a_row_of_the_pokedex_and_a_place_near_a_city() {
     assert!(["Nidoran♀", "Nidoran♂"].iter().all(|name| seen.contains_key(*name)));
 }
 
-fn json(cell: Cell<'_>) -> serde_json::Value {
+fn json(cell: CsvCell<'_>) -> serde_json::Value {
     match cell {
-        Cell::Null => serde_json::Value::Null,
-        Cell::Integer(integer) => integer.into(),
-        Cell::Double(double) => double.into(),
-        Cell::Boolean(boolean) => boolean.into(),
-        Cell::Text(text) => text.into(),
+        CsvCell::Null => serde_json::Value::Null,
+        CsvCell::Integer(integer) => integer.into(),
+        CsvCell::Double(double) => double.into(),
+        CsvCell::Boolean(boolean) => boolean.into(),
+        CsvCell::Text(text) => text.into(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datafusion::arrow::array::AsArray as _;
 use datafusion::arrow::datatypes::Int64Type;
-use tallgrass::pipeline::{BatchLimits, FileState, Live, LiveConfig, Snapshot, Variants};
+use tallgrass_pipeline::{BatchLimits, FileState, Live, LiveConfig, Snapshot, Variants};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Broker, broker, wait_for};

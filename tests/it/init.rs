@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use tallgrass::relation::Catalog;
+use tallgrass_relation::Catalog;
 
 use crate::support::{Broker, broker, real_broker, unique};
 

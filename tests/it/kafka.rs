@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use tallgrass::kafka::{BatchReader, EmbeddedBroker, HistoryGuard, KafkaError, Producer, Record, Signal, Start};
+use tallgrass_kafka::{BatchReader, EmbeddedBroker, HistoryGuard, KafkaError, Producer, Record, Signal, Start};
 
 use crate::support::{
     Broker, POLL, Received, TIME_LIMIT, broker, read_to_end_of, read_to_ends, real_broker, unique, wait_for,
@@ -156,8 +156,8 @@ fn an_offset_beyond_the_end_is_gone_and_the_other_partitions_go_on() {
         (rest == 5 && failure.is_some()).then_some(())
     });
     match failure {
-        Some(KafkaError::HistoryGone { topic: gone, partition: 0, next_offset: 999, low: 0, high: 5 }) => {
-            assert_eq!(*gone, *topic);
+        Some(KafkaError::OffsetOutOfRange { topic: named, partition: 0, next_offset: 999, low: 0, high: 5 }) => {
+            assert_eq!(*named, *topic);
         }
         other => panic!("{other:?}"),
     }
@@ -208,7 +208,7 @@ fn history_that_is_gone_is_an_error_and_the_guard_tells_from_where_it_counts() {
 
     let mut reader = BatchReader::open(&broker.config(), &[start(&topic, 0, 3)]).unwrap();
     match read_to_failure(&mut reader) {
-        KafkaError::HistoryGone { partition: 0, next_offset: 3, low, .. } => assert_eq!(low, first_offset),
+        KafkaError::OffsetOutOfRange { partition: 0, next_offset: 3, low, .. } => assert_eq!(low, first_offset),
         other => panic!("{other:?}"),
     }
     reader.add(&[start(&topic, 0, first_offset)]).unwrap();
@@ -272,7 +272,7 @@ fn a_callback_that_panics_loses_nothing_behind_its_message() {
     let mut seen = 0;
     wait_for("a panic", || {
         let read = catch_unwind(AssertUnwindSafe(|| {
-            let on_message = |_: tallgrass::kafka::Message<'_>| {
+            let on_message = |_: tallgrass_kafka::Message<'_>| {
                 seen += 1;
                 assert!(seen < 10, "as intended");
             };
@@ -445,7 +445,7 @@ fn a_topic_deleted_and_made_anew_is_not_read_on_in_silence() {
     broker.create_topic(&topic, 1, false);
     produce_numbers(&broker, &topic, 0..5, 1);
     match read_to_failure(&mut reader) {
-        KafkaError::HistoryGone { next_offset: 100, low: 0, high: 5, .. } | KafkaError::TopicMissing { .. } => {}
+        KafkaError::OffsetOutOfRange { next_offset: 100, low: 0, high: 5, .. } | KafkaError::TopicMissing { .. } => {}
         other => panic!("{other:?}"),
     }
 }

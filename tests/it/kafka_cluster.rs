@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tallgrass::kafka::{Cluster, EmbeddedBroker, KafkaConfig, KafkaError, Producer, Record};
+use tallgrass_kafka::{Cluster, EmbeddedBroker, KafkaConfig, KafkaError, Producer, Record};
 
 use crate::kafka::produce_numbers;
 use crate::support::{TIME_LIMIT, broker, real_broker, unique};

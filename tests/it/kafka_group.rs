@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tallgrass::kafka::{
+use tallgrass_kafka::{
     AsOf, GroupEvent, GroupReader, GroupStart, KafkaConfig, KafkaError, Message, Producer, Record, Start,
 };
 
@@ -274,6 +274,6 @@ fn a_committed_offset_that_is_gone_is_told_and_reading_goes_on() {
     let reader = join(&broker, &group, &topic, GroupStart::Latest);
     let Assignment { starts, errors, first } = await_assignment(&reader);
     assert_eq!(starts[0].next_offset, 0);
-    assert_eq!(errors, [format!("{topic}[0] has no offset 999 any more: the broker has 0 to 10")]);
+    assert_eq!(errors, [format!("{topic}[0] no longer has offset 999: the broker has 0 to 10")]);
     assert_eq!(read_some(&reader, first, 10), (0..10).collect::<Vec<i64>>());
 }

@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use tallgrass::pipeline::{BatchLimits, Live, LiveConfig, Snapshot, Variants};
+use tallgrass_pipeline::{BatchLimits, Live, LiveConfig, Snapshot, Variants};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Broker, broker, real_broker, unique, wait_for};

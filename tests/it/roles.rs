@@ -231,7 +231,7 @@ fn bad_records_stop_nothing_and_both_executions_leave_out_the_same() {
         b"not json",
     ];
     let deep = format!(r#"{{"x":{}{}}}"#, "[".repeat(5000), "]".repeat(5000));
-    let producer = tallgrass::kafka::Producer::new(&world.broker.config()).unwrap();
+    let producer = tallgrass_kafka::Producer::new(&world.broker.config()).unwrap();
     let mut sent = 0;
     for record in bad.iter().copied().chain([deep.as_bytes()]) {
         producer.send(&world.pokemons, None, Some(good(&format!("before {sent}")).as_bytes())).unwrap();

@@ -12,8 +12,8 @@ use datafusion::arrow::datatypes::Int64Type;
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SessionContext;
-use tallgrass::kafka::{AsOf, KafkaConfig, KafkaError, Producer, Record};
-use tallgrass::relation::{BadRecords, Catalog, KafkaTable, ReadBounds, Until};
+use tallgrass_kafka::{AsOf, KafkaConfig, KafkaError, Producer, Record};
+use tallgrass_relation::{BadRecords, Catalog, KafkaTable, ReadBounds, Until};
 
 use crate::support::{self, Broker, TIME_LIMIT};
 

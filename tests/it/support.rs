@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
-use tallgrass::kafka::{BatchReader, Cluster, EmbeddedBroker, KafkaConfig, Message, Producer, Record, Signal, Start};
+use tallgrass_kafka::{BatchReader, Cluster, EmbeddedBroker, KafkaConfig, Message, Producer, Record, Signal, Start};
 
 /// How long any test waits for anything.
 pub const TIME_LIMIT: Duration = Duration::from_mins(1);

@@ -12,7 +12,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
-use tallgrass::kafka::Record;
+use tallgrass_kafka::Record;
 use tempfile::TempDir;
 
 use crate::program::{Run, on, start};

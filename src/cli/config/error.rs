@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::secret::without_secrets;
-use crate::view::{Span, SqlReport};
+use tallgrass_view::{Span, SqlReport};
 
 /// What is wrong with a setting, wherever it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

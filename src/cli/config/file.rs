@@ -22,7 +22,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Problem, line_of, report};
 use super::options::{self, CommandPath, Shape};
-use crate::view::sql_error::{did_you_mean, did_you_mean_hint};
+use tallgrass_view::files::sql_error::{did_you_mean, did_you_mean_hint};
 
 /// A config file is at most this long: a device or a wrong file must not fill the memory.
 const MAX_BYTES: u64 = 1 << 20;

@@ -12,7 +12,7 @@ use super::error::{ConfigError, Problem};
 use super::options::{self, PROPERTY_PREFIX, SEPARATOR, Shape};
 use super::secret::{HIDDEN, is_secret};
 use super::{Configuration, Origin, Refusal, innermost, loosely, path};
-use crate::view::sql_error::did_you_mean_hint;
+use tallgrass_view::files::sql_error::did_you_mean_hint;
 
 /// What a layer gives for an argument.
 #[derive(Debug, Clone)]

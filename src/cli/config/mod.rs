@@ -39,7 +39,7 @@ use self::file::ConfigFile;
 pub use self::layers::Setting;
 use self::options::PREFIX;
 use super::Cli;
-use crate::view::sql_error::did_you_mean;
+use tallgrass_view::files::sql_error::did_you_mean;
 
 /// The file that is read where none is named.
 pub const CONFIG_FILE: &str = "tallgrass.toml";

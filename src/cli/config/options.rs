@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, Command};
 
 use super::error::Problem;
 use super::secret::is_secret;
-use crate::view::sql_error::did_you_mean;
+use tallgrass_view::files::sql_error::did_you_mean;
 
 /// The argument that takes librdkafka's properties, which have tables and variables of their own.
 pub(super) const PROPERTIES: &str = "properties";

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cli::{Cli, Command as Role, Dashboard};
-use crate::sink::Format;
+use tallgrass_sink::Format;
 
 /// A folder with a config file.
 struct World {

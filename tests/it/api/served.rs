@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tallgrass::pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot, Variants};
-use tallgrass::serve::{App, HttpServer, bind};
-use tallgrass::sink::terminal::ProofNote;
+use tallgrass_pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot, Variants};
+use tallgrass_serve::{App, HttpServer, bind};
+use tallgrass_sink::terminal::ProofNote;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Broker, TIME_LIMIT, broker, wait_for};

@@ -11,7 +11,7 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::Schema;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use tallgrass::view::Workspace;
+use tallgrass_view::Workspace;
 
 use super::executions::decide_deletes;
 use super::history::{History, Place, Topic};

@@ -10,10 +10,10 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
-use tallgrass::pipeline::{Engine, NamedView, Snapshot};
-use tallgrass::relation::KafkaRelation;
-use tallgrass::view::cut::Use;
-use tallgrass::view::{Fingerprint, Maintenance, SqlFile, Workspace, live_view, session};
+use tallgrass_pipeline::{Engine, NamedView, Snapshot};
+use tallgrass_relation::KafkaRelation;
+use tallgrass_view::incremental::cut::Use;
+use tallgrass_view::{Fingerprint, Maintenance, SqlFile, Workspace, live_view, session};
 
 use super::compare::difference;
 use super::history::{Fed, History, Step};
@@ -71,7 +71,7 @@ pub async fn engine(workspace: &Workspace, files: &[SqlFile]) -> Engine {
 
 /// How each view is maintained, where it is a view at all.
 pub fn maintenance(engine: &Engine) -> Vec<Option<Maintenance>> {
-    engine.views().iter().map(|named| named.view.as_ref().ok().map(tallgrass::view::LiveView::maintenance)).collect()
+    engine.views().iter().map(|named| named.view.as_ref().ok().map(tallgrass_view::LiveView::maintenance)).collect()
 }
 
 /// A session of plain DataFusion over the rows so far.
@@ -211,15 +211,15 @@ async fn agrees_with_itself(
 /// Compares all results of one moment.
 fn judge(views: &[View], snapshot: &Snapshot, expected: &[BatchResult]) -> Vec<Verdict> {
     assert_eq!(snapshot.results.len(), views.len());
-    let verdict = |((view, live), batch): ((&View, &tallgrass::pipeline::ViewResult), &BatchResult)| {
+    let verdict = |((view, live), batch): ((&View, &tallgrass_pipeline::ViewResult), &BatchResult)| {
         assert_eq!(*live.name, *view.name);
         let batches = match batch {
             Ok((_, batches)) => batches,
-            Err(error) => return Verdict::Skipped(tallgrass::view::words(error)),
+            Err(error) => return Verdict::Skipped(tallgrass_view::words(error)),
         };
         let how = match &live.rows {
             Ok(rows) => difference(rows, batches, view.ordered),
-            Err(error) => Some(format!("the live view fails: {}", tallgrass::view::words(error))),
+            Err(error) => Some(format!("the live view fails: {}", tallgrass_view::words(error))),
         };
         how.map_or(Verdict::Agree, |how| Verdict::Differ { step: 0, how })
     };

@@ -15,9 +15,9 @@ use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use tallgrass::kafka::AsOf;
-use tallgrass::pipeline::{Engine, FeedTopic, MicroBatch};
-use tallgrass::relation::{KafkaRelation, RelationRows, Wanted};
+use tallgrass_kafka::AsOf;
+use tallgrass_pipeline::{Engine, FeedTopic, MicroBatch};
+use tallgrass_relation::{KafkaRelation, RelationRows, Wanted};
 
 /// Where and under which key a record lies, and whether its value is null.
 #[derive(Debug, Clone)]

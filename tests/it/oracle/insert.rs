@@ -7,8 +7,8 @@ use datafusion::arrow::compute::{cast, concat_batches, nullif};
 use datafusion::arrow::datatypes::{DataType, Int64Type, Schema, TimeUnit};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
-use tallgrass::relation::KafkaRelation;
-use tallgrass::view::Workspace;
+use tallgrass_relation::KafkaRelation;
+use tallgrass_view::Workspace;
 
 use super::compare::texts;
 use super::executions::decide_deletes;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tallgrass::pipeline::{Engine, NamedView};
-use tallgrass::view::cut::Use;
-use tallgrass::view::{Fingerprint, LiveView, Maintenance};
+use tallgrass_pipeline::{Engine, NamedView};
+use tallgrass_view::incremental::cut::Use;
+use tallgrass_view::{Fingerprint, LiveView, Maintenance};
 
 use super::data;
 use super::executions::{self, Verdict, View, check};

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use futures::FutureExt;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tallgrass::view::Workspace;
+use tallgrass_view::Workspace;
 
 use super::executions::{Verdict, View, check};
 use super::history::{History, Step};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use tallgrass::view::Workspace;
+use tallgrass_view::Workspace;
 
 use super::compare::texts;
 use super::executions::{Verdict, View};

@@ -18,7 +18,7 @@ use datafusion::arrow::datatypes::DataType;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
-use tallgrass::view::{SqlFile, Workspace};
+use tallgrass_view::{SqlFile, Workspace};
 
 use super::compare::{difference, texts};
 use super::executions::{self, View};
@@ -111,7 +111,7 @@ impl Database {
 }
 
 /// The live results over everything, after refreshes in between.
-async fn live(workspace: &Workspace, files: &[SqlFile], history: &History) -> tallgrass::pipeline::Snapshot {
+async fn live(workspace: &Workspace, files: &[SqlFile], history: &History) -> tallgrass_pipeline::Snapshot {
     let mut engine = executions::engine(workspace, files).await;
     let topics = engine.topics().clone();
     let mut fed = Fed::start(history, &mut engine);

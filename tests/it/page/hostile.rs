@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tallgrass::sink::sanitize::{is_unsafe, sanitize};
+use tallgrass_sink::sanitize::{is_unsafe, sanitize};
 
 use super::World;
 use crate::browser::browser;

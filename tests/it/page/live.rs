@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tallgrass::kafka::{Producer, Record};
+use tallgrass_kafka::{Producer, Record};
 
 use super::{World, assert_not_reloaded, in_tile, numbered, open_marked, shows};
 use crate::browser::{Page, browser};

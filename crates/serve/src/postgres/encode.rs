@@ -1,0 +1,147 @@
+//! From Arrow to the protocol's rows: which type a client is told, and what is turned into text for want of one.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StringBuilder, new_null_array};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::error::Result;
+use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
+use datafusion_postgres::pgwire::api::portal::Format;
+use datafusion_postgres::pgwire::api::results::FieldInfo;
+use datafusion_postgres::pgwire::error::PgWireResult;
+use datafusion_postgres::pgwire::messages::data::DataRow;
+
+use super::errors::{code, error, failed};
+use tallgrass_sink::cells::Cells;
+
+/// How a result goes over the wire.
+#[derive(Debug, Clone)]
+pub struct Encoding {
+    schema: SchemaRef,
+    fields: Arc<Vec<FieldInfo>>,
+}
+
+impl Encoding {
+    /// For a result of these columns, in the formats that the client wants.
+    pub fn new(schema: &Schema, format: &Format) -> PgWireResult<Self> {
+        if let Format::Individual(formats) = format
+            && formats.len() != schema.fields().len()
+        {
+            let message = format!("{} formats for {} columns", formats.len(), schema.fields().len());
+            return Err(error(code::PROTOCOL_VIOLATION, message));
+        }
+        let fields: Vec<Arc<Field>> = schema.fields().iter().map(on_the_wire).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let fields = Arc::new(arrow_schema_to_pg_fields(&schema, format, None)?);
+        Ok(Self { schema, fields })
+    }
+
+    /// The columns, as a client is told.
+    pub fn fields(&self) -> &Arc<Vec<FieldInfo>> {
+        &self.fields
+    }
+
+    /// The rows of a batch.
+    pub fn rows(&self, batch: &RecordBatch) -> PgWireResult<impl Iterator<Item = PgWireResult<DataRow>> + use<>> {
+        let columns =
+            batch.columns().iter().zip(self.schema.fields()).map(|(column, field)| fit(column, field.data_type()));
+        let columns = columns.collect::<Result<Vec<_>>>().map_err(|error| failed(&error))?;
+        // What the planner knows of nulls is more than the batch need say.
+        let fields: Vec<Field> =
+            self.schema.fields().iter().map(|field| (**field).clone().with_nullable(true)).collect();
+        let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+            .map_err(|error| failed(&error.into()))?;
+        Ok(encode_recordbatch(Arc::clone(&self.fields), batch))
+    }
+}
+
+/// The field with a type that the protocol has.
+fn on_the_wire(field: &Arc<Field>) -> Arc<Field> {
+    let wanted = wire_type(field.data_type());
+    if wanted == *field.data_type() {
+        return Arc::clone(field);
+    }
+    Arc::new((**field).clone().with_data_type(wanted))
+}
+
+/// The type whose rows go over the wire in the place of this one. Records, maps and lists of lists have no form that all
+/// clients read, so they are text.
+fn wire_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => wire_type(values),
+        DataType::RunEndEncoded(_, values) => wire_type(values.data_type()),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
+            if is_plain(item.data_type()) =>
+        {
+            data_type.clone()
+        }
+        DataType::FixedSizeBinary(_) => DataType::Binary,
+        plain if is_plain(plain) => plain.clone(),
+        _ => DataType::Utf8,
+    }
+}
+
+fn is_plain(data_type: &DataType) -> bool {
+    use DataType::{
+        Binary, BinaryView, Boolean, Date32, Date64, Decimal128, Duration, Float32, Float64, Int8, Int16, Int32, Int64,
+        Interval, LargeBinary, LargeUtf8, Time32, Time64, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+    };
+    matches!(
+        data_type,
+        Boolean
+            | Int8
+            | Int16
+            | Int32
+            | Int64
+            | UInt8
+            | UInt16
+            | UInt32
+            | UInt64
+            | Float32
+            | Float64
+            | Utf8
+            | LargeUtf8
+            | Utf8View
+            | Binary
+            | LargeBinary
+            | BinaryView
+            | Date32
+            | Date64
+            | Time32(_)
+            | Time64(_)
+            | Timestamp(..)
+            | Interval(_)
+            | Duration(_)
+            | Decimal128(..)
+    )
+}
+
+/// The column in the type that goes over the wire.
+fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == wanted {
+        return Ok(Arc::clone(column));
+    }
+    let values = match column.data_type() {
+        // Nulls without a type count as valid.
+        DataType::Null => return Ok(new_null_array(wanted, column.len())),
+        DataType::Dictionary(_, values) => cast(column, values)?,
+        DataType::RunEndEncoded(_, values) => cast(column, values.data_type())?,
+        _ => Arc::clone(column),
+    };
+    if *wanted == DataType::Utf8 && wire_type(values.data_type()) == DataType::Utf8 {
+        return as_text(&values);
+    }
+    Ok(cast(&values, wanted)?)
+}
+
+/// The values as they are shown elsewhere.
+fn as_text(column: &ArrayRef) -> Result<ArrayRef> {
+    let cells = Cells::new(column)?;
+    let mut text = StringBuilder::new();
+    for row in 0..column.len() {
+        text.append_option(cells.raw(row));
+    }
+    Ok(Arc::new(text.finish()))
+}

@@ -1,0 +1,80 @@
+//! Results for people and programs: Arrow batches become text, files, and a live terminal.
+//!
+//! ```text
+//!                       ┌─▶ text      table, JSON, NDJSON, CSV, Markdown ─▶ stdout, files
+//!   schema + batches ───┼─▶ columns   Parquet, Arrow IPC ─▶ files, pipes
+//!                       ├─▶ terminal  a frame of tiles ─▶ redrawn in place, or plain blocks
+//!                       └─▶ svg       pictures and tables as markup ─▶ a page, `.svg` files
+//! ```
+//!
+//! A sink knows Arrow and nothing of Kafka, views or SQL: the caller gives a result's name, its form, and the moment that it
+//! belongs to.
+//!
+//! # Contract
+//! Event data is hostile. What goes to a terminal passes through [`sanitize`]; what goes to a program
+//! ([`Format::Json`], [`Format::Ndjson`], [`Format::Csv`], [`ColumnFormat`]) carries every value unchanged.
+
+pub mod cells;
+pub mod chart;
+pub mod columns;
+pub mod files;
+mod format;
+pub mod places;
+mod portable;
+pub mod progress;
+pub mod readable;
+pub mod sanitize;
+pub mod scale;
+mod series;
+pub mod svg;
+pub mod table;
+pub mod terminal;
+pub mod text;
+pub mod trend;
+
+use std::io;
+use std::path::PathBuf;
+
+use datafusion::arrow::error::ArrowError;
+
+pub use self::format::{ColumnFormat, Format, ResultFormat};
+
+/// Why a result could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The destination accepts no more bytes.
+    #[error("cannot write the result")]
+    Write(#[from] io::Error),
+    /// A column's type or value cannot be written in this format.
+    #[error("cannot write '{view}' as {format}")]
+    Encode {
+        /// The view whose rows they are
+        view: String,
+        /// The requested format
+        format: ResultFormat,
+        /// Arrow's error
+        source: ArrowError,
+    },
+    /// A file of the output folder could not be written.
+    #[error("cannot write {}", path.display())]
+    File {
+        /// The file or folder
+        path: PathBuf,
+        /// The system's error
+        source: io::Error,
+    },
+    /// A view's name cannot be the name of a file.
+    #[error("'{name}' cannot be a file's name")]
+    FileName {
+        /// The view's name
+        name: String,
+    },
+}
+
+impl SinkError {
+    /// Whether the reader of our output has closed it (`… | head`), which is not a failure.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}

@@ -1,0 +1,30 @@
+//! SQL files: what a folder holds, what each file says, and what is wrong with it.
+
+mod diagnose;
+mod fingerprint;
+pub mod front_matter;
+pub mod lint;
+#[cfg(test)]
+mod lint_tests;
+pub mod order;
+mod panel;
+pub(crate) mod param;
+mod places;
+pub mod refusal;
+pub mod session;
+#[cfg(test)]
+pub(crate) mod shipped_tests;
+pub mod sql_error;
+mod sql_file;
+mod statement;
+mod workspace;
+
+pub use fingerprint::{Fingerprint, fingerprints};
+pub use front_matter::{ColumnName, FrontMatter, Param};
+pub use panel::{AREA, PANELS, PanelFile, load_panels};
+pub use sql_error::{Span, SqlError, SqlReport, SqlWarning};
+pub use sql_file::{
+    Bindings, SqlFile, explain_statement, load_folder, plan, plan_statement, plan_unbound, plan_with, read_regular,
+};
+pub use statement::{allow_prepared, allow_statement, only_reads, refuse_deep_statement};
+pub use workspace::{DASHBOARD, LoadedFile, SOURCES, Workspace, WorkspaceError, live_view};
