@@ -13,7 +13,7 @@ use datafusion::arrow::error::ArrowError;
 use tallgrass_relation::{KeyedTable, RelationRows};
 use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::incremental::source::{LiveRelation, RelationKind};
-use tallgrass_view::{LiveView, Rows, session};
+use tallgrass_view::{LiveView, InputRows, session};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -46,7 +46,7 @@ async fn view(sql: &str) -> Result<LiveView, Box<dyn Error>> {
 async fn feed(view: &mut LiveView, batches: &[RecordBatch]) -> Result<Duration, Box<dyn Error>> {
     let started = Instant::now();
     for batch in batches {
-        let rows = Rows { relation: "s", columns: &COLUMNS, batches: std::slice::from_ref(batch) };
+        let rows = InputRows { relation: "s", columns: &COLUMNS, batches: std::slice::from_ref(batch) };
         view.apply(rows).await?;
     }
     Ok(started.elapsed())

@@ -22,7 +22,7 @@ use super::feed::BatchLimits;
 use tallgrass_kafka::{AsOf, Cluster, GroupEvent, GroupReader, GroupStart, KafkaConfig, KafkaError, Message};
 use tallgrass_relation::{BadRecords, CONNECT_TIMEOUT, KafkaRelation, RelationError, TopicDecoder, Wanted};
 use tallgrass_view::incremental::cut::Use;
-use tallgrass_view::{Bindings, LiveView, Rows, SqlFile, Workspace, WorkspaceError, live_view, plan_with};
+use tallgrass_view::{Bindings, LiveView, InputRows, SqlFile, Workspace, WorkspaceError, live_view, plan_with};
 
 /// How often offsets are committed while all goes well.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -268,7 +268,7 @@ impl<A: Act> OpenBatch<'_, A> {
                 continue;
             }
             let AppendingView { view, relation, columns } = &mut self.view;
-            let new = Rows { relation: relation.name(), columns, batches: &[rows.batch] };
+            let new = InputRows { relation: relation.name(), columns, batches: &[rows.batch] };
             let rows = runtime.block_on(view.apply(new))?;
             if !rows.is_empty() {
                 self.act.rows(&rows).map_err(GroupError::Act)?;

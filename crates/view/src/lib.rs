@@ -11,11 +11,12 @@ pub mod incremental;
 pub mod results;
 
 pub use files::{
-    AREA, Bindings, ColumnName, DASHBOARD, Fingerprint, FrontMatter, LoadedFile, PANELS, PanelFile, Param, Span, SOURCES, SqlError, SqlFile, SqlReport, SqlWarning,
-    Workspace, WorkspaceError, allow_prepared, allow_statement, explain_statement, fingerprints, live_view, load_folder, load_panels,
-    only_reads, plan, plan_statement, plan_unbound, plan_with, read_regular, refuse_deep_statement,
+    AREA, Bindings, ColumnName, DASHBOARD, Fingerprint, FrontMatter, LoadedFile, PANELS, PanelFile, Param, SOURCES,
+    Span, SqlError, SqlFile, SqlReport, SqlWarning, Workspace, WorkspaceError, allow_prepared, allow_statement,
+    explain_statement, fingerprints, live_view, load_folder, load_panels, only_reads, plan, plan_statement,
+    plan_unbound, plan_with, read_regular, refuse_deep_statement,
 };
-pub use incremental::{Description, LiveView, Maintenance, Rows};
+pub use incremental::{Description, InputRows, LiveView, Maintenance};
 
 /// What DataFusion says about a view, without its own headings.
 pub fn words(error: &datafusion::error::DataFusionError) -> String {

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use tallgrass_view::Workspace;
 
 use super::executions::decide_deletes;
-use super::history::{History, Place, Topic};
+use super::history::{History, RecordOrigin, Topic};
 
 /// Two streams, a topic as a stream and as a table, a table with a text key, a static relation.
 const SOURCES: &str = "
@@ -48,45 +48,45 @@ pub async fn history(workspace: &Workspace, random: &mut ChaCha8Rng) -> History 
     for (name, relation, most) in [("s", "s", 120), ("r", "r", 60), ("u", "u", 90), ("v", "v", 60)] {
         let relation = workspace.catalog().get(relation).unwrap().as_kafka().unwrap();
         let count = if random.random_bool(0.05) { 0 } else { random.random_range(1..=most) };
-        let places = places(random, count, relation.is_keyed());
+        let origins = origins(random, count, relation.is_keyed());
         let columns: Vec<ArrayRef> =
-            relation.declared().fields().iter().map(|field| column(random, field.name(), &places)).collect();
+            relation.declared().fields().iter().map(|field| column(random, field.name(), &origins)).collect();
         let fields = relation.declared().fields().clone();
         let declared = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
-        history.topics.push(Topic::new(name, &declared, places, random.random_range(2..40)));
+        history.topics.push(Topic::new(name, &declared, origins, random.random_range(2..40)));
     }
     decide_deletes(workspace, &mut history).await;
     history
 }
 
 /// Keys of a table repeat, mostly in the partition that is theirs; a few records have none.
-fn places(random: &mut ChaCha8Rng, count: usize, keyed: bool) -> Vec<Place> {
+fn origins(random: &mut ChaCha8Rng, count: usize, keyed: bool) -> Vec<RecordOrigin> {
     let partitions = random.random_range(1..=3);
     let keys = random.random_range(1..=15);
     let tombstones = if keyed { 0.15 } else { 0.02 };
-    let mut place = |index: usize| {
+    let mut origin = |index: usize| {
         let key = random.random_range(0..keys);
         let strays = random.random_bool(0.05) || !keyed;
-        Place {
+        RecordOrigin {
             partition: if strays { random.random_range(0..partitions) } else { key % partitions },
             key: random.random_bool(if keyed { 0.97 } else { 0.5 }).then(|| key.to_string()),
             timestamp_ms: 1_700_000_000_000 + index as i64 / 3 * 1_000,
             tombstone: random.random_bool(tombstones),
         }
     };
-    (0..count).map(&mut place).collect()
+    (0..count).map(&mut origin).collect()
 }
 
 /// Values for the column of a name; a tombstone has none.
-fn column(random: &mut ChaCha8Rng, name: &str, places: &[Place]) -> ArrayRef {
+fn column(random: &mut ChaCha8Rng, name: &str, origins: &[RecordOrigin]) -> ArrayRef {
     let nulls = [0.0, 0.1, 0.5][random.random_range(0..3)];
     let random = &mut *random;
     macro_rules! values {
         ($array:ty, $value:expr) => {{
             let mut value: Box<dyn FnMut(&mut ChaCha8Rng) -> _> = Box::new($value);
-            let values = places
+            let values = origins
                 .iter()
-                .map(|place| (!place.tombstone && !random.random_bool(nulls)).then(|| value(random)))
+                .map(|origin| (!origin.tombstone && !random.random_bool(nulls)).then(|| value(random)))
                 .collect::<Vec<_>>();
             <$array>::from(values)
         }};
@@ -94,12 +94,12 @@ fn column(random: &mut ChaCha8Rng, name: &str, places: &[Place]) -> ArrayRef {
     match name {
         // The primary key's value is the record's key.
         "id" => {
-            let id = |place: &Place| place.key.as_ref().filter(|_| !place.tombstone)?.parse::<i64>().ok();
-            Arc::new(places.iter().map(id).collect::<Int64Array>())
+            let id = |origin: &RecordOrigin| origin.key.as_ref().filter(|_| !origin.tombstone)?.parse::<i64>().ok();
+            Arc::new(origins.iter().map(id).collect::<Int64Array>())
         }
         "code" => {
-            let code = |place: &'_ Place| place.key.clone().filter(|_| !place.tombstone);
-            Arc::new(places.iter().map(code).collect::<StringViewArray>())
+            let code = |origin: &'_ RecordOrigin| origin.key.clone().filter(|_| !origin.tombstone);
+            Arc::new(origins.iter().map(code).collect::<StringViewArray>())
         }
         "k" => Arc::new(values!(StringViewArray, |random| {
             ["k0", "k1", "k2", "k3", "k4", "k5", "", "schön, länger als zwölf Bytes"][random.random_range(0..8)]

@@ -21,7 +21,7 @@ use tallgrass_relation::{KafkaRelation, RelationRows, Wanted};
 
 /// Where and under which key a record lies, and whether its value is null.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct RecordOrigin {
     pub partition: i32,
     pub key: Option<String>,
     pub timestamp_ms: i64,
@@ -34,7 +34,7 @@ pub struct Topic {
     pub name: Arc<str>,
     /// The declared columns, then the metadata.
     rows: RecordBatch,
-    places: Vec<Place>,
+    origins: Vec<RecordOrigin>,
     /// Rising within a partition, with gaps: compaction leaves some.
     offsets: Vec<i64>,
     /// Keyed relation → which records delete its row.
@@ -59,11 +59,11 @@ pub struct Step {
 
 impl Topic {
     /// Puts records into a topic; a tombstone's columns must be null. One offset in `gap` is left out.
-    pub fn new(name: &str, declared: &RecordBatch, places: Vec<Place>, gap: i64) -> Self {
+    pub fn new(name: &str, declared: &RecordBatch, origins: Vec<RecordOrigin>, gap: i64) -> Self {
         let mut next: BTreeMap<i32, i64> = BTreeMap::new();
-        let mut offsets = Vec::with_capacity(places.len());
-        for place in &places {
-            let offset = next.entry(place.partition).or_default();
+        let mut offsets = Vec::with_capacity(origins.len());
+        for origin in &origins {
+            let offset = next.entry(origin.partition).or_default();
             *offset += i64::from(*offset % gap == gap - 1);
             offsets.push(*offset);
             *offset += 1;
@@ -71,11 +71,11 @@ impl Topic {
         let metadata: [(Field, ArrayRef); 4] = [
             (
                 Field::new("_key", DataType::Utf8View, true),
-                Arc::new(places.iter().map(|place| place.key.clone()).collect::<StringViewArray>()),
+                Arc::new(origins.iter().map(|origin| origin.key.clone()).collect::<StringViewArray>()),
             ),
             (
                 Field::new("_partition", DataType::Int32, false),
-                Arc::new(Int32Array::from_iter_values(places.iter().map(|place| place.partition))),
+                Arc::new(Int32Array::from_iter_values(origins.iter().map(|origin| origin.partition))),
             ),
             (
                 Field::new("_offset", DataType::Int64, false),
@@ -83,7 +83,7 @@ impl Topic {
             ),
             (
                 Field::new("_timestamp", DataType::Timestamp(TimeUnit::Millisecond, None), true),
-                Arc::new(TimestampMillisecondArray::from_iter_values(places.iter().map(|place| place.timestamp_ms))),
+                Arc::new(TimestampMillisecondArray::from_iter_values(origins.iter().map(|origin| origin.timestamp_ms))),
             ),
         ];
         let schema = declared.schema();
@@ -91,7 +91,7 @@ impl Topic {
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let columns = declared.columns().iter().cloned().chain(metadata.into_iter().map(|(_, column)| column));
         let rows = RecordBatch::try_new(schema, columns.collect()).unwrap();
-        Self { name: name.into(), rows, places, offsets, deletes: HashMap::new() }
+        Self { name: name.into(), rows, origins, offsets, deletes: HashMap::new() }
     }
 
     /// Every row, with the metadata.
@@ -101,7 +101,7 @@ impl Topic {
 
     /// Says which records delete the row of a keyed relation besides tombstones.
     pub fn delete(&mut self, relation: &str, deletes: &BooleanArray) {
-        let whole = deletes.iter().zip(&self.places).map(|(delete, place)| delete == Some(true) || place.tombstone);
+        let whole = deletes.iter().zip(&self.origins).map(|(delete, origin)| delete == Some(true) || origin.tombstone);
         self.deletes.insert(relation.to_owned(), whole.collect());
     }
 
@@ -111,8 +111,8 @@ impl Topic {
 
     /// A key is a row's identity within its partition.
     fn identity(&self, row: usize) -> Option<(i32, &str)> {
-        let place = &self.places[row];
-        Some((place.partition, place.key.as_deref()?))
+        let origin = &self.origins[row];
+        Some((origin.partition, origin.key.as_deref()?))
     }
 
     /// The rows of a relation over this topic after the records `fed`, one batch for each partition.
@@ -131,8 +131,8 @@ impl Topic {
         } else {
             fed.to_vec()
         };
-        rows.sort_by_key(|row| self.places[*row].partition);
-        let partitions = rows.chunk_by(|a, b| self.places[*a].partition == self.places[*b].partition);
+        rows.sort_by_key(|row| self.origins[*row].partition);
+        let partitions = rows.chunk_by(|a, b| self.origins[*a].partition == self.origins[*b].partition);
         partitions.map(|rows| self.pick(rows)).collect()
     }
 
@@ -169,20 +169,20 @@ impl History {
     pub fn steps(&self, random: &mut ChaCha8Rng, rows_a_step: usize, compare: f64) -> Vec<Step> {
         let mut queues: BTreeMap<(usize, i32), std::collections::VecDeque<usize>> = BTreeMap::new();
         for (index, topic) in self.topics.iter().enumerate() {
-            for (row, place) in topic.places.iter().enumerate() {
-                queues.entry((index, place.partition)).or_default().push_back(row);
+            for (row, origin) in topic.origins.iter().enumerate() {
+                queues.entry((index, origin.partition)).or_default().push_back(row);
             }
         }
         let mut steps = Vec::new();
         while !queues.is_empty() {
             let mut rows: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
             for _ in 0..random.random_range(0..=2 * rows_a_step) {
-                let place = random.random_range(0..queues.len().max(1));
-                let Some(place) = queues.keys().nth(place).copied() else { break };
-                let queue = queues.get_mut(&place).unwrap();
-                rows.entry(place.0).or_default().extend(queue.pop_front());
+                let origin = random.random_range(0..queues.len().max(1));
+                let Some(origin) = queues.keys().nth(origin).copied() else { break };
+                let queue = queues.get_mut(&origin).unwrap();
+                rows.entry(origin.0).or_default().extend(queue.pop_front());
                 if queue.is_empty() {
-                    queues.remove(&place);
+                    queues.remove(&origin);
                 }
             }
             steps.push(Step { rows: rows.into_iter().collect(), compare: random.random_bool(compare) });
@@ -207,11 +207,11 @@ impl<'a> Fed<'a> {
         let mut as_of = AsOf::default();
         let read: Vec<Arc<str>> = engine.topics().into_iter().map(|topic| topic.topic).collect();
         for topic in history.topics.iter().filter(|topic| read.contains(&topic.name)) {
-            for place in &topic.places {
-                as_of.set(&topic.name, place.partition, 0);
-                engine.start_at(&topic.name, place.partition, 0);
+            for origin in &topic.origins {
+                as_of.set(&topic.name, origin.partition, 0);
             }
         }
+        engine.start_at(&as_of);
         Self { history, rows: vec![Vec::new(); history.topics.len()], as_of }
     }
 
@@ -221,11 +221,11 @@ impl<'a> Fed<'a> {
         for (topic, rows) in &step.rows {
             self.rows[*topic].extend(rows);
             let topic = &self.history.topics[*topic];
-            let Some(place) = topics.iter().position(|read| read.topic == topic.name) else { continue };
-            let decoded = topics[place].inputs.iter().map(|input| (input.id, topic.decoded(&input.wanted, rows)));
+            let Some(origin) = topics.iter().position(|read| read.topic == topic.name) else { continue };
+            let decoded = topics[origin].inputs.iter().map(|input| (input.id, topic.decoded(&input.wanted, rows)));
             batch.rows.extend(decoded);
             for row in rows {
-                batch.next_offsets.set(&topic.name, topic.places[*row].partition, topic.offsets[*row] + 1);
+                batch.next_offsets.set(&topic.name, topic.origins[*row].partition, topic.offsets[*row] + 1);
             }
             batch.messages += rows.len() as u64;
         }

@@ -12,7 +12,7 @@ use tallgrass_view::Workspace;
 
 use super::compare::texts;
 use super::executions::decide_deletes;
-use super::history::{History, Place, Topic};
+use super::history::{History, RecordOrigin, Topic};
 
 /// Records come a second after each other from here, unless they say otherwise.
 const FIRST_TIMESTAMP_MS: i64 = 1_468_000_000_000;
@@ -24,7 +24,7 @@ const PARTITIONS: i64 = 3;
 const GAP: i64 = 17;
 
 /// Declared columns, and where each row lies.
-type Records = (RecordBatch, Vec<Place>);
+type Records = (RecordBatch, Vec<RecordOrigin>);
 
 /// All rows that a file has inserted.
 #[derive(Default)]
@@ -90,9 +90,9 @@ impl Inserts {
             }
         }
         let topic = |(relation, records): (&KafkaRelation, Vec<Records>)| {
-            let (batches, places): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+            let (batches, origins): (Vec<_>, Vec<_>) = records.into_iter().unzip();
             let declared = concat_batches(&batches[0].schema(), &batches).unwrap();
-            Topic::new(relation.topic(), &declared, places.concat(), GAP)
+            Topic::new(relation.topic(), &declared, origins.concat(), GAP)
         };
         let mut history = History { topics: topics.into_iter().map(topic).collect() };
         decide_deletes(workspace, &mut history).await;
@@ -119,13 +119,13 @@ fn records(relation: &KafkaRelation, rows: &RecordBatch) -> Records {
     let partitions = given("_partition", &DataType::Int64);
     let timestamps = given("_timestamp", &DataType::Timestamp(TimeUnit::Millisecond, None));
     let timestamps = timestamps.map(|timestamps| cast(&timestamps, &DataType::Int64).unwrap());
-    let place = |row: usize| {
+    let origin = |row: usize| {
         let number =
             |column: &Option<ArrayRef>| column.as_ref().map(|column| column.as_primitive::<Int64Type>().value(row));
         let key = keys.as_ref().map(AsArray::as_string::<i32>).filter(|keys| keys.is_valid(row));
         let key = key.map(|keys| keys.value(row).to_owned());
         let spread = key.as_ref().map_or(row as i64, |key| key.bytes().map(i64::from).sum());
-        Place {
+        RecordOrigin {
             partition: number(&partitions).unwrap_or(spread % PARTITIONS) as i32,
             timestamp_ms: number(&timestamps).unwrap_or(FIRST_TIMESTAMP_MS + row as i64 * 1_000),
             tombstone: tombstones.as_boolean().value(row),
@@ -139,5 +139,5 @@ fn records(relation: &KafkaRelation, rows: &RecordBatch) -> Records {
     });
     let schema = std::sync::Arc::new(Schema::new(relation.declared().fields().clone()));
     let declared = RecordBatch::try_new(schema, columns.collect()).unwrap();
-    (declared, (0..rows.num_rows()).map(place).collect())
+    (declared, (0..rows.num_rows()).map(origin).collect())
 }

@@ -30,7 +30,7 @@ use super::near::Near;
 use tallgrass_relation::KafkaRelation;
 use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::incremental::source::{LiveRelation, RelationKind};
-use tallgrass_view::{LiveView, Rows, SqlFile, Workspace, WorkspaceError, live_view, plan_unbound, words};
+use tallgrass_view::{LiveView, InputRows, SqlFile, Workspace, WorkspaceError, live_view, plan_unbound, words};
 
 /// The column that says of which pair a row is.
 const PAIR: &str = "__panel";
@@ -140,7 +140,7 @@ impl Pairs {
         columns.push(width);
         let options = RecordBatchOptions::new().with_row_count(Some(pairs.len()));
         let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
-        let new = Rows { relation: self.relation.name(), columns: &columns, batches: &[batch] };
+        let new = InputRows { relation: self.relation.name(), columns: &columns, batches: &[batch] };
         self.view.apply(new).await
     }
 }

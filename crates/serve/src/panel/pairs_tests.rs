@@ -21,7 +21,7 @@ use super::row::{PanelRow, RowShape, json_rows};
 use super::source::PanelSource;
 use tallgrass_geo::Projection;
 use tallgrass_view::incremental::cut::Use;
-use tallgrass_view::{LiveView, Rows, SqlFile, Workspace, live_view, plan_with};
+use tallgrass_view::{LiveView, InputRows, SqlFile, Workspace, live_view, plan_with};
 
 const SOURCES: &str = "
 CREATE EXTERNAL TABLE pokemons (name VARCHAR, legendary BOOLEAN, lat DOUBLE, lon DOUBLE) STORED AS KAFKA LOCATION 'pokemons';
@@ -73,7 +73,7 @@ impl Alone {
     /// What it gives for rows with all columns.
     async fn rows(&mut self, batch: &RecordBatch) -> Vec<RecordBatch> {
         let all: Vec<usize> = (0..batch.num_columns()).collect();
-        let rows = Rows { relation: "pokemons", columns: &all, batches: std::slice::from_ref(batch) };
+        let rows = InputRows { relation: "pokemons", columns: &all, batches: std::slice::from_ref(batch) };
         match &mut self.0 {
             Some(view) => view.apply(rows).await.unwrap(),
             None => Vec::new(),

@@ -100,7 +100,7 @@ pub fn draw(spec: &PictureSpec, axes: &Axes, medium: Medium) -> Drawing {
         notes.push(if hidden == 1 { "1 more place".to_owned() } else { format!("{hidden} more places") });
     }
     drawing.left_out = notes.into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join(", ");
-    drawing.extents = = panels.iter().map(|panel| panel.extent).collect();
+    drawing.extents = panels.iter().map(|panel| panel.extent).collect();
     drawing
 }
 

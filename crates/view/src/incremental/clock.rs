@@ -23,12 +23,12 @@ fn now() -> Expr {
     Expr::Placeholder(Placeholder::new_with_field(NOW.to_owned(), Some(Arc::new(Field::new(NOW, now_type(), false)))))
 }
 
-/// Whether an expression is the parameter that stands for `now()`.
+/// Whether an expression is the parameter that replaces `now()`.
 pub fn is_now(expr: &Expr) -> bool {
     matches!(expr, Expr::Placeholder(placeholder) if placeholder.id == NOW)
 }
 
-/// Puts the parameter in place of `now()`, `current_date` and `current_time`.
+/// Replaces `now()`, `current_date` and `current_time` by the parameter.
 pub fn lift(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
         let names = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&node);
@@ -52,7 +52,7 @@ pub fn lift(plan: LogicalPlan) -> Result<LogicalPlan> {
     .data()
 }
 
-/// Whether a plan asks for the moment, anywhere.
+/// Whether a plan depends on the moment, anywhere.
 pub fn asks_for_now(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
@@ -64,13 +64,12 @@ pub fn asks_for_now(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// A plan as it is at one moment, in nanoseconds since 1970 UTC: the replay of a live result asks for its moment, not for
-/// that of the replay.
+/// A plan at one moment, in nanoseconds since 1970 UTC: the replay of a live result uses that result's moment, not its own.
 pub fn at(plan: LogicalPlan, nanoseconds: i64) -> Result<LogicalPlan> {
     bind(lift(plan)?, nanoseconds)
 }
 
-/// This moment, in nanoseconds since 1970 UTC.
+/// The current moment, in nanoseconds since 1970 UTC.
 pub fn now_ns() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     i64::try_from(now).unwrap_or(i64::MAX)

@@ -7,7 +7,7 @@
 //!              │
 //!  ── ── slot 0 ── ── ──   the cut
 //!              │
-//!          Aggregate                   reducer: its state takes in the delta plan's rows
+//!          Aggregate                   reducer: folds the delta plan's rows into its state
 //!              │
 //!      Filter, Projection, Join        delta plan: linear, so it runs on the new rows alone
 //!              │
@@ -17,10 +17,10 @@
 //! A plan is **linear** in a stream when its result over old and new rows is its result over the old ones plus its
 //! result over the new ones. Filters, projections, unions, unnesting and joins with static relations are; aggregates,
 //! sorts with a limit and duplicate elimination are not, but have a small state that merges. The cut goes right above
-//! the lowest of those. What stands below no such operator keeps its rows ([`Reduction::Rows`]).
+//! the lowest of those. A linear subplan without such an operator above it keeps its rows ([`Reduction::Rows`]).
 //!
-//! The rows of a table also go. A linear plan gives the going of its result's rows too, but only an aggregate that can
-//! take away is kept up to date so ([`weights`]). Whatever else stands above reads the table's current rows.
+//! A table also has retractions. A linear plan turns them into retractions of its result, but only a linear aggregate can
+//! be maintained by them ([`weights`]). Any other operator reads the table's current rows.
 //!
 //! # Contract
 //! The plan is optimized, over [`LiveRelation`]s and static providers. The residual plan over the slots' contents, each
@@ -35,18 +35,18 @@ use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Sort, Subquery, col};
 
+use crate::files::refusal::is_volatile;
 use crate::incremental::clock;
 use crate::incremental::needs::Needs;
-use crate::files::refusal::is_volatile;
 use crate::incremental::source::{LiveRelation, RelationKind};
 use crate::incremental::weights::{self, Weighted};
 
 /// How a slot's content is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
-    /// Groups and the partial states of their aggregates, over rows that only come.
+    /// Groups and the partial states of their aggregates, over insertions only.
     Aggregate,
-    /// The same over rows that also go: the aggregates are linear, and a count says whether a group is still there.
+    /// The same under retractions: the aggregates are linear, and a count shows whether a group still exists.
     Weighted,
     /// The first rows by an order.
     TopK,
@@ -57,7 +57,7 @@ pub enum Reduction {
 /// A subplan whose result the engine maintains, and the residual plan reads by name.
 #[derive(Debug, Clone)]
 pub struct Slot {
-    /// The name that the residual plan reads it by.
+    /// The name by which the residual plan reads it.
     pub name: Arc<str>,
     /// The subplan: for [`Reduction::Rows`] the delta plan itself, else the reducing operator over it.
     pub plan: LogicalPlan,
@@ -83,21 +83,21 @@ pub enum Cut {
     Append(LogicalPlan),
     /// Evaluated at each refresh over slots, tables and static relations.
     Evaluate {
-        /// What stands above the cut.
+        /// The plan above the cut.
         residual: LogicalPlan,
-        /// What it reads of what is maintained.
+        /// The slots that it reads.
         slots: Vec<Slot>,
-        /// What it reads of tables.
+        /// The tables that it reads.
         tables: Vec<TableRead>,
     },
 }
 
-/// What becomes of a view's result.
+/// How a view's result is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// The whole of it is asked for at each refresh, so a view that is linear to its root keeps its rows.
+    /// The whole result is needed at each refresh, so a view that is linear to its root keeps its rows.
     Result,
-    /// New rows are handed on as they come, and none is kept: the plan must be linear to its root.
+    /// New rows are passed on as they arrive, and none is kept: the plan must be linear to its root.
     NewRows,
 }
 
@@ -112,14 +112,14 @@ pub fn cut(plan: LogicalPlan, usage: Use) -> Result<Cut> {
     Ok(Cut::Evaluate { residual, slots: cutter.slots, tables: cutter.tables })
 }
 
-/// What new rows do to a subplan's result.
+/// How deltas change a subplan's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nature {
     /// Nothing.
     Static,
-    /// They add their own result; and rows that go take theirs away, if any go.
+    /// Insertions add their own result; retractions, if there are any, retract theirs.
     Linear { retracts: bool },
-    /// Anything: it is evaluated anew over slots and tables.
+    /// In any way: it is evaluated again over slots and tables.
     Changing,
 }
 
@@ -134,7 +134,7 @@ struct Cutter {
 }
 
 impl Cutter {
-    /// Gives a plan's nature; a changing one comes back with slots in place of what is maintained.
+    /// Returns a plan's nature; in a changing one, maintained subplans have been replaced by slots.
     fn visit(&mut self, plan: LogicalPlan) -> Result<(Nature, LogicalPlan)> {
         if let LogicalPlan::TableScan(scan) = &plan {
             let provider = source_as_provider(&scan.source)?;
@@ -189,7 +189,7 @@ impl Cutter {
         Ok((Nature::Changing, plan.with_new_exprs(plan.expressions(), children)?))
     }
 
-    /// Puts a slot in the place of an operator over linear input, if its state can be kept.
+    /// Replaces an operator over linear input by a slot, if its state can be kept.
     fn reduce(&mut self, plan: &LogicalPlan, retracts: bool) -> Result<Option<LogicalPlan>> {
         let distinct = match plan {
             LogicalPlan::Distinct(Distinct::All(input)) => Some(distinct(input)?),
@@ -198,7 +198,7 @@ impl Cutter {
         let aggregate = match (&distinct, plan) {
             (Some(aggregate), _) | (None, LogicalPlan::Aggregate(aggregate)) => aggregate,
             (None, LogicalPlan::Sort(sort)) if sort.fetch.is_some() && !retracts => {
-                // Nothing tells the planner that a slot has an order: an OFFSET above would skip other rows.
+                // The planner does not know a slot's order: an OFFSET above would skip other rows.
                 let input = Arc::new(self.slot(plan.clone(), Reduction::TopK, None)?);
                 let sorted = Sort { expr: sort.expr.clone(), input, fetch: sort.fetch };
                 return Ok(Some(LogicalPlan::Sort(sorted)));
@@ -211,7 +211,7 @@ impl Cutter {
         weights::rewrite(aggregate)?.map(|weighted| self.weighted(weighted)).transpose()
     }
 
-    /// Keeps what is linear for an operator that needs all of its rows: a stream's are kept, a table has its own.
+    /// Keeps the rows of linear input for an operator that needs all of them: a stream's are kept, a table has its own.
     fn keep(&mut self, nature: Nature, plan: LogicalPlan, needs: &Needs) -> Result<LogicalPlan> {
         match nature {
             Nature::Static | Nature::Changing => Ok(plan),
@@ -245,7 +245,7 @@ impl Cutter {
         .map(|transformed| transformed.data)
     }
 
-    /// Puts a slot in a subplan's place, with the same columns under the same names.
+    /// Replaces a subplan by a slot with the same columns under the same names.
     fn slot(&mut self, plan: LogicalPlan, reduction: Reduction, needs: Option<Needs>) -> Result<LogicalPlan> {
         let name = self.next_name();
         let read = read_slot(&name, plan.schema())?;
@@ -253,7 +253,7 @@ impl Cutter {
         Ok(read)
     }
 
-    /// The same for an aggregate kept by weights.
+    /// The same for an aggregate maintained by weights.
     fn weighted(&mut self, weighted: Weighted) -> Result<LogicalPlan> {
         let name = self.next_name();
         let read = weighted.read(&name)?;
@@ -276,12 +276,12 @@ fn subqueries_change(plan: &LogicalPlan) -> Result<bool> {
     Ok(live)
 }
 
-/// The columns of a slot have no names of their own: two of a plan may share one.
+/// The columns of a slot are numbered, not named: two columns of a plan may share a name.
 pub fn slot_column(index: usize) -> String {
     format!("c{index}")
 }
 
-/// Reads a slot's columns as they are called there; `schema` is that of its subplan.
+/// Reads a slot's columns by number; `schema` is that of its subplan.
 pub fn scan_slot(name: &Arc<str>, schema: &DFSchema) -> Result<LogicalPlanBuilder> {
     let fields: Vec<_> = schema
         .fields()
@@ -306,13 +306,13 @@ pub fn read_slot(name: &Arc<str>, schema: &DFSchema) -> Result<LogicalPlan> {
     scan_slot(name, schema)?.project(exprs)?.build()
 }
 
-/// Every different row once, as the aggregate that DataFusion makes of it too.
+/// DISTINCT as an aggregate, as DataFusion itself rewrites it.
 fn distinct(input: &LogicalPlan) -> Result<Aggregate> {
     let groups = input.schema().columns().into_iter().map(Expr::Column).collect();
     Aggregate::try_new(Arc::new(input.clone()), groups, Vec::new())
 }
 
-/// The side of a semi, anti or mark join that only says whether there is a match: there a row's repeats change nothing.
+/// The input of a semi, anti or mark join that only decides whether there is a match: repeated rows change nothing there.
 fn membership_side(plan: &LogicalPlan) -> Option<usize> {
     let LogicalPlan::Join(join) = plan else { return None };
     match join.join_type {
@@ -328,7 +328,7 @@ fn is_linear(plan: &LogicalPlan, natures: &[Nature]) -> bool {
         | LogicalPlan::Filter(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Unnest(_) => matches!(natures, [Nature::Linear { .. }]),
-        // A static branch would come again with every delta, so all must be linear.
+        // A static branch would be repeated with every delta, so all must be linear.
         LogicalPlan::Union(_) => natures.iter().all(|nature| matches!(nature, Nature::Linear { .. })),
         LogicalPlan::Join(join) => is_linear_join(join, natures),
         _ => false,
@@ -353,7 +353,7 @@ fn is_linear_join(join: &Join, natures: &[Nature]) -> bool {
     }
 }
 
-/// Whether the node's own expressions give another value at another time: `now()`, `random()`.
+/// Whether the values of the node's own expressions depend on the time of evaluation: `now()`, `random()`.
 fn depends_on_the_moment(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_expressions(|expr| {

@@ -1,10 +1,10 @@
-//! What a view costs, in words that fit on one line.
+//! What a view costs, in one line.
 //!
 //! ```text
 //! incremental: each event updates one of its groups; a refresh takes a step for each group; holds count per (type_1)
 //! ```
 //!
-//! The words come from the cut plan, so they say what the engine does and not what it should.
+//! The text is derived from the cut plan, so it says what the engine does, not what it should do.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 
-use crate::incremental::cut::{Cut, Reduction, Slot, TableRead};
-use tallgrass_exact_sum::{ExactKind, exact_kind};
-use crate::incremental::live_view::Maintenance;
 use crate::files::param::is_identifier;
+use crate::incremental::cut::{Cut, Reduction, Slot, TableRead};
+use crate::incremental::live_view::Maintenance;
 use crate::incremental::source::{LiveRelation, RelationKind};
 use crate::incremental::weights::unaliased;
+use tallgrass_exact_sum::{ExactKind, exact_kind};
 
-/// How one view is kept up to date, and what that costs. Each part is a clause without an end.
+/// How one view is maintained, and what that costs. Each part is a clause without punctuation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// The kind.
     pub maintenance: Maintenance,
-    /// The kind in words, with its reason and a way out where it is costly.
+    /// The kind as text, with its reason and an alternative where it is costly.
     pub maintained: String,
-    /// What one event costs.
+    /// The cost of one event.
     pub per_event: String,
-    /// What one refresh costs.
+    /// The cost of one refresh.
     pub per_refresh: String,
-    /// What is held.
+    /// The state.
     pub state: String,
 }
 
@@ -49,7 +49,7 @@ pub fn describe(cut: &Cut) -> Result<Description> {
         Cut::Append(_) => Ok(Description {
             maintenance: Maintenance::Append,
             maintained: "append".to_owned(),
-            per_event: "each event is handed on as it comes".to_owned(),
+            per_event: "each event is passed on as it arrives".to_owned(),
             per_refresh: "there is no refresh".to_owned(),
             state: "holds nothing".to_owned(),
         }),
@@ -65,7 +65,7 @@ fn evaluated(residual: &LogicalPlan, slots: &[Slot], tables: &[TableRead]) -> Re
         (None, None) if slots.is_empty() => (Maintenance::Static, "static".to_owned()),
         (None, None) => (Maintenance::Incremental, "incremental".to_owned()),
     };
-    let names = Names::of(residual)?;
+    let names = ResidualNames::of(residual)?;
     let (mut events, mut steps, mut state) = (List::default(), List::default(), List::default());
     let (mut keyed, mut kept) = (List::default(), List::default());
     for slot in slots {
@@ -75,10 +75,10 @@ fn evaluated(residual: &LogicalPlan, slots: &[Slot], tables: &[TableRead]) -> Re
                 kept.extend(relations(&slot.plan, |kind| kind == Some(RelationKind::Stream))?);
             }
             Reduction::Aggregate | Reduction::Weighted | Reduction::TopK => {
-                let told = told(slot, &names)?;
-                events.add(told.event);
-                steps.extend(told.steps);
-                state.add(told.state);
+                let cost = slot_cost(slot, &names)?;
+                events.add(cost.event);
+                steps.extend(cost.steps);
+                state.add(cost.state);
                 keyed.extend(relations(&slot.plan, |kind| kind == Some(RelationKind::Table))?);
             }
         }
@@ -99,20 +99,20 @@ fn evaluated(residual: &LogicalPlan, slots: &[Slot], tables: &[TableRead]) -> Re
     for name in relations(residual, |kind| kind.is_none())? {
         steps.add(format!("row of {name}"));
     }
-    let told = |list: &List, none: &str, some: &str, last: &str| {
+    let clause = |list: &List, none: &str, some: &str, last: &str| {
         if list.is_empty() { none.to_owned() } else { format!("{some} {}", list.joined(last)) }
     };
     Ok(Description {
         maintenance,
         maintained,
-        per_event: told(&events, "no event changes it", "each event", " and "),
-        per_refresh: told(&steps, "a refresh takes one step", "a refresh takes a step for each", " and "),
-        state: told(&state, "holds nothing", "holds", ", and "),
+        per_event: clause(&events, "no event changes it", "each event", " and "),
+        per_refresh: clause(&steps, "a refresh takes one step", "a refresh takes a step for each", " and "),
+        state: clause(&state, "holds nothing", "holds", ", and "),
     })
 }
 
-/// What one slot adds to the description.
-struct Told {
+/// One slot's part of the description.
+struct SlotCost {
     /// After "each event …".
     event: String,
     /// After "a step for each …", unless there is only one.
@@ -121,23 +121,23 @@ struct Told {
     state: String,
 }
 
-fn told(slot: &Slot, names: &Names) -> Result<Told> {
+fn slot_cost(slot: &Slot, names: &ResidualNames) -> Result<SlotCost> {
     let aggregate = match &slot.plan {
         LogicalPlan::Aggregate(aggregate) => aggregate,
         LogicalPlan::Sort(sort) => {
             let rows = sort.fetch.unwrap_or_default();
             let by = sort.expr.iter().map(|key| names.of_expr(&key.expr)).collect::<List>().joined(", ");
-            return Ok(Told {
+            return Ok(SlotCost {
                 event: format!("is compared with the first {rows}"),
                 steps: Some(format!("row of the first {rows}")),
                 state: format!("the first {rows} rows by ({by})"),
             });
         }
-        other => return internal_err!("{} does not reduce", other.display()),
+        other => return internal_err!("{} is not a reducing operator", other.display()),
     };
     let functions = aggregate.aggr_expr.iter().map(|expr| names.of_aggregate(expr)).collect::<List>().joined(" and ");
     if aggregate.group_expr.is_empty() {
-        return Ok(Told { event: "updates its totals".to_owned(), steps: None, state: functions });
+        return Ok(SlotCost { event: "updates its totals".to_owned(), steps: None, state: functions });
     }
     let groups = match aggregate.group_expr.as_slice() {
         [Expr::GroupingSet(sets)] => {
@@ -153,14 +153,14 @@ fn told(slot: &Slot, names: &Names) -> Result<Told> {
         _ if may_multiply(aggregate)? => "updates some of its groups",
         _ => "updates one of its groups",
     };
-    Ok(Told {
+    Ok(SlotCost {
         event: event.to_owned(),
         steps: Some("group".to_owned()),
         state: if functions.is_empty() { format!("each {groups} once") } else { format!("{functions} per {groups}") },
     })
 }
 
-/// Whether one event can be in several groups.
+/// Whether one event can belong to several groups.
 fn may_multiply(aggregate: &Aggregate) -> Result<bool> {
     let mut many = matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]);
     aggregate.input.apply_with_subqueries(|node| {
@@ -170,7 +170,7 @@ fn may_multiply(aggregate: &Aggregate) -> Result<bool> {
     Ok(many)
 }
 
-/// The names of the relations of some kind that a plan reads; a file has none.
+/// The names of the relations of some kind that a plan reads; a file's kind is `None`.
 fn relations(plan: &LogicalPlan, wanted: impl Fn(Option<RelationKind>) -> bool) -> Result<Vec<String>> {
     let mut names = Vec::new();
     plan.apply_with_subqueries(|node| {
@@ -187,9 +187,9 @@ fn relations(plan: &LogicalPlan, wanted: impl Fn(Option<RelationKind>) -> bool) 
 }
 
 /// The names that the residual plan gives to expressions from below the cut.
-struct Names(Vec<(String, Arc<str>)>);
+struct ResidualNames(Vec<(String, Arc<str>)>);
 
-impl Names {
+impl ResidualNames {
     fn of(residual: &LogicalPlan) -> Result<Self> {
         let mut names = Vec::new();
         residual.apply_with_subqueries(|node| {
@@ -212,11 +212,15 @@ impl Names {
             let values: Vec<String> = function.params.args.iter().map(|value| self.of_expr(value)).collect();
             return format!("each {} once", values.join(", "));
         }
-        // A sum of doubles has a name of its own inside of a plan.
-        if exact_kind(&function.func) == Some(ExactKind::Sum) { "sum".to_owned() } else { function.func.name().to_owned() }
+        // A sum of doubles has a name of its own inside a plan.
+        if exact_kind(&function.func) == Some(ExactKind::Sum) {
+            "sum".to_owned()
+        } else {
+            function.func.name().to_owned()
+        }
     }
 
-    /// A column's name, the name given to an expression, or the kind of expression that it is.
+    /// A column's name, an expression's alias, or else the kind of expression.
     fn of_expr(&self, expr: &Expr) -> String {
         let inner = unaliased(expr);
         if let Expr::Column(column) = inner
@@ -278,10 +282,10 @@ mod tests {
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
     use datafusion::datasource::MemTable;
 
-    use crate::incremental::cut::Use;
+    use super::*;
     use crate::LiveView;
     use crate::files::session;
-    use super::*;
+    use crate::incremental::cut::Use;
 
     async fn description(sql: &str) -> String {
         let schema = Arc::new(Schema::new(vec![
@@ -302,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_kind_of_view_says_what_it_costs_in_one_line() {
-        let mut said = String::new();
+        let mut text = String::new();
         for sql in [
             "SELECT count(*) FROM s",
             "SELECT k, count(*), sum(x), avg(n) FROM s GROUP BY k",
@@ -338,8 +342,8 @@ mod tests {
         ] {
             let one = description(sql).await;
             assert!(!one.contains('\n'), "{one}");
-            said.extend([sql, "\n  ", &one, "\n"]);
+            text.extend([sql, "\n  ", &one, "\n"]);
         }
-        insta::assert_snapshot!("descriptions", said);
+        insta::assert_snapshot!("descriptions", text);
     }
 }

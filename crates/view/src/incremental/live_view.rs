@@ -1,4 +1,4 @@
-//! A view while it lives: fed with new rows, asked for its result.
+//! A running view: fed with deltas, asked for its result.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::displayable;
 
+use crate::files::refusal::refusal;
 use crate::incremental::clock;
 use crate::incremental::cut::{Cut, Use, cut};
 use crate::incremental::explain::{Description, describe};
 use crate::incremental::reducer::{Reducer, StateSize};
-use crate::files::refusal::refusal;
-use crate::incremental::run::{Rows, Runner};
+use crate::incremental::run::{InputRows, Runner};
 
 /// How a view is kept up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Maintenance {
     /// New rows are appended to the result; no state.
     Append,
-    /// Reducers take in what is new, and take away what went; a refresh costs as much as their state is large.
+    /// Reducers take in insertions and retractions; a refresh costs as much as their state is large.
     Incremental,
-    /// Evaluated over the current rows of keyed tables at each refresh, perhaps beside reducers.
+    /// Evaluated over the current rows of keyed tables at each refresh, possibly together with reducers.
     FromTables,
     /// Keeps rows of a stream and evaluates over them at each refresh.
     Recomputed,
@@ -33,7 +33,7 @@ pub enum Maintenance {
     Static,
 }
 
-/// In a word.
+/// The name of the kind.
 impl fmt::Display for Maintenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -66,7 +66,7 @@ impl LiveView {
     ///
     /// `max_rows` limits what a slot may keep that has no smaller state than its rows.
     pub async fn plan(state: &SessionState, plan: LogicalPlan, usage: Use, max_rows: usize) -> Result<Self> {
-        // As written, a refusal is in the user's words; but views that it reads are put in its place only then.
+        // A refusal of the plan as written names what the user wrote; views that it reads are expanded only afterwards.
         let as_written = refusal(&plan)?;
         let plan = state.optimize(&clock::lift(plan)?)?;
         if let Some(refused) = as_written.map_or_else(|| refusal(&plan), |refused| Ok(Some(refused)))? {
@@ -106,17 +106,17 @@ impl LiveView {
         &self.schema
     }
 
-    /// How it is kept up to date.
+    /// How it is maintained.
     pub fn maintenance(&self) -> Maintenance {
         self.description.maintenance
     }
 
-    /// The same in words, and what it costs.
+    /// The same as text, and what it costs.
     pub fn describe(&self) -> &Arc<Description> {
         &self.description
     }
 
-    /// Whether the result changes though nothing new came.
+    /// Whether the result can change without a delta.
     pub fn follows_the_clock(&self) -> bool {
         matches!(&self.root, Root::Evaluate { logical: Some(_), .. })
     }
@@ -126,14 +126,14 @@ impl LiveView {
         let (Root::Append(root) | Root::Evaluate { residual: root, .. }) = &self.root;
         let runners = self.reducers.iter().map(Reducer::delta).chain([root]);
         runners
-            .flat_map(Runner::sources)
-            .filter(|source| !self.reducers.iter().any(|reducer| reducer.name() == &source.relation))
-            .map(|source| (Arc::clone(&source.relation), source.columns.clone()))
+            .flat_map(Runner::leaves)
+            .filter(|leaf| !self.reducers.iter().any(|reducer| reducer.name() == &leaf.relation))
+            .map(|leaf| (Arc::clone(&leaf.relation), leaf.columns.clone()))
             .collect()
     }
 
-    /// Whether it must be told what changes in a relation, with [`Self::apply`] and [`Self::retract`].
-    pub fn reads_changes_of(&self, relation: &str) -> bool {
+    /// Whether it needs the deltas of a relation, by [`Self::apply`] and [`Self::retract`].
+    pub fn reads_deltas_of(&self, relation: &str) -> bool {
         self.reducers.iter().any(|reducer| reducer.delta().reads(relation))
             || matches!(&self.root, Root::Append(delta) if delta.reads(relation))
     }
@@ -143,23 +143,23 @@ impl LiveView {
         matches!(&self.root, Root::Evaluate { residual, .. } if residual.reads(table))
     }
 
-    /// Takes in rows of a table that went: updated or deleted, and there before. What came in their place is for
-    /// [`Self::apply`]. Until both have been told, the state is of no moment.
-    pub async fn retract(&mut self, gone: Rows<'_>) -> Result<()> {
+    /// Takes in retractions of a table: rows inserted before that have been updated or deleted. Their replacements are for
+    /// [`Self::apply`]. Between the two calls the state does not belong to any as-of.
+    pub async fn retract(&mut self, retractions: InputRows<'_>) -> Result<()> {
         for reducer in &mut self.reducers {
-            reducer.retract(gone).await?;
+            reducer.retract(retractions).await?;
         }
         Ok(())
     }
 
-    /// Takes in new rows of a relation; gives back the rows that an appending view adds to its result.
-    pub async fn apply(&mut self, new: Rows<'_>) -> Result<Vec<RecordBatch>> {
+    /// Takes in insertions of a relation; returns the rows that an appending view adds to its result.
+    pub async fn apply(&mut self, insertions: InputRows<'_>) -> Result<Vec<RecordBatch>> {
         for reducer in &mut self.reducers {
-            reducer.apply(new).await?;
+            reducer.apply(insertions).await?;
         }
         match &mut self.root {
-            Root::Append(delta) if delta.reads(new.relation) => {
-                delta.fill(new)?;
+            Root::Append(delta) if delta.reads(insertions.relation) => {
+                delta.fill(insertions)?;
                 delta.run().await
             }
             Root::Append(_) | Root::Evaluate { .. } => Ok(Vec::new()),
@@ -167,8 +167,8 @@ impl LiveView {
     }
 
     /// The result over all rows so far, given the current rows of every table that it [reads](Self::reads_rows_of);
-    /// nothing for an appending view. `now_ns`, in nanoseconds since 1970 UTC, is what `now()` says.
-    pub async fn evaluate(&mut self, tables: &[Rows<'_>], now_ns: i64) -> Result<Vec<RecordBatch>> {
+    /// nothing for an appending view. `now_ns`, in nanoseconds since 1970 UTC, is the value of `now()`.
+    pub async fn evaluate(&mut self, tables: &[InputRows<'_>], now_ns: i64) -> Result<Vec<RecordBatch>> {
         let Root::Evaluate { residual, logical, state } = &mut self.root else {
             return Ok(Vec::new());
         };
@@ -179,7 +179,7 @@ impl LiveView {
         for reducer in &mut self.reducers {
             let columns: Vec<usize> = (0..reducer.width()).collect();
             let batches = reducer.evaluate().await?;
-            residual.fill(Rows { relation: reducer.name(), columns: &columns, batches: &batches })?;
+            residual.fill(InputRows { relation: reducer.name(), columns: &columns, batches: &batches })?;
         }
         for rows in tables {
             residual.fill(*rows)?;
@@ -193,7 +193,7 @@ impl LiveView {
         self.reducers.iter().map(Reducer::width).collect()
     }
 
-    /// The plans that it consists of, each with a word on when it runs, from the relations up to the result.
+    /// Its plans, each with a note on when it runs, from the relations up to the result.
     pub fn stages(&self) -> Vec<(String, String)> {
         let text = |runner: &Runner| displayable(runner.physical().as_ref()).indent(false).to_string();
         let reduced = self.reducers.iter().map(|reducer| {
@@ -202,7 +202,7 @@ impl LiveView {
         });
         let root = match &self.root {
             Root::Append(delta) => {
-                ("each micro-batch runs through this, and its rows are handed on".to_owned(), text(delta))
+                ("each micro-batch runs through this, and its rows are passed on".to_owned(), text(delta))
             }
             Root::Evaluate { residual, .. } => ("each refresh runs this".to_owned(), text(residual)),
         };

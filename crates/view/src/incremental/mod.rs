@@ -1,4 +1,5 @@
-//! A file's plan, cut in two: what runs on each micro-batch, and what runs at a refresh over the states below it.
+//! A file's plan, cut in two: a delta plan that runs on each micro-batch, and a residual plan that runs at a refresh over
+//! the state below it.
 
 pub mod clock;
 pub mod cut;
@@ -15,4 +16,4 @@ mod weights_tests;
 
 pub use explain::Description;
 pub use live_view::{LiveView, Maintenance};
-pub use run::Rows;
+pub use run::InputRows;

@@ -1,4 +1,4 @@
-//! Why an operator needs every row of its input, in words: what makes a view costly, and how to make it cheap.
+//! Why an operator needs every row of its input: what makes a view costly, and how to make it cheap.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, LogicalPlan};
 
 use crate::incremental::cut::Nature;
 
-/// What stands above rows that have no smaller state than themselves.
+/// What needs all rows of an input, so that no smaller state will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Needs {
-    /// Nothing: they are the result.
+    /// No operator: they are the result.
     Result,
-    /// The operator's own expressions ask for `now()`.
+    /// The operator's own expressions call `now()`.
     Moment,
-    /// The operator's own expressions ask a subquery that changes.
+    /// The operator's own expressions use a subquery that changes.
     Subquery,
     /// A join of two inputs that both change.
     Join {
-        /// What the two inputs are.
-        sides: [Side; 2],
+        /// The two inputs.
+        sides: [JoinInput; 2],
     },
-    /// An outer join that also shows what a file has and the stream has not.
+    /// An outer join that keeps a file's rows without a match in the stream.
     Unmatched,
-    /// An aggregate over rows that also go, by the names of what cannot take away.
-    TakesAway(Vec<String>),
-    /// Aggregates by several sets of groups over rows that also go.
+    /// Aggregates under retractions: the names of the functions that cannot retract.
+    NotLinear(Vec<String>),
+    /// Grouping sets under retractions.
     GroupingSets,
     /// A window.
     Window,
@@ -38,7 +38,7 @@ pub enum Needs {
     Limit,
     /// DISTINCT ON.
     DistinctOn,
-    /// UNION ALL with rows that do not come as events do.
+    /// UNION ALL with rows that are not insertions of a stream.
     Union,
     /// Any other operator, by its name.
     Other(String),
@@ -46,19 +46,19 @@ pub enum Needs {
 
 /// One input of a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum JoinInput {
     /// Files.
     Static,
-    /// New rows of streams.
+    /// Rows of streams: insertions only.
     Stream,
-    /// Rows of tables, that also go.
+    /// Rows of tables: insertions and retractions.
     Table,
     /// The result of an aggregate or of any other operator that changes.
     Changing,
 }
 
 impl Needs {
-    /// What `plan`, which is neither linear nor has a small state, needs its inputs' rows for.
+    /// Why `plan`, which is neither linear nor has a small state, needs its inputs' rows.
     pub(super) fn of(plan: &LogicalPlan, natures: &[Nature], asks_for_now: bool, asks_subquery: bool) -> Self {
         if asks_subquery {
             return Self::Subquery;
@@ -80,14 +80,14 @@ impl Needs {
 
     fn of_join(join: &Join, natures: &[Nature]) -> Self {
         let side = |index: usize| match natures.get(index) {
-            Some(&Nature::GROWING) => Side::Stream,
-            Some(&Nature::RETRACTING) => Side::Table,
-            Some(Nature::Static) => Side::Static,
-            _ => Side::Changing,
+            Some(&Nature::GROWING) => JoinInput::Stream,
+            Some(&Nature::RETRACTING) => JoinInput::Table,
+            Some(Nature::Static) => JoinInput::Static,
+            _ => JoinInput::Changing,
         };
         let sides = [side(0), side(1)];
         let outer = matches!(join.join_type, JoinType::Left | JoinType::Right | JoinType::Full);
-        if outer && sides.contains(&Side::Static) { Self::Unmatched } else { Self::Join { sides } }
+        if outer && sides.contains(&JoinInput::Static) { Self::Unmatched } else { Self::Join { sides } }
     }
 
     fn of_aggregate(aggregate: &Aggregate) -> Self {
@@ -102,7 +102,7 @@ impl Needs {
                 names.push(name);
             }
         }
-        Self::TakesAway(names)
+        Self::NotLinear(names)
     }
 
     /// What to change so that a smaller state will do.
@@ -111,11 +111,11 @@ impl Needs {
             Self::Result => "aggregate them, or take the first by ORDER BY … LIMIT",
             Self::Moment => "group by time first and compare with now() above, as in HAVING",
             Self::Subquery => "aggregate first and compare above, as in HAVING",
-            Self::Join { sides: [Side::Stream, Side::Stream] } => "aggregate one of the two below the join",
+            Self::Join { sides: [JoinInput::Stream, JoinInput::Stream] } => "aggregate one of the two below the join",
             Self::Join { .. } => "aggregate the stream below the join",
             Self::Unmatched => "aggregate the stream below the join, or take its DISTINCT keys",
-            Self::TakesAway(_) => "use count, sum or avg, or aggregate stream and table apart",
-            Self::GroupingSets => "group stream and table apart",
+            Self::NotLinear(_) => "use count, sum or avg, or aggregate the stream and the table separately",
+            Self::GroupingSets => "group the stream and the table separately",
             Self::Window => "aggregate below the window",
             Self::Sort { limited: false } => "add a LIMIT",
             Self::Limit => "add an ORDER BY",
@@ -131,18 +131,18 @@ impl fmt::Display for Needs {
             Self::Result => "the rows as they are",
             Self::Moment => "now() below the first aggregate",
             Self::Subquery => "a comparison of rows with a subquery",
-            Self::Join { sides: [Side::Stream, Side::Stream] } => "a join of two streams",
-            Self::Join { sides: [Side::Table, Side::Table] } => "a join of two tables",
-            Self::Join { sides: [Side::Stream, Side::Table] | [Side::Table, Side::Stream] } => {
+            Self::Join { sides: [JoinInput::Stream, JoinInput::Stream] } => "a join of two streams",
+            Self::Join { sides: [JoinInput::Table, JoinInput::Table] } => "a join of two tables",
+            Self::Join { sides: [JoinInput::Stream, JoinInput::Table] | [JoinInput::Table, JoinInput::Stream] } => {
                 "a join of a stream with a table"
             }
-            Self::Join { sides } if sides.contains(&Side::Stream) => "a join of a stream with what changes",
-            Self::Join { .. } => "a join with what changes",
-            Self::Unmatched => "an outer join that keeps what is not matched",
-            Self::TakesAway(names) => return write!(f, "{} of rows that also go", names.join(", ")),
-            Self::GroupingSets => "grouping sets of rows that also go",
+            Self::Join { sides } if sides.contains(&JoinInput::Stream) => "a join of a stream with a changing input",
+            Self::Join { .. } => "a join with a changing input",
+            Self::Unmatched => "an outer join that keeps unmatched rows",
+            Self::NotLinear(names) => return write!(f, "{} under retractions", names.join(", ")),
+            Self::GroupingSets => "grouping sets under retractions",
             Self::Window => "a window over rows",
-            Self::Sort { limited: true } => "ORDER BY … LIMIT over rows that also go",
+            Self::Sort { limited: true } => "ORDER BY … LIMIT under retractions",
             Self::Sort { limited: false } => "an ORDER BY without LIMIT",
             Self::Limit => "a LIMIT without ORDER BY",
             Self::DistinctOn => "DISTINCT ON",

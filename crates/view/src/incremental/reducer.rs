@@ -10,8 +10,8 @@
 //! Folding like that (a binary counter of runs) costs each partial row O(log n) merges and keeps at most twice the
 //! groups in memory, so cost per batch does not depend on history.
 //!
-//! Rows that go take the same way. Before their partial states join the runs they are negated ([`signed`]), and a group
-//! whose states add up to zero is dropped when runs fold.
+//! Retractions follow the same path. Their partial states are negated ([`signed`]) before they join the runs, and a group
+//! whose states add up to zero is dropped when runs are folded.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 
 use crate::incremental::cut::{Reduction, Slot, read_slot, slot_column};
-use crate::incremental::run::{Rows, Runner, with_schema};
+use crate::incremental::run::{InputRows, Runner, with_schema};
 use crate::incremental::signed;
 use crate::incremental::source::SourceExec;
 use tallgrass_relation::compacted;
@@ -42,11 +42,11 @@ pub struct Reducer {
     /// The slot's columns, [`slot_column`] by name.
     schema: SchemaRef,
     delta: Runner,
-    state: State,
+    state: SlotState,
 }
 
 #[derive(Debug)]
-enum State {
+enum SlotState {
     Aggregate(PartialStates),
     TopK { sort: Runner, rows: Vec<RecordBatch> },
     Rows { rows: Vec<RecordBatch>, count: usize, limit: usize },
@@ -68,13 +68,13 @@ impl Reducer {
             Reduction::Aggregate | Reduction::Weighted => {
                 let weighted = slot.reduction == Reduction::Weighted;
                 let (delta, states) = PartialStates::split(whole, weighted, state.task_ctx())?;
-                (delta, State::Aggregate(states))
+                (delta, SlotState::Aggregate(states))
             }
             Reduction::TopK => {
                 let sort = Runner::plan(state, &sort_again(&slot.plan)?).await?;
-                (whole, State::TopK { sort, rows: Vec::new() })
+                (whole, SlotState::TopK { sort, rows: Vec::new() })
             }
-            Reduction::Rows => (whole, State::Rows { rows: Vec::new(), count: 0, limit: max_rows }),
+            Reduction::Rows => (whole, SlotState::Rows { rows: Vec::new(), count: 0, limit: max_rows }),
         };
         Ok(Self {
             name: Arc::clone(&slot.name),
@@ -100,25 +100,25 @@ impl Reducer {
         self.reduction
     }
 
-    /// The plan that new rows run through first.
+    /// The delta plan, which runs on new rows first.
     pub fn delta(&self) -> &Runner {
         &self.delta
     }
 
-    /// Takes in rows of one relation that went: they were there before. Only a [`Reduction::Weighted`] slot can.
-    pub async fn retract(&mut self, gone: Rows<'_>) -> Result<()> {
-        let delta = self.delta_of(gone).await?;
+    /// Takes in retractions of one relation, of rows inserted before. Only a [`Reduction::Weighted`] slot can.
+    pub async fn retract(&mut self, retractions: InputRows<'_>) -> Result<()> {
+        let delta = self.delta_of(retractions).await?;
         match &mut self.state {
             _ if delta.is_empty() => Ok(()),
-            State::Aggregate(states) => states.retract(delta).await,
-            State::TopK { .. } | State::Rows { .. } => {
-                internal_err!("rows of {} went from a slot that cannot take away", gone.relation)
+            SlotState::Aggregate(states) => states.retract(delta).await,
+            SlotState::TopK { .. } | SlotState::Rows { .. } => {
+                internal_err!("rows of {} were retracted from a slot that cannot retract", retractions.relation)
             }
         }
     }
 
-    /// The delta plan's result over rows of one relation, which it may not read at all.
-    async fn delta_of(&mut self, rows: Rows<'_>) -> Result<Vec<RecordBatch>> {
+    /// The delta plan's result over rows of one relation; nothing if it does not read that relation.
+    async fn delta_of(&mut self, rows: InputRows<'_>) -> Result<Vec<RecordBatch>> {
         if !self.delta.reads(rows.relation) {
             return Ok(Vec::new());
         }
@@ -126,31 +126,31 @@ impl Reducer {
         self.delta.run().await
     }
 
-    /// Takes in new rows of one relation.
-    pub async fn apply(&mut self, new: Rows<'_>) -> Result<()> {
-        let delta = self.delta_of(new).await?;
+    /// Takes in insertions of one relation.
+    pub async fn apply(&mut self, insertions: InputRows<'_>) -> Result<()> {
+        let delta = self.delta_of(insertions).await?;
         if delta.is_empty() {
             return Ok(());
         }
         match &mut self.state {
-            State::Aggregate(states) => states.push(delta).await,
-            State::TopK { sort, rows } => {
+            SlotState::Aggregate(states) => states.push(delta).await,
+            SlotState::TopK { sort, rows } => {
                 let mut all = std::mem::take(rows);
                 for batch in &delta {
                     all.push(with_schema(batch, &self.schema)?);
                 }
                 let sorted = run_over(sort, all).await?;
-                // A row of text keeps the buffers of every micro-batch alive that it was ever sorted with.
+                // Without compacting, a text row would keep the buffers of every micro-batch alive that it was sorted with.
                 let kept = sorted.iter().map(|batch| with_schema(&compacted(batch)?, &self.schema));
                 *rows = kept.collect::<Result<_>>()?;
                 Ok(())
             }
-            State::Rows { rows, count, limit } => {
+            SlotState::Rows { rows, count, limit } => {
                 *count += delta.iter().map(RecordBatch::num_rows).sum::<usize>();
                 if *count > *limit {
                     rows.clear();
                     return Err(exec_datafusion_err!(
-                        "this view needs every row of its stream, and more than {limit} have come; \
+                        "this view needs every row of its stream, and more than {limit} have arrived; \
                          aggregate or filter below the operator that needs them, or raise --max-retained-rows"
                     ));
                 }
@@ -163,8 +163,8 @@ impl Reducer {
     /// The slot's content over all rows so far.
     pub async fn evaluate(&mut self) -> Result<Vec<RecordBatch>> {
         let batches = match &mut self.state {
-            State::Aggregate(states) => states.finish().await?,
-            State::TopK { rows, .. } | State::Rows { rows, .. } => rows.clone(),
+            SlotState::Aggregate(states) => states.finish().await?,
+            SlotState::TopK { rows, .. } | SlotState::Rows { rows, .. } => rows.clone(),
         };
         batches.iter().map(|batch| with_schema(batch, &self.schema)).collect()
     }
@@ -172,8 +172,8 @@ impl Reducer {
     /// Bytes of state, and how many rows (groups, kept rows) it has.
     pub fn size(&self) -> StateSize {
         let batches: Vec<&RecordBatch> = match &self.state {
-            State::Aggregate(states) => states.runs.iter().flat_map(|run| &run.batches).collect(),
-            State::TopK { rows, .. } | State::Rows { rows, .. } => rows.iter().collect(),
+            SlotState::Aggregate(states) => states.runs.iter().flat_map(|run| &run.batches).collect(),
+            SlotState::TopK { rows, .. } | SlotState::Rows { rows, .. } => rows.iter().collect(),
         };
         StateSize {
             bytes: batches.iter().map(|batch| batch.get_array_memory_size()).sum(),
@@ -182,7 +182,7 @@ impl Reducer {
     }
 }
 
-/// How much a reducer holds.
+/// The size of a reducer's state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StateSize {
     /// Bytes of Arrow arrays.
@@ -199,7 +199,7 @@ struct PartialStates {
     finish: Runner,
     /// The whole aggregate, for the result over no rows: without a GROUP BY, or with an empty grouping set, that is a row.
     nothing: Runner,
-    /// Of a weighted slot, how many columns in front are the group's.
+    /// For a weighted slot, how many leading columns are the group's.
     groups_of_weights: Option<usize>,
 }
 
@@ -217,13 +217,13 @@ impl Run {
 }
 
 impl PartialStates {
-    /// Takes the planned aggregate apart: what runs on new rows, and what merges its states.
+    /// Splits the planned aggregate: the part that runs on new rows, and the part that merges its states.
     fn split(nothing: Runner, weighted: bool, context: Arc<TaskContext>) -> Result<(Runner, Self)> {
         let plan = Arc::clone(nothing.physical());
         let whole = find_aggregate(&plan)
             .ok_or_else(|| internal_datafusion_err!("an aggregate was planned as {}", plan.name()))?;
         let input_schema = whole.input_schema();
-        // Where the rows of one batch come in an aggregate's order, its states of several batches still come in none.
+        // Even where the rows of one batch arrive in an aggregate's order, its states of several batches do not.
         let of_states = |aggregate: &Arc<AggregateFunctionExpr>| -> Result<Arc<AggregateFunctionExpr>> {
             let unordered = Arc::clone(aggregate).with_beneficial_ordering(false)?;
             Ok(unordered.map_or_else(|| Arc::clone(aggregate), Arc::new))
@@ -257,10 +257,10 @@ impl PartialStates {
         ))
     }
 
-    /// Takes in the partial states of rows that went.
+    /// Takes in the partial states of retractions.
     async fn retract(&mut self, partial: Vec<RecordBatch>) -> Result<()> {
         let Some(groups) = self.groups_of_weights else {
-            return internal_err!("rows went from an aggregate that cannot take away");
+            return internal_err!("rows were retracted from an aggregate that cannot retract");
         };
         self.push(partial.iter().map(|states| signed::negated(states, groups)).collect::<Result<_>>()?).await
     }
@@ -270,7 +270,7 @@ impl PartialStates {
         while let Some(before) = self.runs.pop_if(|before| before.rows <= 2 * last.rows) {
             let batches = before.batches.into_iter().chain(last.batches).collect();
             let mut folded = run_over(&mut self.fold, batches).await?;
-            // Without a GROUP BY there is one state, and it stays.
+            // Without a GROUP BY there is one state, and it is kept.
             if let Some(groups @ 1..) = self.groups_of_weights {
                 folded =
                     folded.into_iter().map(|states| signed::without_zeros(states, groups)).collect::<Result<_>>()?;
@@ -292,7 +292,7 @@ impl PartialStates {
     }
 }
 
-/// One batch of a few: operators hand out slices of 8,192 rows that keep their whole buffers alive.
+/// Concatenates batches: operators return slices of 8,192 rows that keep their whole buffers alive.
 fn compact(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
     match batches.as_slice() {
         [] | [_] => Ok(batches),
@@ -301,8 +301,8 @@ fn compact(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
 }
 
 async fn run_over(runner: &mut Runner, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-    if let [source] = runner.sources() {
-        source.cell.fill(batches);
+    if let [leaf] = runner.leaves() {
+        leaf.cell.fill(batches);
     }
     runner.run().await
 }
@@ -323,7 +323,7 @@ fn find_aggregate(plan: &Arc<dyn ExecutionPlan>) -> Option<&AggregateExec> {
     }
 }
 
-/// `partial` below what gives the values of scalar subqueries (over static relations) to the plan below it.
+/// `partial` below the node that provides the values of scalar subqueries (over static relations) to the plan below it.
 fn in_place_of(plan: &Arc<dyn ExecutionPlan>, partial: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let any: &dyn Any = plan.as_ref();
     if !any.is::<ScalarSubqueryExec>() {
@@ -334,10 +334,10 @@ fn in_place_of(plan: &Arc<dyn ExecutionPlan>, partial: Arc<dyn ExecutionPlan>) -
     Arc::clone(plan).replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
-/// The same sort with the same limit, over rows that the engine puts there.
+/// The same sort with the same limit, over rows that the engine provides.
 fn sort_again(plan: &LogicalPlan) -> Result<LogicalPlan> {
     let LogicalPlan::Sort(sort) = plan else {
-        return Err(internal_datafusion_err!("a slot of the first rows is no sort"));
+        return Err(internal_datafusion_err!("a slot of the first rows is not a sort"));
     };
     let input = Arc::new(read_slot(&"__first".into(), plan.schema())?);
     Ok(LogicalPlan::Sort(Sort { expr: sort.expr.clone(), input, fetch: sort.fetch }))
@@ -349,11 +349,11 @@ mod tests {
     use datafusion::arrow::array::{Int64Array, StringViewArray};
     use datafusion::arrow::datatypes::DataType;
 
+    use super::*;
+    use crate::files::session;
     use crate::incremental::cut::Use;
     use crate::incremental::live_view::LiveView;
-    use crate::files::session;
     use crate::incremental::source::{LiveRelation, RelationKind};
-    use super::*;
 
     fn schema() -> SchemaRef {
         Arc::new(Schema::new(vec![
@@ -376,7 +376,7 @@ mod tests {
             let columns: Vec<datafusion::arrow::array::ArrayRef> =
                 vec![Arc::new(Int64Array::from_iter_values(rows)), Arc::new(text)];
             let new = [RecordBatch::try_new(schema(), columns).unwrap()];
-            view.apply(Rows { relation: "s", columns: &[0, 1], batches: &new }).await.unwrap();
+            view.apply(InputRows { relation: "s", columns: &[0, 1], batches: &new }).await.unwrap();
         }
         view.state_size().bytes
     }

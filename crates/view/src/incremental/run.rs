@@ -1,4 +1,4 @@
-//! A physical plan that runs again and again over rows put into its sources.
+//! A physical plan that runs repeatedly over rows that are put into its leaves.
 
 use std::sync::Arc;
 
@@ -11,32 +11,32 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 
-use crate::incremental::source::{Source, sources};
+use crate::incremental::source::{Leaf, leaves};
 
-/// Rows of a relation, of which only some columns are at hand.
+/// Rows of a relation as input: insertions, retractions or its current rows, with some of its columns.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
+pub struct InputRows<'a> {
     /// The relation's name.
     pub relation: &'a str,
-    /// Which of the relation's columns the batches hold, in their order.
+    /// The relation's columns that the batches hold, in their order.
     pub columns: &'a [usize],
     /// The rows.
     pub batches: &'a [RecordBatch],
 }
 
-/// A plan of one partition, made once, run often.
+/// A plan of one partition, planned once, run often.
 #[derive(Debug, Clone)]
 pub struct Runner {
     plan: Arc<dyn ExecutionPlan>,
-    sources: Vec<Source>,
+    leaves: Vec<Leaf>,
     context: Arc<TaskContext>,
     keeps_state: bool,
-    /// Since the plan was fresh.
+    /// Since the plan was last reset.
     runs: u32,
 }
 
-/// Runs after which a plan is made afresh: each run adds its metrics to those of all before, and nobody reads them.
-const FRESH_AFTER: u32 = 64;
+/// Runs after which a plan is reset: each run adds its metrics to those of all before, and they are never read.
+const RESET_AFTER: u32 = 64;
 
 impl Runner {
     /// Plans an optimized logical plan. The session must have one target partition and no dynamic filters.
@@ -47,7 +47,7 @@ impl Runner {
 
     /// Wraps a physical plan of one partition.
     pub fn new(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Self {
-        Self { sources: sources(&plan), keeps_state: keeps_state(&plan), plan, context, runs: 0 }
+        Self { leaves: leaves(&plan), keeps_state: keeps_state(&plan), plan, context, runs: 0 }
     }
 
     /// The physical plan.
@@ -56,53 +56,53 @@ impl Runner {
     }
 
     /// The leaves.
-    pub fn sources(&self) -> &[Source] {
-        &self.sources
+    pub fn leaves(&self) -> &[Leaf] {
+        &self.leaves
     }
 
     /// Whether a leaf reads this relation.
     pub fn reads(&self, relation: &str) -> bool {
-        self.sources.iter().any(|source| source.relation.as_ref() == relation)
+        self.leaves.iter().any(|leaf| leaf.relation.as_ref() == relation)
     }
 
     /// Puts rows into every leaf that reads their relation.
-    pub fn fill(&self, rows: Rows<'_>) -> Result<()> {
-        for source in self.sources.iter().filter(|source| source.relation.as_ref() == rows.relation) {
-            let positions = positions(&source.columns, rows)?;
+    pub fn fill(&self, rows: InputRows<'_>) -> Result<()> {
+        for leaf in self.leaves.iter().filter(|leaf| leaf.relation.as_ref() == rows.relation) {
+            let positions = positions(&leaf.columns, rows)?;
             let batches = rows.batches.iter().map(|batch| batch.project(&positions)).collect::<Result<Vec<_>, _>>()?;
-            source.cell.fill(batches);
+            leaf.cell.fill(batches);
         }
         Ok(())
     }
 
     /// Runs over what is in the leaves and empties them.
     pub async fn run(&mut self) -> Result<Vec<RecordBatch>> {
-        // A hash join keeps the table that it built: each run needs a fresh one. The leaves stay the same.
-        if self.keeps_state || self.runs >= FRESH_AFTER {
+        // A hash join keeps the table that it built: each run needs a new one. The leaves stay the same.
+        if self.keeps_state || self.runs >= RESET_AFTER {
             self.plan = reset_plan_states(Arc::clone(&self.plan))?;
             self.runs = 0;
         }
         self.runs += 1;
         let result = collect(Arc::clone(&self.plan), Arc::clone(&self.context)).await;
-        for source in &self.sources {
-            source.cell.fill(Vec::new());
+        for leaf in &self.leaves {
+            leaf.cell.fill(Vec::new());
         }
         Ok(result?.into_iter().filter(|batch| batch.num_rows() > 0).collect())
     }
 }
 
-fn positions(wanted: &[usize], rows: Rows<'_>) -> Result<Vec<usize>> {
+fn positions(wanted: &[usize], rows: InputRows<'_>) -> Result<Vec<usize>> {
     wanted
         .iter()
         .map(|column| {
-            rows.columns.iter().position(|at_hand| at_hand == column).ok_or_else(|| {
-                ArrowError::SchemaError(format!("column {column} of {} is not at hand", rows.relation)).into()
+            rows.columns.iter().position(|held| held == column).ok_or_else(|| {
+                ArrowError::SchemaError(format!("column {column} of {} is missing from its rows", rows.relation)).into()
             })
         })
         .collect()
 }
 
-/// Whether any node other than the plainest keeps something between runs.
+/// Whether the plan has a node that may keep state between runs: any but the plainest.
 fn keeps_state(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let plain = matches!(
         plan.name(),
@@ -123,9 +123,9 @@ mod tests {
     use datafusion::arrow::array::Int64Array;
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
+    use super::*;
     use crate::files::session;
     use crate::incremental::source::{LiveRelation, RelationKind};
-    use super::*;
 
     fn metrics(plan: &Arc<dyn ExecutionPlan>) -> usize {
         let own = plan.metrics().map_or(0, |metrics| metrics.iter().count());
@@ -155,7 +155,7 @@ mod tests {
             let mut counts = Vec::new();
             for _ in 0..500 {
                 for relation in ["s", "r"] {
-                    runner.fill(Rows { relation, columns: &[0], batches: std::slice::from_ref(&batch) }).unwrap();
+                    runner.fill(InputRows { relation, columns: &[0], batches: std::slice::from_ref(&batch) }).unwrap();
                 }
                 assert!(!runner.run().await.unwrap().is_empty(), "{sql}");
                 counts.push(metrics(runner.physical()));

@@ -1,4 +1,4 @@
-//! Partial states with a sign: what linear aggregates (see [`weights`](crate::incremental::weights)) took in, taken away.
+//! Signed partial states: the retractions of linear aggregates (see [`weights`](crate::incremental::weights)).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use datafusion::error::Result;
 
 use tallgrass_exact_sum::negate_states;
 
-/// Negates every state behind the first `groups` columns: the states over the same rows at the opposite weights.
+/// Negates every state after the first `groups` columns: the states over the same rows at the opposite weights.
 pub fn negated(states: &RecordBatch, groups: usize) -> Result<RecordBatch> {
     let columns = states
         .columns()
@@ -26,8 +26,8 @@ pub fn negated(states: &RecordBatch, groups: usize) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(states.schema(), columns.collect::<Result<_>>()?, &options)?)
 }
 
-/// The rows of which any state is not zero. A group whose states all are adds nothing wherever it stands, and is dropped:
-/// so what is kept follows the groups that are there, however many have been.
+/// The rows with a state that is not zero. A group whose states are all zero contributes nothing and is dropped: so the
+/// state is as large as the groups that exist, however many there have been.
 pub fn without_zeros(states: RecordBatch, groups: usize) -> Result<RecordBatch> {
     let rows = states.num_rows();
     let mut kept = BooleanBuffer::new_unset(rows);
@@ -40,8 +40,8 @@ pub fn without_zeros(states: RecordBatch, groups: usize) -> Result<RecordBatch> 
     Ok(filter_record_batch(&states, &BooleanArray::new(kept, None))?)
 }
 
-/// What both need to know of a column of states. Its type says which aggregate's it is: counts and sums of integers are
-/// integers, sums of decimals decimals, and the bytes are of an exact sum.
+/// Dispatches on the type of a column of states, which identifies its aggregate: counts and sums of integers are integers,
+/// sums of decimals decimals, and bytes belong to an exact sum.
 macro_rules! by_state_type {
     ($column:ident, $primitive:ident, $bytes:expr) => {
         match $column.data_type() {
@@ -52,7 +52,7 @@ macro_rules! by_state_type {
             DataType::Decimal128(..) => Ok($primitive::<Decimal128Type>($column)),
             DataType::Decimal256(..) => Ok($primitive::<Decimal256Type>($column)),
             DataType::Binary => $bytes,
-            other => internal_err!("{other} is the state of no linear aggregate"),
+            other => internal_err!("{other} is not the state of a linear aggregate"),
         }
     };
 }
@@ -66,7 +66,7 @@ fn negated_state(column: &ArrayRef) -> Result<ArrayRef> {
     by_state_type!(column, primitive, Ok(Arc::new(negate_states(column.as_binary())?)))
 }
 
-/// Null is the sum of nothing, and so are no bytes.
+/// Null is the sum of nothing, and so is an empty string of bytes.
 fn nonzero(column: &ArrayRef) -> Result<BooleanBuffer> {
     fn primitive<T: ArrowPrimitiveType>(column: &ArrayRef) -> BooleanBuffer {
         let values = column.as_primitive::<T>();

@@ -1,7 +1,7 @@
-//! The leaf of a live plan: a relation whose rows are put there by hand.
+//! The leaf of a live plan: a relation whose rows the engine provides.
 //!
 //! DataFusion plans a view once, over [`LiveRelation`]s that hold nothing. Their physical form is a [`SourceExec`],
-//! whose [`Cell`] the engine fills before each run: with a micro-batch for a delta plan, with reducers' results and
+//! whose [`RowCell`] the engine fills before each run: with a micro-batch for a delta plan, with reducers' results and
 //! tables' current rows for a residual plan.
 
 use std::any::Any;
@@ -24,15 +24,14 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions, SendableRecordBatchStream,
 };
 
-/// What a relation is to the cut of a plan.
+/// The kind of a relation, for the cut of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelationKind {
-    /// Rows only come: what is linear over it can run on the new rows alone.
+    /// Insertions only: a linear plan over it runs on the new rows alone.
     Stream,
-    /// Rows change and go: what is linear over it can run on those that came and on those that went. The current rows
-    /// are a source of the residual plan.
+    /// Insertions and retractions: a linear plan over it runs on either. The current rows are a leaf of the residual plan.
     Table,
-    /// The result of a reducer: a source of the residual plan, made by the cut itself.
+    /// The result of a reducer: a leaf of the residual plan, made by the cut itself.
     Slot,
 }
 
@@ -46,20 +45,20 @@ pub struct LiveRelation {
 }
 
 impl LiveRelation {
-    /// A relation called `name`, with all its columns.
+    /// A relation named `name`, with all its columns.
     pub fn new(name: impl Into<Arc<str>>, schema: SchemaRef, kind: RelationKind) -> Self {
         Self { name: name.into(), schema, kind, key: None }
     }
 
-    /// With a column that no two rows have in common.
+    /// With a column whose values are unique.
     #[must_use]
     pub fn with_key(mut self, column: Option<&str>) -> Self {
         self.key = column.map(Into::into);
         self
     }
 
-    /// A column that no two rows have in common, where one is known. For words about the order of rows: the optimizer
-    /// is not told, so that plans are those of a bounded read.
+    /// A column whose values are unique, where one is known. Used for warnings about the order of rows; the optimizer does
+    /// not see it, so that plans are those of a bounded read.
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
     }
@@ -98,12 +97,12 @@ impl TableProvider for LiveRelation {
     }
 }
 
-/// The rows that the next run of a [`SourceExec`] will read; empty unless somebody fills it.
+/// The rows that the next run of a [`SourceExec`] will read; empty until it is filled.
 #[derive(Debug, Clone, Default)]
-pub struct Cell(Arc<Mutex<Vec<RecordBatch>>>);
+pub struct RowCell(Arc<Mutex<Vec<RecordBatch>>>);
 
-impl Cell {
-    /// Puts rows there, in the source's schema, in place of what was there.
+impl RowCell {
+    /// Replaces the rows; they have the leaf's schema.
     pub fn fill(&self, rows: Vec<RecordBatch>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rows;
     }
@@ -113,14 +112,14 @@ impl Cell {
     }
 }
 
-/// The physical leaf: reads its [`Cell`], any number of times.
+/// The physical leaf: reads its [`RowCell`], any number of times.
 ///
-/// It tells no statistics: an exact row count would let the optimizer answer `count(*)` at planning.
+/// It has no statistics: an exact row count would let the optimizer answer `count(*)` at planning.
 #[derive(Debug)]
 pub struct SourceExec {
     relation: Arc<str>,
     columns: Vec<usize>,
-    cell: Cell,
+    cell: RowCell,
     properties: Arc<PlanProperties>,
 }
 
@@ -133,16 +132,16 @@ impl SourceExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { relation, columns, cell: Cell::default(), properties: Arc::new(properties) }
+        Self { relation, columns, cell: RowCell::default(), properties: Arc::new(properties) }
     }
 
-    /// The whole of an anonymous schema, for plans that the engine puts together itself.
+    /// A leaf with all columns of a schema and without a relation, for plans that the engine builds itself.
     pub fn anonymous(schema: &Schema) -> Self {
         Self::new("".into(), (0..schema.fields().len()).collect(), Arc::new(schema.clone()))
     }
 
-    /// Where to put the rows.
-    pub fn cell(&self) -> &Cell {
+    /// The cell for its rows.
+    pub fn cell(&self) -> &RowCell {
         &self.cell
     }
 }
@@ -185,7 +184,7 @@ impl ExecutionPlan for SourceExec {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
-    /// The leaf has no state of a run: its rows are the engine's to change.
+    /// A run leaves no state in the leaf: its rows are the engine's to change.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
@@ -197,32 +196,32 @@ impl ExecutionPlan for SourceExec {
 
 /// A leaf of a plan, as the engine feeds it.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct Leaf {
     /// The relation whose rows it reads.
     pub relation: Arc<str>,
-    /// Which of the relation's columns, in this order.
+    /// The relation's columns that it reads, in this order.
     pub columns: Vec<usize>,
-    /// Where the rows go.
-    pub cell: Cell,
+    /// The cell for its rows.
+    pub cell: RowCell,
 }
 
 /// Every [`SourceExec`] below `plan`.
-pub fn sources(plan: &Arc<dyn ExecutionPlan>) -> Vec<Source> {
+pub fn leaves(plan: &Arc<dyn ExecutionPlan>) -> Vec<Leaf> {
     let mut found = Vec::new();
-    collect_sources(plan, &mut found);
+    collect_leaves(plan, &mut found);
     found
 }
 
-fn collect_sources(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<Source>) {
+fn collect_leaves(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<Leaf>) {
     let any: &dyn Any = plan.as_ref();
     if let Some(source) = any.downcast_ref::<SourceExec>() {
-        found.push(Source {
+        found.push(Leaf {
             relation: Arc::clone(&source.relation),
             columns: source.columns.clone(),
             cell: source.cell.clone(),
         });
     }
     for child in plan.children() {
-        collect_sources(child, found);
+        collect_leaves(child, found);
     }
 }

@@ -1,21 +1,21 @@
-//! Aggregates over rows that also go: kept by weights.
+//! Aggregates under retractions, maintained by weights.
 //!
-//! A row of a keyed table goes when its key is updated or deleted. An aggregate is **linear** when its partial state
-//! over some rows, negated, undoes them: counts and sums are, `min` is not. Where all aggregates of a node are, its
-//! state is a sum over signed rows, and what a refresh costs depends on the groups, not on the keys.
+//! A row of a keyed table is retracted when its key is updated or deleted. An aggregate is **linear** when its partial
+//! state over some rows, negated, cancels them: counts and sums are, `min` is not. Where all aggregates of a node are,
+//! its state is a sum over signed rows, and a refresh costs as much as there are groups, not keys.
 //!
-//! Two things are lost in such a sum, and come back by counting, with aggregates that nobody asked for:
+//! Two things are lost in such a sum, and are restored by counting, with hidden aggregates:
 //!
 //! ```text
 //!  SELECT k, sum(n) FROM t GROUP BY k
 //!
 //!    Projection  k, CASE WHEN c1 <> 0 THEN sum(n)    a sum over no values left is null, not 0     ─ residual plan
-//!    Filter      c2 <> 0                             a group of no rows left is no group
+//!    Filter      c2 <> 0                             a group without rows does not exist
 //!  ── ── slot ── ──
 //!    Aggregate   k │ sum(n), count(n) = c1, count(*) = c2                                         ─ reducer
 //! ```
 //!
-//! Where the query counts the same itself, that count is used.
+//! Where the query already counts the same, that count is used.
 //!
 //! # Contract
 //! [`rewrite`] gives a node that only has linear aggregates, and [`Weighted::read`] restores the schema of the original
@@ -35,15 +35,15 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit,
 use crate::incremental::cut::{scan_slot, slot_column};
 use tallgrass_exact_sum::{ExactKind, exact_kind};
 
-/// An aggregate that takes signed rows, and how its result becomes the original's.
+/// An aggregate over signed rows, and how its result becomes the original's.
 #[derive(Debug)]
 pub struct Weighted {
-    /// The original with its hidden counts behind the other columns.
+    /// The original with its hidden counts after the other columns.
     pub plan: LogicalPlan,
     original: DFSchemaRef,
     /// Column of the count of a group's rows, where there are groups.
     rows: Option<usize>,
-    /// Of each column of the original, the column of the count without which it is null.
+    /// For each column of the original, the column of the count that must not be zero for it to have a value.
     values: Vec<Option<usize>>,
 }
 
@@ -53,7 +53,7 @@ pub fn rewrite(aggregate: &Aggregate) -> Result<Option<Weighted>> {
         return Ok(None);
     }
     let groups = aggregate.group_expr.len();
-    let mut hidden = Hidden { aggregates: aggregate.aggr_expr.clone(), asked: aggregate.aggr_expr.len() };
+    let mut hidden = Hidden { aggregates: aggregate.aggr_expr.clone(), visible: aggregate.aggr_expr.len() };
     let mut values = vec![None; groups];
     for expr in &aggregate.aggr_expr {
         values.push(match linear(expr, aggregate)? {
@@ -71,14 +71,14 @@ impl Weighted {
     /// Reads the slot that holds [`Self::plan`] as the original aggregate.
     pub fn read(&self, slot: &Arc<str>) -> Result<LogicalPlan> {
         let column = |index: usize| Expr::Column(Column::new(Some(slot.as_ref()), slot_column(index)));
-        let is_there = |count: usize| column(count).not_eq(lit(0_i64));
+        let exists = |count: usize| column(count).not_eq(lit(0_i64));
         let mut plan = scan_slot(slot, self.plan.schema())?;
         if let Some(rows) = self.rows {
-            plan = plan.filter(is_there(rows))?;
+            plan = plan.filter(exists(rows))?;
         }
         let columns = self.original.iter().zip(&self.values).enumerate().map(|(index, ((qualifier, field), count))| {
             let value = match count {
-                Some(count) => when(is_there(*count), column(index)).end()?,
+                Some(count) => when(exists(*count), column(index)).end()?,
                 None => column(index),
             };
             Ok(value.alias_qualified(qualifier.cloned(), field.name()))
@@ -87,19 +87,19 @@ impl Weighted {
     }
 }
 
-/// The aggregates asked for, and behind them those that were not.
+/// The query's own aggregates, followed by hidden ones.
 struct Hidden {
     aggregates: Vec<Expr>,
-    asked: usize,
+    visible: usize,
 }
 
 impl Hidden {
-    /// Where the result of `count` is.
+    /// The column of `count`, which is added where it is missing.
     fn index_of(&mut self, count: Expr) -> usize {
         let found = self.aggregates.iter().position(|known| *unaliased(known) == count);
         found.unwrap_or_else(|| {
             let index = self.aggregates.len();
-            self.aggregates.push(count.alias(format!("__count_{}", index - self.asked)));
+            self.aggregates.push(count.alias(format!("__count_{}", index - self.visible)));
             index
         })
     }
@@ -107,13 +107,13 @@ impl Hidden {
 
 /// What a linear aggregate needs besides its own state.
 enum Linear {
-    /// Nothing: its state knows how many values it stands for.
+    /// Nothing: its state has the number of its values.
     Whole,
     /// A count of its values.
     NeedsCount(Expr),
 }
 
-/// Whether taking away undoes what an aggregate took in, and what that takes.
+/// Whether a retraction exactly cancels an insertion in this aggregate, and what it needs for that.
 fn linear(expr: &Expr, aggregate: &Aggregate) -> Result<Option<Linear>> {
     let Expr::AggregateFunction(AggregateFunction { func, params }) = unaliased(expr) else { return Ok(None) };
     let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment: _ } = params;
@@ -141,7 +141,7 @@ fn linear(expr: &Expr, aggregate: &Aggregate) -> Result<Option<Linear>> {
     })
 }
 
-/// The name of an aggregate that cannot take away, for a reader.
+/// The name of an aggregate that cannot retract, for a reader.
 pub(super) fn not_linear(expr: &Expr, aggregate: &Aggregate) -> Option<String> {
     let Expr::AggregateFunction(AggregateFunction { func, params }) = unaliased(expr) else { return None };
     match linear(expr, aggregate) {

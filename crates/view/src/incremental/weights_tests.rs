@@ -1,4 +1,4 @@
-//! Views over tables, kept by weights: what is there counts, and what has been leaves no trace.
+//! Views over tables, maintained by weights: existing rows count, and retracted ones leave no trace.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -13,10 +13,10 @@ use datafusion::datasource::MemTable;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::files::session;
 use crate::incremental::cut::Use;
 use crate::incremental::source::{LiveRelation, RelationKind};
-use crate::files::session;
-use crate::{LiveView, Maintenance, Rows};
+use crate::{InputRows, LiveView, Maintenance};
 use tallgrass_relation::{KeyedTable, RelationRows};
 
 /// A row's key, and its columns unless it is deleted.
@@ -50,7 +50,7 @@ fn batch(rows: &(impl Iterator<Item = Option<Row>> + Clone)) -> RecordBatch {
     RecordBatch::try_new(schema(), columns.to_vec()).unwrap()
 }
 
-/// A view over the table `t`, the table itself, and what it should hold.
+/// A view over the table `t`, the table itself, and the rows that it should hold.
 struct Fed {
     view: LiveView,
     sql: &'static str,
@@ -66,7 +66,7 @@ impl Fed {
         let plan = context.state().create_logical_plan(sql).await.unwrap();
         let view = LiveView::plan(&context.state(), plan, Use::Result, 0).await.unwrap();
         assert_eq!(view.maintenance(), Maintenance::Incremental, "{sql}");
-        assert!(view.reads_changes_of("t") && !view.reads_rows_of("t"), "{sql}");
+        assert!(view.reads_deltas_of("t") && !view.reads_rows_of("t"), "{sql}");
         Self { view, sql, table: KeyedTable::new(schema()), model: BTreeMap::new() }
     }
 
@@ -84,8 +84,8 @@ impl Fed {
         };
         let columns = [0, 1, 2, 3];
         let (gone, came) = self.table.apply(rows).unwrap().gone_and_came();
-        self.view.retract(Rows { relation: "t", columns: &columns, batches: &[gone] }).await.unwrap();
-        self.view.apply(Rows { relation: "t", columns: &columns, batches: &[came] }).await.unwrap();
+        self.view.retract(InputRows { relation: "t", columns: &columns, batches: &[gone] }).await.unwrap();
+        self.view.apply(InputRows { relation: "t", columns: &columns, batches: &[came] }).await.unwrap();
     }
 
     async fn result(&mut self) -> Vec<RecordBatch> {
@@ -98,7 +98,7 @@ impl Fed {
         lines.map(|line| line.split_whitespace().collect::<String>()).collect::<Vec<_>>().join(" ")
     }
 
-    /// What plain DataFusion gives over the rows that should be there.
+    /// The result of plain DataFusion over the expected rows.
     async fn expected(&self) -> Vec<RecordBatch> {
         let context = session::batch();
         let rows = batch(&self.model.values().map(|row| Some(*row)));
@@ -248,7 +248,7 @@ async fn the_state_follows_the_groups_that_are_there_and_not_the_history() {
     let mut fed = Fed::new("SELECT n, count(*) AS c, sum(x) FROM t GROUP BY n").await;
     let (mut most, mut next) = (0, 0);
     for _ in 0..1_000 {
-        // 100 keys, each update a group that has never been.
+        // 100 keys, each update to a new group.
         let records: Vec<Record> = (0..100).map(|key| (key, row("a", next + i64::from(key), 0.5))).collect();
         next += 100;
         fed.feed(&records).await;
