@@ -3,7 +3,7 @@
 //! Values are exact here: numbers keep all their digits, ungrouped, so that they can be copied into the next query.
 //! A null reads `NULL`; text that happens to be `NULL` reads `'NULL'`, and empty text is empty.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::error::ArrowError;
@@ -12,7 +12,7 @@ use super::cells::{Cells, is_number};
 use super::sanitize::sanitize;
 
 /// A rule under the header and nothing else: alignment separates columns better than lines do.
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+const PRESET: &str = "     ──            ";
 
 /// The rows as aligned columns with a header; ends with a line feed.
 pub fn aligned(schema: &Schema, batches: &[RecordBatch]) -> Result<String, ArrowError> {
@@ -20,7 +20,7 @@ pub fn aligned(schema: &Schema, batches: &[RecordBatch]) -> Result<String, Arrow
         return Ok("(no columns)\n".to_owned());
     }
     let mut table = Table::new();
-    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
+    table.load_preset(PRESET).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
     table.set_header(schema.fields().iter().map(|field| Cell::new(sanitize(field.name()))));
     for batch in batches {
         let columns = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>, _>>()?;
@@ -31,7 +31,7 @@ pub fn aligned(schema: &Schema, batches: &[RecordBatch]) -> Result<String, Arrow
     let last = schema.fields().len() - 1;
     for (index, field) in schema.fields().iter().enumerate() {
         if let Some(column) = table.column_mut(index) {
-            // The style's blank junction is one more column.
+            // The preset's blank junction is one more column.
             column.set_padding((0, u16::from(index != last)));
             if is_number(field.data_type()) {
                 column.set_cell_alignment(CellAlignment::Right);
