@@ -1,8 +1,8 @@
-//! Records that are no rows: counted all, logged seldom.
+//! Bad records, which do not fit their declaration: all are counted, few are logged.
 //!
 //! A bad record never stops a read and never shifts its neighbours; what it must not do is vanish without a trace, nor
-//! fill the log. So each is counted under its topic and kind, and each *reason* (topic, kind and column) speaks at most
-//! once in [`LOG_INTERVAL`], with the coordinates of one record and the number of those that stayed silent.
+//! fill the log. So each is counted under its topic and kind, and each *reason* (topic, kind and column) is logged at most
+//! once in [`LOG_INTERVAL`], with the coordinates of one record and the number of those that were not logged.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a reason stays silent after it was logged.
+/// How long a reason is not logged again.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Distinct reasons that are kept apart. Column paths come from the declaration, so a reader meets a handful; the bound
@@ -20,11 +20,11 @@ const MAX_REASONS: usize = 1_000;
 /// Shared counter of bad records; clones count into the same place.
 #[derive(Debug, Clone, Default)]
 pub struct BadRecords {
-    shared: Arc<Shared>,
+    tallies: Arc<Tallies>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Tallies {
     total: AtomicU64,
     quiet: bool,
     reasons: Mutex<HashMap<Reason, Tally>>,
@@ -40,10 +40,10 @@ struct Reason {
 #[derive(Debug)]
 struct Tally {
     count: u64,
-    silent: u64,
+    unlogged: u64,
     logged_at: Instant,
-    /// What was said last, with the coordinates of its record.
-    said: String,
+    /// The last that was logged: its coordinates and what is wrong with it.
+    example: String,
 }
 
 /// How many records of one topic were bad in one way.
@@ -76,20 +76,20 @@ impl BadRecords {
         Self::default()
     }
 
-    /// A counter at zero that logs nothing: for reading once more what somebody else has read and spoken of.
+    /// A counter at zero that logs nothing: for reading once more what has been read and logged already.
     pub fn quiet() -> Self {
-        Self { shared: Arc::new(Shared { quiet: true, ..Shared::default() }) }
+        Self { tallies: Arc::new(Tallies { quiet: true, ..Tallies::default() }) }
     }
 
     /// Bad records of all topics and kinds. Where two different declarations read one topic, a record counts once for
     /// each declaration that it does not fit.
     pub fn total(&self) -> u64 {
-        self.shared.total.load(Ordering::Relaxed)
+        self.tallies.total.load(Ordering::Relaxed)
     }
 
     /// The counts per topic and kind, ordered by both.
     pub fn counts(&self) -> Vec<BadCount> {
-        let reasons = self.shared.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let reasons = self.tallies.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts: BTreeMap<(Arc<str>, &'static str), u64> = BTreeMap::new();
         for (reason, tally) in reasons.iter() {
             *counts.entry((Arc::clone(&reason.topic), reason.kind)).or_default() += tally.count;
@@ -99,22 +99,22 @@ impl BadRecords {
 
     /// Each reason with its count and an example, the commonest first.
     pub fn examples(&self) -> Vec<BadExample> {
-        let reasons = self.shared.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        let reasons = self.tallies.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         let example = |(reason, tally): (&Reason, &Tally)| BadExample {
             topic: Arc::clone(&reason.topic),
             kind: reason.kind,
             count: tally.count,
-            example: tally.said.clone(),
+            example: tally.example.clone(),
         };
         let mut examples: Vec<BadExample> = reasons.iter().map(example).collect();
         examples.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.example.cmp(&b.example)));
         examples
     }
 
-    /// Counts one bad record, and logs it unless its reason has spoken lately.
+    /// Counts one bad record, and logs it unless its reason was logged lately.
     pub(super) fn report(&self, at: &Coordinates<'_>, kind: &'static str, column: Option<&str>, detail: &dyn Display) {
         let line = self.line(Instant::now(), at, kind, column, detail);
-        if let Some(line) = line.filter(|_| !self.shared.quiet) {
+        if let Some(line) = line.filter(|_| !self.tallies.quiet) {
             tracing::warn!(target: "tallgrass::bad_record", "{line}");
         }
     }
@@ -128,34 +128,34 @@ impl BadRecords {
         column: Option<&str>,
         detail: &dyn Display,
     ) -> Option<String> {
-        self.shared.total.fetch_add(1, Ordering::Relaxed);
-        let mut reasons = self.shared.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tallies.total.fetch_add(1, Ordering::Relaxed);
+        let mut reasons = self.tallies.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reason = Reason { topic: Arc::clone(at.topic), kind, column: column.map(str::to_owned) };
         if reasons.len() >= MAX_REASONS && !reasons.contains_key(&reason) {
             reason.column = None;
         }
-        let silent = match reasons.get_mut(&reason) {
+        let unlogged = match reasons.get_mut(&reason) {
             None => {
-                reasons.insert(reason, Tally { count: 1, silent: 0, logged_at: now, said: said(at, detail) });
+                reasons.insert(reason, Tally { count: 1, unlogged: 0, logged_at: now, example: example(at, detail) });
                 0
             }
             Some(tally) => {
                 tally.count += 1;
                 if now.saturating_duration_since(tally.logged_at) < LOG_INTERVAL {
-                    tally.silent += 1;
+                    tally.unlogged += 1;
                     return None;
                 }
                 tally.logged_at = now;
-                tally.said = said(at, detail);
-                std::mem::take(&mut tally.silent)
+                tally.example = example(at, detail);
+                std::mem::take(&mut tally.unlogged)
             }
         };
-        let more = if silent > 0 { format!(" (+{silent} more like it)") } else { String::new() };
-        Some(format!("{}{more}", said(at, detail)))
+        let more = if unlogged > 0 { format!(" (+{unlogged} more like it)") } else { String::new() };
+        Some(format!("{}{more}", example(at, detail)))
     }
 }
 
-fn said(Coordinates { topic, partition, offset }: &Coordinates<'_>, detail: &dyn Display) -> String {
+fn example(Coordinates { topic, partition, offset }: &Coordinates<'_>, detail: &dyn Display) -> String {
     format!("{topic}[{partition}] offset {offset}: {detail}")
 }
 
@@ -173,23 +173,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_speaks_once_per_interval_and_counts_what_it_left_out() {
+    fn a_reason_is_logged_once_per_interval_with_the_number_of_those_left_out() {
         let bad = BadRecords::new();
         let topic: Arc<str> = Arc::from("pokemons");
         let start = Instant::now();
-        let say = |seconds, offset, kind, column| {
+        let report = |seconds, offset, kind, column| {
             let at = Coordinates { topic: &topic, partition: 2, offset };
             bad.line(start + Duration::from_secs(seconds), &at, kind, column, &"'total' expects BIGINT")
         };
-        let first = say(0, 7, "wrong_type", Some("total"));
+        let first = report(0, 7, "wrong_type", Some("total"));
         assert_eq!(first.as_deref(), Some("pokemons[2] offset 7: 'total' expects BIGINT"));
-        assert_eq!(say(1, 8, "wrong_type", Some("total")), None);
-        assert_eq!(say(9, 9, "wrong_type", Some("total")), None);
-        assert!(say(9, 9, "wrong_type", Some("hp")).is_some(), "another column is another reason");
-        let later = say(10, 1234, "wrong_type", Some("total"));
+        assert_eq!(report(1, 8, "wrong_type", Some("total")), None);
+        assert_eq!(report(9, 9, "wrong_type", Some("total")), None);
+        assert!(report(9, 9, "wrong_type", Some("hp")).is_some(), "another column is another reason");
+        let later = report(10, 1234, "wrong_type", Some("total"));
         assert_eq!(later.as_deref(), Some("pokemons[2] offset 1234: 'total' expects BIGINT (+2 more like it)"));
         assert_eq!(
-            say(21, 1235, "wrong_type", Some("total")).as_deref(),
+            report(21, 1235, "wrong_type", Some("total")).as_deref(),
             first.as_deref().map(|_| "pokemons[2] offset 1235: 'total' expects BIGINT")
         );
         assert_eq!(bad.total(), 6);
@@ -205,6 +205,6 @@ mod tests {
             bad.line(Instant::now(), &at, "wrong_type", Some(&format!("tags[{index}]")), &"no");
         }
         assert_eq!(bad.counts()[0].count, 5_000);
-        assert!(bad.shared.reasons.lock().unwrap().len() <= MAX_REASONS + 1);
+        assert!(bad.tallies.reasons.lock().unwrap().len() <= MAX_REASONS + 1);
     }
 }

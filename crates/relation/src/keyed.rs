@@ -160,7 +160,7 @@ impl KeyedTable {
         let sources: Vec<&RecordBatch> = touched.iter().map(|segment| &earlier[*segment].batch).collect();
         let place = |segment: usize| touched.partition_point(|other| *other < segment);
         let rows: Vec<(usize, usize)> = died.iter().map(|(segment, row)| (place(*segment), *row)).collect();
-        Ok(Delta { retractions: pick(&self.schema, &sources, &rows)?, insertions: newest.live()? })
+        Ok(Delta { retractions: pick(&self.schema, &sources, &rows)?, insertions: newest.filtered()? })
     }
 
     /// Rewrites what is mostly dead and merges what is small.
@@ -276,7 +276,7 @@ mod tests {
         let values = batch.column(0).as_primitive::<Int64Type>();
         let texts = batch.column(1).as_string_view();
         for row in 0..batch.num_rows() {
-            assert!(values.is_valid(row), "a deletion is no row");
+            assert!(values.is_valid(row), "a deletion is not a row");
             let entry = bag.entry((values.value(row), texts.value(row).to_owned())).or_default();
             *entry += weight;
         }

@@ -272,7 +272,7 @@ impl<'a> PartitionReader<'a> {
         }
     }
 
-    /// The broker is gone, or says that it is not and sends nothing.
+    /// The broker does not answer, or answers and sends no records.
     fn stalled(&self, next_offset: i64, after: Duration, trouble: Option<String>) -> DataFusionError {
         match trouble {
             Some(reason) => {

@@ -65,7 +65,8 @@ fn reach_of(filter: &Expr, partition: i32) -> Option<Reach> {
                 (one, other) => one.or(other),
             }
         }
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (MetadataColumn::of(left), MetadataColumn::of(right)) {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (MetadataColumn::of(left), MetadataColumn::of(right))
+        {
             (Some(column), None) => column.compare(*op, right, partition),
             (None, Some(column)) => op.swap().map_or(Some(Reach::EVERYTHING), |op| column.compare(op, left, partition)),
             _ => Some(Reach::EVERYTHING),

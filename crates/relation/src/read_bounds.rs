@@ -93,7 +93,7 @@ pub enum Until {
     Ends,
     /// At these offsets. A topic or partition without one had nothing then, so nothing of it is read.
     Result(AsOf),
-    /// The same, but a topic that is read must be named: somebody wrote the offsets down, and may have forgotten one.
+    /// The same, but a topic that is read must be named: the offsets were written by hand, and one may have been forgotten.
     Offsets(AsOf),
     /// The same, but a topic without one is read to its end: what stands beside the result never read it.
     Beside(AsOf),

@@ -8,7 +8,7 @@
 //! One DataFusion partition reads one Kafka partition, and since a key's newest record wins within its partition, a table
 //! is assembled without any exchange between them.
 //!
-//! What this table does *not* say: row counts are inexact (offsets may be gone, records may be bad), so the optimizer
+//! What this table does *not* say: row counts are inexact (offsets may be missing, records may be bad), so the optimizer
 //! never answers `count(*)` from them; and no PRIMARY KEY constraint is declared, because a producer that sends one key to
 //! two partitions makes two rows of it.
 

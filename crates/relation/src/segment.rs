@@ -19,7 +19,7 @@ pub(super) struct Segment {
     pub(super) first_row: RowId,
     pub(super) batch: RecordBatch,
     pub(super) keys: BinaryArray,
-    live_bits: BooleanBufferBuilder,
+    live: BooleanBufferBuilder,
     live_rows: usize,
     /// The live rows as a batch, until one of them dies.
     current: OnceLock<RecordBatch>,
@@ -31,7 +31,7 @@ impl Segment {
         let rows = batch.num_rows();
         let mut live = BooleanBufferBuilder::new(rows);
         live.append_n(rows, true);
-        Self { first_row, batch, keys, live_bits: live, live_rows: rows, current: OnceLock::new() }
+        Self { first_row, batch, keys, live, live_rows: rows, current: OnceLock::new() }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -47,13 +47,13 @@ impl Segment {
     }
 
     pub(super) fn is_live(&self, row: usize) -> bool {
-        self.live_bits.get_bit(row)
+        self.live.get_bit(row)
     }
 
     /// The row is no longer current.
     pub(super) fn kill(&mut self, row: usize) {
-        if self.live_bits.get_bit(row) {
-            self.live_bits.set_bit(row, false);
+        if self.live.get_bit(row) {
+            self.live.set_bit(row, false);
             self.live_rows -= 1;
             self.current.take();
         }
@@ -65,20 +65,23 @@ impl Segment {
     }
 
     /// The live rows.
-    pub(super) fn live(&self) -> Result<RecordBatch, ArrowError> {
+    pub(super) fn filtered(&self) -> Result<RecordBatch, ArrowError> {
         if self.live_rows == self.rows() {
             return Ok(self.batch.clone());
         }
         filter_record_batch(&self.batch, &self.mask())
     }
 
-    /// The same, kept for the next call.
+    /// The same, kept for the next call where some rows are dead.
     pub(super) fn current(&self) -> Result<RecordBatch, ArrowError> {
-        if let Some(current) = self.current.get() {
-            return Ok(current.clone());
+        match self.current.get() {
+            Some(current) => Ok(current.clone()),
+            None if self.live_rows == self.rows() => Ok(self.batch.clone()),
+            None => {
+                let current = self.filtered()?;
+                Ok(self.current.get_or_init(|| current).clone())
+            }
         }
-        let current = self.live()?;
-        Ok(self.current.get_or_init(|| current).clone())
     }
 
     /// The live rows as a segment of their own, numbered from `first_row`, without the memory of the dead.
@@ -94,21 +97,21 @@ impl Segment {
         let batch = compacted(&concat_batches(&self.batch.schema(), [&self.batch, &next.batch])?)?;
         let keys = concat(&[&self.keys, &next.keys])?.as_binary::<i32>().clone();
         let mut live = BooleanBufferBuilder::new(self.rows() + next.rows());
-        live.append_buffer(&self.live_bits.finish_cloned());
-        live.append_buffer(&next.live_bits.finish_cloned());
+        live.append_buffer(&self.live.finish_cloned());
+        live.append_buffer(&next.live.finish_cloned());
         let live_rows = self.live_rows + next.live_rows;
-        Ok(Self { first_row: self.first_row, batch, keys, live_bits: live, live_rows, current: OnceLock::new() })
+        Ok(Self { first_row: self.first_row, batch, keys, live, live_rows, current: OnceLock::new() })
     }
 
     /// Bytes on the heap.
     pub(super) fn memory_size(&self) -> usize {
         // The views of `current` are its own, the text behind them is shared.
         let current: usize = self.current.get().map_or(0, |current| current.columns().iter().map(own_size).sum());
-        self.batch.get_array_memory_size() + self.keys.get_array_memory_size() + self.live_bits.capacity() / 8 + current
+        self.batch.get_array_memory_size() + self.keys.get_array_memory_size() + self.live.capacity() / 8 + current
     }
 
     fn mask(&self) -> BooleanArray {
-        BooleanArray::new(self.live_bits.finish_cloned(), None)
+        BooleanArray::new(self.live.finish_cloned(), None)
     }
 }
 

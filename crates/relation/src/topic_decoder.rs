@@ -5,9 +5,9 @@
 //! declarations get a decoder each, because a record counts for a relation iff it fits *that* declaration.
 //!
 //! ```text
-//!  Message ─┬─▶ Group (declaration A): Decoder + metadata ─┬─▶ stream      every record, tombstones as rows of nulls
-//!           │                                              └─▶ table       + record keys, + which rows are deletions
-//!           └─▶ Group (declaration B): …
+//!  Message ─┬─▶ declaration A: Decoder + metadata ─┬─▶ stream      every record, tombstones as rows of nulls
+//!           │                                      └─▶ table       + record keys, + which rows are deletions
+//!           └─▶ declaration B: …
 //! ```
 
 use std::sync::Arc;
@@ -51,27 +51,27 @@ pub struct Wanted {
 pub struct TopicDecoder {
     topic: Arc<str>,
     bad: BadRecords,
-    groups: Vec<Group>,
+    decoders: Vec<SharedDecoder>,
     relations: usize,
 }
 
 impl TopicDecoder {
     /// Prepares to decode for `wanted`, whose relations all read `topic`.
     pub fn new(topic: &Arc<str>, wanted: &[Wanted], bad: BadRecords) -> Result<Self, RelationError> {
-        let mut groups: Vec<Vec<(usize, &Wanted)>> = Vec::new();
+        let mut declarations: Vec<Vec<(usize, &Wanted)>> = Vec::new();
         for (place, wanted) in wanted.iter().enumerate() {
             debug_assert_eq!(wanted.relation.topic(), topic, "a topic's decoder serves the relations over it");
             // Names and types decide; an option such as deleted_when does not change what a record must look like.
-            let same = |group: &&mut Vec<(usize, &Wanted)>| {
-                group.first().is_some_and(|(_, first)| first.relation.declared() == wanted.relation.declared())
+            let same = |relations: &&mut Vec<(usize, &Wanted)>| {
+                relations.first().is_some_and(|(_, first)| first.relation.declared() == wanted.relation.declared())
             };
-            match groups.iter_mut().find(same) {
-                Some(group) => group.push((place, wanted)),
-                None => groups.push(vec![(place, wanted)]),
+            match declarations.iter_mut().find(same) {
+                Some(relations) => relations.push((place, wanted)),
+                None => declarations.push(vec![(place, wanted)]),
             }
         }
-        let groups = groups.iter().map(|members| Group::new(members)).collect::<Result<_, _>>()?;
-        Ok(Self { topic: Arc::clone(topic), bad, groups, relations: wanted.len() })
+        let decoders = declarations.iter().map(|relations| SharedDecoder::new(relations)).collect::<Result<_, _>>()?;
+        Ok(Self { topic: Arc::clone(topic), bad, decoders, relations: wanted.len() })
     }
 
     /// The topic whose messages it decodes.
@@ -79,16 +79,16 @@ impl TopicDecoder {
         &self.topic
     }
 
-    /// Decodes one message for every relation. A record that is no row is counted and leaves no trace in the columns.
+    /// Decodes one message for every relation. A bad record is counted and leaves no trace in the columns.
     pub fn push(&mut self, message: &Message<'_>) {
-        for group in &mut self.groups {
-            group.push(message, &self.topic, &self.bad);
+        for decoder in &mut self.decoders {
+            decoder.push(message, &self.topic, &self.bad);
         }
     }
 
     /// Rows since the last [`Self::finish`], of the relation that has most.
     pub fn len(&self) -> usize {
-        self.groups.iter().map(|group| group.rows).max().unwrap_or(0)
+        self.decoders.iter().map(|decoder| decoder.rows).max().unwrap_or(0)
     }
 
     /// Whether no relation has rows.
@@ -99,47 +99,47 @@ impl TopicDecoder {
     /// The rows since the last call: one entry per relation, in the order in which they were given.
     pub fn finish(&mut self) -> Result<Vec<RelationRows>, RelationError> {
         let mut rows: Vec<Option<RelationRows>> = vec![None; self.relations];
-        for group in &mut self.groups {
-            group.finish(&mut rows)?;
+        for decoder in &mut self.decoders {
+            decoder.finish(&mut rows)?;
         }
         Ok(rows.into_iter().flatten().collect())
     }
 }
 
 /// The relations of one declaration.
-struct Group {
+struct SharedDecoder {
     decoder: Decoder,
     /// Declared columns that the decoder builds, ascending.
     columns: Vec<usize>,
-    metadata: Metadata,
-    members: Vec<Member>,
+    metadata: MetadataBuilder,
+    relations: Vec<RelationBuilder>,
     rows: usize,
 }
 
-struct Member {
+struct RelationBuilder {
     /// Place among the relations of the topic's decoder.
     place: usize,
     relation: Arc<KafkaRelation>,
     columns: Vec<usize>,
     schema: SchemaRef,
-    keyed: Option<Keyed>,
+    keyed: Option<KeyBuilder>,
 }
 
 /// What a table has besides its rows.
-struct Keyed {
+struct KeyBuilder {
     primary_key: KeyColumn,
     row_keys: RowKeys,
-    /// Rows that are records of the group but not of this table, for their key is none. Rare.
+    /// Rows of the declaration that are none of this table: their record has no key that can be one of its rows. Rare.
     excluded: Vec<usize>,
     tombstones: Vec<usize>,
 }
 
-impl Group {
-    fn new(members: &[(usize, &Wanted)]) -> Result<Self, RelationError> {
+impl SharedDecoder {
+    fn new(wanted: &[(usize, &Wanted)]) -> Result<Self, RelationError> {
         let mut built: Vec<usize> = Vec::new();
         let mut metadata = [false; 4];
-        let mut group: Vec<Member> = Vec::new();
-        for (place, Wanted { relation, columns }) in members {
+        let mut relations: Vec<RelationBuilder> = Vec::new();
+        for (place, Wanted { relation, columns }) in wanted {
             let declared = relation.declared().fields().len();
             let mut columns = columns.clone();
             columns.sort_unstable();
@@ -160,10 +160,10 @@ impl Group {
                     let data_type = relation.declared().field(key.column).data_type();
                     let unsupported = || RelationError::UnsupportedType {
                         relation: relation.name().to_owned(),
-                        reason: format!("{data_type} is no type of a primary key"),
+                        reason: format!("{data_type} is not a type of a primary key"),
                     };
                     let primary_key = KeyColumn::new(data_type).ok_or_else(unsupported)?;
-                    Some(Keyed {
+                    Some(KeyBuilder {
                         primary_key,
                         row_keys: RowKeys::default(),
                         excluded: Vec::new(),
@@ -171,7 +171,7 @@ impl Group {
                     })
                 }
             };
-            group.push(Member {
+            relations.push(RelationBuilder {
                 place: *place,
                 relation: Arc::clone(relation),
                 schema: Arc::new(relation.schema().project(&columns)?),
@@ -181,19 +181,19 @@ impl Group {
         }
         built.sort_unstable();
         built.dedup();
-        let Some(first) = group.first() else {
+        let Some(first) = relations.first() else {
             return Err(RelationError::NotKeyed);
         };
         let decoder = Decoder::new(first.relation.declared().fields(), &built).map_err(|error| {
             RelationError::UnsupportedType { relation: first.relation.name().to_owned(), reason: error.to_string() }
         })?;
-        Ok(Self { decoder, columns: built, metadata: Metadata::new(metadata), members: group, rows: 0 })
+        Ok(Self { decoder, columns: built, metadata: MetadataBuilder::new(metadata), relations, rows: 0 })
     }
 
     fn push(&mut self, message: &Message<'_>, topic: &Arc<str>, bad: &BadRecords) {
         let at = Coordinates { topic, partition: message.partition, offset: message.offset };
         match message.value {
-            // Every bit of a tombstone is in its key and its place; a record of no bytes is none, and bad.
+            // Every bit of a tombstone is in its key and its place; an empty value is not one, and bad.
             None => self.decoder.append_null_row(),
             Some(value) => {
                 if let Err(error) = self.decoder.decode(value) {
@@ -203,8 +203,8 @@ impl Group {
             }
         }
         self.metadata.append(message);
-        for member in &mut self.members {
-            let Some(keyed) = &mut member.keyed else { continue };
+        for relation in &mut self.relations {
+            let Some(keyed) = &mut relation.keyed else { continue };
             if let Err(error) = keyed.primary_key.append(message.key) {
                 bad.report(&at, error.kind(), None, &error);
                 keyed.excluded.push(self.rows);
@@ -220,14 +220,14 @@ impl Group {
         let count = std::mem::take(&mut self.rows);
         let decoded = self.decoder.finish();
         let metadata = self.metadata.finish();
-        for member in &mut self.members {
-            rows[member.place] = Some(member.finish(count, &self.columns, &decoded, &metadata)?);
+        for relation in &mut self.relations {
+            rows[relation.place] = Some(relation.finish(count, &self.columns, &decoded, &metadata)?);
         }
         Ok(())
     }
 }
 
-impl Member {
+impl RelationBuilder {
     fn finish(
         &mut self,
         count: usize,
@@ -294,15 +294,15 @@ fn marked(count: usize, rows: &[usize]) -> BooleanBuffer {
     BooleanBuffer::from(bits)
 }
 
-/// Builders of the metadata columns; those that nobody wants are not there.
-struct Metadata {
+/// Builders of the metadata columns that are wanted.
+struct MetadataBuilder {
     key: Option<StringViewBuilder>,
     partition: Option<Vec<i32>>,
     offset: Option<Vec<i64>>,
     timestamp: Option<TimestampMillisecondBuilder>,
 }
 
-impl Metadata {
+impl MetadataBuilder {
     /// By the places of [`super::METADATA_COLUMNS`].
     fn new(wanted: [bool; 4]) -> Self {
         let [key, partition, offset, timestamp] = wanted;
@@ -346,7 +346,7 @@ impl Metadata {
     }
 }
 
-/// Bytes that are no text, as `\x` and hexadecimal digits (as `PostgreSQL` prints bytea).
+/// Bytes that are not text, as `\x` and hexadecimal digits (as `PostgreSQL` prints bytea).
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 + 2 * bytes.len());
     text.push_str("\\x");
@@ -456,8 +456,8 @@ mod tests {
     fn each_declaration_judges_for_itself_and_columns_do_not_matter() {
         let wanted = wanted(&[("user_events", &[]), ("strict", &[])]);
         let (rows, bad) = decode(&wanted, &[(None, Some(ASH)), (None, Some(br#"{"name":7}"#)), (None, Some(b""))]);
-        assert_eq!(rows[0].batch.num_rows(), 1, "7 is no text, and an empty value is no tombstone");
-        assert_eq!(rows[1].batch.num_rows(), 1, "'Ash' is no number");
+        assert_eq!(rows[0].batch.num_rows(), 1, "7 is not text, and an empty value is not a tombstone");
+        assert_eq!(rows[1].batch.num_rows(), 1, "'Ash' is not a number");
         assert_eq!(bad.total(), 4);
         assert_eq!(bad.counts().iter().find(|count| count.kind == "empty").unwrap().count, 2);
     }
