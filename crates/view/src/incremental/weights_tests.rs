@@ -17,7 +17,7 @@ use crate::files::session;
 use crate::incremental::cut::Use;
 use crate::incremental::source::{LiveRelation, RelationKind};
 use crate::{InputRows, LiveView, Maintenance};
-use tallgrass_relation::{KeyedTable, RelationRows};
+use tallgrass_relation::{Delta, KeyedTable, RelationRows};
 
 /// A row's key, and its columns unless it is deleted.
 type Record = (u32, Option<Row>);
@@ -83,9 +83,9 @@ impl Fed {
             deletes: Some(records.iter().map(|(_, row)| row.is_none()).collect()),
         };
         let columns = [0, 1, 2, 3];
-        let (gone, came) = self.table.apply(rows).unwrap().gone_and_came();
-        self.view.retract(InputRows { relation: "t", columns: &columns, batches: &[gone] }).await.unwrap();
-        self.view.apply(InputRows { relation: "t", columns: &columns, batches: &[came] }).await.unwrap();
+        let Delta { retractions, insertions } = self.table.apply(rows).unwrap();
+        self.view.retract(InputRows { relation: "t", columns: &columns, batches: &[retractions] }).await.unwrap();
+        self.view.apply(InputRows { relation: "t", columns: &columns, batches: &[insertions] }).await.unwrap();
     }
 
     async fn result(&mut self) -> Vec<RecordBatch> {
