@@ -6,33 +6,33 @@ use std::time::{Duration, Instant, SystemTime};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
-use super::verifier::Proofs;
 use tallgrass_chart::ChartKind;
 use tallgrass_kafka::AsOf;
-use tallgrass_pipeline::{FileState, Live, Shot, Snapshot};
-use tallgrass_serve::words;
+use tallgrass_pipeline::{FileState, Live, Published, Snapshot};
+use tallgrass_proof::Proofs;
+use tallgrass_serve::captions;
 use tallgrass_sink::terminal::{Frame, LogPane, ProofNote, Strip, Tile};
 use tallgrass_view;
 
-/// Columns of the grid that a tile takes if its file does not say.
+/// The default width of a tile in columns of the grid.
 const TILE_WIDTH: u16 = 6;
 
-/// How long the event rate looks back.
+/// The time over which the event rate is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(2);
 
-/// What the terminal shows: the last results, how the reader is doing, and how to draw each tile.
+/// What the terminal shows: the last results, the state of the reader, and how to draw each tile.
 #[derive(Debug, Clone)]
 pub struct Board {
     name: String,
     broker: String,
-    /// Where its page is served.
+    /// The address of its page.
     page: Option<String>,
-    shot: Arc<Shot>,
-    rate: Rate,
-    proofs: Arc<Proofs>,
+    published: Arc<Published>,
+    rate: RateMeter,
+    proofs: Option<Arc<Proofs>>,
 }
 
-/// What a file says about its tile.
+/// A tile as its file defines it.
 #[derive(Debug, Clone)]
 struct TileLook {
     name: String,
@@ -41,12 +41,12 @@ struct TileLook {
     x: Option<String>,
     y: Option<String>,
     width: u16,
-    /// Why the file cannot be what it is now; what is shown is what it was before.
+    /// What is wrong with the file; the result before its last edit is shown.
     error: Option<String>,
 }
 
 #[derive(Debug, Clone)]
-struct Rate {
+struct RateMeter {
     since: Instant,
     messages: u64,
     per_second: f64,
@@ -59,20 +59,20 @@ impl Board {
             name: name.into(),
             broker: broker.into(),
             page: None,
-            shot: Arc::new(Shot::of(live, Snapshot::default())),
-            rate: Rate { since: Instant::now(), messages: 0, per_second: 0.0 },
-            proofs: Arc::default(),
+            published: Arc::new(Published::of(live, Snapshot::default())),
+            rate: RateMeter { since: Instant::now(), messages: 0, per_second: 0.0 },
+            proofs: None,
         }
     }
 
     /// Shows what proofs beside the live run find.
     #[must_use]
-    pub fn with_proofs(mut self, proofs: &Arc<Proofs>) -> Self {
-        self.proofs = Arc::clone(proofs);
+    pub fn with_proofs(mut self, proofs: Option<Arc<Proofs>>) -> Self {
+        self.proofs = proofs;
         self
     }
 
-    /// Says where the page is served.
+    /// Shows the address of the page.
     #[must_use]
     pub fn with_page(mut self, page: Option<String>) -> Self {
         self.page = page;
@@ -80,25 +80,25 @@ impl Board {
     }
 
     /// Takes in a refresh.
-    pub fn update(&mut self, shot: Arc<Shot>) {
-        self.shot = shot;
+    pub fn update(&mut self, published: Arc<Published>) {
+        self.published = published;
     }
 
     /// The moment of all tiles.
     pub fn as_of(&self) -> &AsOf {
-        &self.shot.snapshot.as_of
+        &self.published.snapshot.as_of
     }
 
-    /// What the last proof found, where there are any.
+    /// The outcome of the last proof, if there is one.
     pub fn proof(&self) -> Option<ProofNote> {
-        self.proofs.note()
+        self.proofs.as_ref().and_then(|proofs| proofs.note())
     }
 
     /// The frame to draw now, with panes of log lines.
     pub fn frame(&mut self, logs: Vec<LogPane>) -> Frame {
         self.measure();
         let tiles: Vec<Tile> = self
-            .shot
+            .published
             .files
             .iter()
             .filter(|file| file.variant_of().is_none())
@@ -111,46 +111,46 @@ impl Board {
     fn measure(&mut self) {
         let elapsed = self.rate.since.elapsed();
         if elapsed >= RATE_WINDOW || (self.rate.messages == 0 && elapsed >= RATE_WINDOW / 4) {
-            let read = self.shot.status.messages - self.rate.messages.min(self.shot.status.messages);
+            let read = self.published.status.messages - self.rate.messages.min(self.published.status.messages);
             let per_second = read as f64 / elapsed.as_secs_f64();
-            self.rate = Rate { since: Instant::now(), messages: self.shot.status.messages, per_second };
+            self.rate = RateMeter { since: Instant::now(), messages: self.published.status.messages, per_second };
         }
     }
 
     fn strip(&self) -> Strip {
-        let lag = self.shot.status.topics.values().map(|topic| topic.total - topic.done).sum::<i64>();
+        let lag = self.published.status.topics.values().map(|topic| topic.total - topic.done).sum::<i64>();
         Strip {
             name: self.name.clone(),
             page: self.page.clone().unwrap_or_default(),
-            broker: match &self.shot.status.trouble {
+            broker: match &self.published.status.trouble {
                 Some(_) => format!("{} does not answer, trying again", self.broker),
                 None => self.broker.clone(),
             },
             events_per_s: self.rate.per_second,
-            events: self.shot.status.messages,
+            events: self.published.status.messages,
             lag: lag.max(0).unsigned_abs(),
-            bad_records: self.shot.status.bad_records,
-            as_of: time_of_day(self.shot.at),
-            elapsed: self.shot.status.started.elapsed(),
+            bad_records: self.published.status.bad_records,
+            as_of: time_of_day(self.published.at),
+            elapsed: self.published.status.started.elapsed(),
             proof: self.proof(),
-            catching_up: (!self.shot.status.caught_up()).then(|| self.shot.status.progress()),
+            catching_up: (!self.published.status.caught_up()).then(|| self.published.status.progress()),
         }
     }
 
     fn tile(&self, look: &TileLook) -> Tile {
-        let result = self.shot.result(&look.name);
+        let result = self.published.result(&look.name);
         let (schema, rows, error): (SchemaRef, Vec<RecordBatch>, Option<String>) = match result {
             None => (Arc::new(Schema::empty()), Vec::new(), None),
             Some(result) => match &result.rows {
                 Ok(rows) => (Arc::clone(&result.schema), rows.clone(), None),
-                Err(error) => (Arc::clone(&result.schema), Vec::new(), Some(view::words(error))),
+                Err(error) => (Arc::clone(&result.schema), Vec::new(), Some(tallgrass_diagnostics::message_of(error))),
             },
         };
-        let status = &self.shot.status;
-        let rebuilding = words::rebuilding(status, &look.name);
+        let status = &self.published.status;
+        let rebuilding = captions::rebuilding(status, &look.name);
         let fine = error.is_none();
-        let waits = words::waits_for(status).filter(|_| fine);
-        let history = words::counts_from(status).filter(|_| fine);
+        let waits = captions::waits_for(status).filter(|_| fine);
+        let history = captions::counts_from(status).filter(|_| fine);
         Tile {
             name: look.name.clone(),
             title: look.title.clone(),
@@ -161,7 +161,7 @@ impl Board {
             schema,
             rows,
             note: look.error.clone().or(error).or(rebuilding).or(waits).or(history),
-            foot: result.map(words::foot).unwrap_or_default(),
+            foot: result.map(captions::foot).unwrap_or_default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `tallgrass dashboard`: the tallies, live in the terminal or as lines of what has changed.
+//! `tallgrass dashboard`: the tallies, live in the terminal or as lines of changed results.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,24 +6,23 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use tallgrass_diagnostics::{Diagnostic, causes, message_of};
 use super::Exit;
 use super::batch::{flush, stdout};
 use super::board::Board;
-use super::changes::Changes;
 use super::log;
 use super::servers::{Defaults, Servers, app};
-use super::verifier::Verifier;
 use crate::cli::Dashboard;
-use tallgrass_pipeline::{Live, LiveConfig, Newest, Shot, Snapshot, Variants};
+use tallgrass_pipeline::{Live, LiveConfig, Newest, Published, Snapshot, Variants};
+use tallgrass_proof::{ChangeLines, Verifier};
 use tallgrass_sink::Format;
 use tallgrass_sink::terminal::{Key, LogPane, Screen, draw_plain};
 use tallgrass_sink::text::ViewsWriter;
-use tallgrass_view::{SqlError, words};
 
-/// What this role calls itself.
+/// The name of this role.
 const NAME: &str = "tallgrass dashboard";
 
-/// Time between two looks at the keyboard and the board.
+/// Time between two checks of the keyboard and the board.
 const FRAME_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long the last lines may take once the reading has ended.
@@ -51,24 +50,28 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
         return once(&mut live, args.format, &stop).await;
     }
     let newest = Newest::default();
-    let verifier = Verifier::start(args.verify, args.connection.config(), &newest)?;
     let kafka = args.connection.config();
-    let app = app(NAME, &kafka, &args.queries.queries, &newest, &variants, verifier.proofs());
+    let verifier = args.verify.map(|interval| Verifier::start(interval, kafka.clone(), &newest)).transpose()?;
+    let app = app(NAME, &kafka, &args.queries.queries, &newest, &variants, verifier.as_ref());
     let servers = Servers::start(&args.listening, Defaults::DASHBOARD, &app)?;
     let watching = stop.child_token();
     let ended = if args.format == Format::Ndjson {
         lines(&mut live, newest, &watching).await
     } else {
-        let board =
-            Board::new(NAME, &args.connection.brokers, &live).with_proofs(verifier.proofs()).with_page(servers.page());
+        let board = Board::new(NAME, &args.connection.brokers, &live)
+            .with_proofs(app.proofs.clone())
+            .with_page(servers.page());
         tiles(&mut live, Arc::new(Mutex::new(board)), newest, &watching).await
     };
     servers.stop();
-    let differed = verifier.finish().await;
+    let differed = match verifier {
+        Some(verifier) => verifier.finish().await,
+        None => false,
+    };
     ended.map(|exit| if differed { Exit::Failed } else { exit })
 }
 
-/// Shows tiles until somebody quits.
+/// Shows tiles until the user quits.
 async fn tiles(
     live: &mut Live,
     board: Arc<Mutex<Board>>,
@@ -80,33 +83,33 @@ async fn tiles(
         tokio::task::spawn_blocking(move || watch(&board, &watching, &|| Vec::new()))
     };
     let show = |live: &Live, snapshot: Snapshot| {
-        let shot = Arc::new(Shot::of(live, snapshot));
-        lock(&board).update(Arc::clone(&shot));
-        newest.send_replace(Some(shot));
+        let published = Arc::new(Published::of(live, snapshot));
+        lock(&board).update(Arc::clone(&published));
+        newest.send_replace(Some(published));
     };
-    // Whoever quits on the screen stops the reading, and a failure of the reading closes the screen.
+    // Quitting on the screen stops the reading, and a failure of the reading closes the screen.
     let ended = live.run(watching, show).await;
     watching.cancel();
     let watched = watcher.await?;
     ended?;
     match watched? {
-        Watched::Quit => Ok(Exit::Done),
-        Watched::Interrupted => Ok(Exit::Interrupted),
+        WatchOutcome::Quit => Ok(Exit::Done),
+        WatchOutcome::Interrupted => Ok(Exit::Interrupted),
     }
 }
 
-/// Writes a line for each result that changes. A reader who is slower than the refreshes gets the newest ones only, and
-/// the live loop never waits for it.
+/// Writes a line for each result that changes. A reader that is slower than the refreshes gets only the newest ones, and the
+/// live loop never waits for it.
 async fn lines(live: &mut Live, newest: Newest, watching: &CancellationToken) -> anyhow::Result<Exit> {
-    let mut shots = newest.subscribe();
+    let mut updates = newest.subscribe();
     let writing = {
         let (runtime, watching) = (tokio::runtime::Handle::current(), watching.clone());
         tokio::task::spawn_blocking(move || {
-            let (mut out, mut changes) = (stdout().0, Changes::default());
+            let (mut out, mut changes) = (stdout().0, ChangeLines::default());
             // The last refresh is still written when the loop has ended.
-            while runtime.block_on(shots.changed()).is_ok() {
-                let shot = shots.borrow_and_update().clone();
-                let written = shot.map_or(Ok(()), |shot| changes.write(&mut out, &shot));
+            while runtime.block_on(updates.changed()).is_ok() {
+                let published = updates.borrow_and_update().clone();
+                let written = published.map_or(Ok(()), |published| changes.write(&mut out, &published));
                 if written.is_err() {
                     watching.cancel();
                     return written;
@@ -116,11 +119,11 @@ async fn lines(live: &mut Live, newest: Newest, watching: &CancellationToken) ->
         })
     };
     let show = |live: &Live, snapshot: Snapshot| {
-        newest.send_replace(Some(Arc::new(Shot::of(live, snapshot))));
+        newest.send_replace(Some(Arc::new(Published::of(live, snapshot))));
     };
     let ended = live.run(watching, show).await;
     drop(newest);
-    // Nobody may be reading any more, and yet the pipe be open.
+    // The pipe may still be open although it is no longer read.
     let written = tokio::time::timeout(WRITE_TIMEOUT, writing).await;
     ended?;
     if let Ok(written) = written {
@@ -129,16 +132,16 @@ async fn lines(live: &mut Live, newest: Newest, watching: &CancellationToken) ->
     Ok(Exit::Interrupted)
 }
 
-/// The live path up to the end offsets as of the start.
+/// The live path up to the end offsets at the start.
 async fn once(live: &mut Live, format: Format, stop: &CancellationToken) -> anyhow::Result<Exit> {
-    let mut last = Shot::default();
-    if !live.run(stop, |live, snapshot| last = Shot::of(live, snapshot)).await? {
+    let mut last = Published::default();
+    if !live.run(stop, |live, snapshot| last = Published::of(live, snapshot)).await? {
         return Ok(Exit::Interrupted);
     }
     let (mut out, terminal) = stdout();
     let results = &last.snapshot.results;
     if format == Format::Ndjson {
-        Changes::default().write(&mut out, &last)?;
+        ChangeLines::default().write(&mut out, &last)?;
     } else {
         let mut writer = ViewsWriter::new(&mut out, format).with_headings(results.len() != 1).with_terminal(terminal);
         for result in results {
@@ -156,8 +159,8 @@ async fn once(live: &mut Live, format: Format, stop: &CancellationToken) -> anyh
     }
     for result in results {
         let Err(error) = &result.rows else { continue };
-        eprintln!("{}: {}\n", result.name, words(error));
-        let sql = matches!(&**error, datafusion::error::DataFusionError::External(inner) if inner.is::<SqlError>());
+        eprintln!("{}: {}\n", result.name, message_of(error));
+        let sql = causes(error).any(<dyn std::error::Error>::is::<Diagnostic>);
         exit = if sql || exit == Exit::SqlError { Exit::SqlError } else { Exit::Failed };
     }
     Ok(exit)
@@ -165,15 +168,15 @@ async fn once(live: &mut Live, format: Format, stop: &CancellationToken) -> anyh
 
 /// How watching a board ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watched {
-    /// Somebody has seen enough.
+pub enum WatchOutcome {
+    /// The user quit.
     Quit,
     /// Ctrl-C, or the reading ended.
     Interrupted,
 }
 
 /// Shows the board until `stop`: redrawn in place on a terminal, in blocks elsewhere. Blocking.
-pub fn watch(board: &Mutex<Board>, stop: &CancellationToken, panes: &dyn Fn() -> Vec<LogPane>) -> io::Result<Watched> {
+pub fn watch(board: &Mutex<Board>, stop: &CancellationToken, panes: &dyn Fn() -> Vec<LogPane>) -> io::Result<WatchOutcome> {
     if io::stdout().is_terminal() { watch_screen(board, stop, panes) } else { watch_plain(board, stop, panes) }
 }
 
@@ -181,17 +184,17 @@ fn watch_screen(
     board: &Mutex<Board>,
     stop: &CancellationToken,
     panes: &dyn Fn() -> Vec<LogPane>,
-) -> io::Result<Watched> {
+) -> io::Result<WatchOutcome> {
     let captured = log::capture();
     let mut screen = Screen::open()?;
     let mut paused = None;
     let ended = loop {
         if stop.is_cancelled() {
-            break Watched::Interrupted;
+            break WatchOutcome::Interrupted;
         }
         match screen.poll_key()? {
-            Some(Key::Quit) => break Watched::Quit,
-            Some(Key::Interrupt) => break Watched::Interrupted,
+            Some(Key::Quit) => break WatchOutcome::Quit,
+            Some(Key::Interrupt) => break WatchOutcome::Interrupted,
             Some(Key::Pause) if paused.is_some() => paused = None,
             Some(Key::Pause) => paused = Some(lock(board).frame(Vec::new())),
             Some(Key::Redraw) | None => {}
@@ -204,7 +207,7 @@ fn watch_screen(
         let frame = match &paused {
             Some(frame) => {
                 let mut frame = frame.clone();
-                frame.strip.name.push_str(" (paused: p goes on)");
+                frame.strip.name.push_str(" (paused: p resumes)");
                 frame.logs = logs;
                 frame
             }
@@ -223,13 +226,13 @@ fn watch_plain(
     board: &Mutex<Board>,
     stop: &CancellationToken,
     panes: &dyn Fn() -> Vec<LogPane>,
-) -> io::Result<Watched> {
+) -> io::Result<WatchOutcome> {
     let (mut out, _) = stdout();
     let mut shown: Option<(tallgrass_kafka::AsOf, Option<String>, std::time::Instant)> = None;
     while !stop.is_cancelled() {
         std::thread::sleep(FRAME_INTERVAL);
         let as_of = lock(board).as_of().clone();
-        // A good proof is no news but for the first one; its age alone is none.
+        // Only the first good proof is reported; a change of its age alone is not.
         let proof = lock(board).proof().map(|proof| if proof.good { String::new() } else { proof.text });
         let due = shown
             .as_ref()
@@ -243,10 +246,10 @@ fn watch_plain(
             shown = Some((as_of, proof, std::time::Instant::now()));
         }
     }
-    Ok(Watched::Interrupted)
+    Ok(WatchOutcome::Interrupted)
 }
 
-/// The board; a panic elsewhere leaves it whole, for it is only ever replaced.
+/// The board; a panic elsewhere leaves it consistent, for it is only ever replaced.
 pub fn lock(board: &Mutex<Board>) -> std::sync::MutexGuard<'_, Board> {
     board.lock().unwrap_or_else(PoisonError::into_inner)
 }

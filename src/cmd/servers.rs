@@ -1,4 +1,4 @@
-//! The servers beside a live run: where they listen, and what they are told.
+//! The servers of a live run, and their addresses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -7,14 +7,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::output::Usage;
-use super::verifier::Proofs;
 use crate::cli::{Listen, Listening};
 use tallgrass_kafka::KafkaConfig;
 use tallgrass_pipeline::{Newest, Variants};
+use tallgrass_proof::Verifier;
 use tallgrass_serve::postgres::{Login, LoginError, PASSWORD_VARIABLE, PgServer};
 use tallgrass_serve::{App, HttpServer, bind};
 
-/// Where a role serves what nobody has said.
+/// The default addresses of a role.
 #[derive(Debug, Clone, Copy)]
 pub struct Defaults {
     page: u16,
@@ -35,19 +35,19 @@ pub fn app(
     queries: &Path,
     newest: &Newest,
     variants: &Variants,
-    proofs: &Arc<Proofs>,
+    verifier: Option<&Verifier>,
 ) -> App {
     App {
         name: name.to_owned(),
         kafka: kafka.clone(),
         queries: queries.to_owned(),
-        shots: newest.subscribe(),
+        newest: newest.subscribe(),
         variants: variants.clone(),
-        proof: proofs.source(),
+        proofs: verifier.map(|verifier| Arc::clone(verifier.proofs())),
     }
 }
 
-/// What is served.
+/// The running servers.
 #[derive(Debug, Default)]
 pub struct Servers {
     http: Option<HttpServer>,
@@ -55,14 +55,14 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Refuses what could never be served, before anything else begins.
+    /// Refuses addresses that could never be served, before anything else starts.
     pub fn check(listening: &Listening, defaults: Defaults) -> anyhow::Result<()> {
         place(listening.pg, defaults.pg).map_or(Ok(()), |(address, _)| login(address, listening).map(|_| ()))
     }
 
-    /// Starts what was asked for; says on stderr where it listens.
+    /// Starts the requested servers; prints their addresses on stderr.
     ///
-    /// An address that somebody has named must be free; a default gives way to the next free port.
+    /// An address that was given must be free; for a default, the next free port is taken.
     pub fn start(listening: &Listening, defaults: Defaults, app: &App) -> anyhow::Result<Self> {
         let mut servers = Self::default();
         if let Some((address, or_next)) = place(listening.listen, Some(defaults.page)) {
@@ -71,11 +71,11 @@ impl Servers {
                     let http = HttpServer::start(listener, app.clone(), listening.allow_host.clone())?;
                     eprintln!("page at http://{}", http.address());
                     if !http.address().ip().is_loopback() {
-                        tracing::warn!("the page asks for no password: whoever reaches this address may read it");
+                        tracing::warn!("the page has no password: anyone who reaches this address can read it");
                     }
                     servers.http = Some(http);
                 }
-                // Nobody has asked for it, and there is much else to do.
+                // It was not requested, and everything else can still run.
                 Err(error) if or_next => tracing::warn!("no page: no port from {address} on is free: {error}"),
                 Err(error) => {
                     return Err(error).with_context(|| format!("cannot serve the page at {address} (see --listen)"));
@@ -98,7 +98,7 @@ impl Servers {
         self.http.as_ref().map(|http| format!("http://{}", http.address()))
     }
 
-    /// Ends them.
+    /// Stops them.
     pub fn stop(self) {
         if let Some(http) = self.http {
             http.stop();
@@ -109,7 +109,7 @@ impl Servers {
     }
 }
 
-/// Who may come in at an address; before anything listens there.
+/// The login rule of an address; checked before anything listens there.
 fn login(address: SocketAddr, listening: &Listening) -> anyhow::Result<Login> {
     let environment = std::env::var(PASSWORD_VARIABLE).ok();
     Login::new(address, listening.pg_password_file.as_deref(), environment).map_err(|error| match error {
@@ -119,8 +119,8 @@ fn login(address: SocketAddr, listening: &Listening) -> anyhow::Result<Login> {
 }
 
 /// The address, and whether the next free port will do.
-fn place(said: Option<Listen>, default: Option<u16>) -> Option<(SocketAddr, bool)> {
-    match said {
+fn place(given: Option<Listen>, default: Option<u16>) -> Option<(SocketAddr, bool)> {
+    match given {
         Some(Listen::Off) => None,
         Some(Listen::At(address)) => Some((address, false)),
         None => default.map(|port| (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), true)),

@@ -136,7 +136,8 @@ impl Engine {
         let Self { inputs, views, .. } = self;
         for (id, rows) in batch.rows {
             let Some(input) = inputs.iter_mut().find(|input| input.feed.id == id) else { continue };
-            let mut readers: Vec<&mut NamedView> = views.iter_mut().filter(|view| view.reads_deltas_of(input)).collect();
+            let mut readers: Vec<&mut NamedView> =
+                views.iter_mut().filter(|view| view.reads_deltas_of(input)).collect();
             let delta = match &mut input.table {
                 Some(table) if readers.is_empty() => {
                     table.absorb(rows)?;

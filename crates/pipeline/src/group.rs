@@ -1,11 +1,11 @@
 //! A member of a consumer group that hands on a view's rows as they are read.
 //!
 //! ```text
-//!  GroupReader ─▶ TopicDecoder ─▶ LiveView (filter, project) ─▶ Act::rows ─▶ commit
+//!  GroupReader ─▶ TopicDecoder ─▶ LiveView (filter, project) ─▶ RowHandler::rows ─▶ commit
 //! ```
 //!
 //! # Contract
-//! An offset is committed only after [`Act::rows`] has returned for the rows of everything below it: every second,
+//! An offset is committed only after [`RowHandler::rows`] has returned for the rows of everything below it: every second,
 //! synchronously before partitions leave, and at the end. A member that dies hands on some rows again, and loses none.
 
 use std::cell::RefCell;
@@ -22,12 +22,12 @@ use super::feed::BatchLimits;
 use tallgrass_kafka::{AsOf, Cluster, GroupEvent, GroupReader, GroupStart, KafkaConfig, KafkaError, Message};
 use tallgrass_relation::{BadRecords, CONNECT_TIMEOUT, KafkaRelation, RelationError, TopicDecoder, Wanted};
 use tallgrass_view::incremental::cut::Use;
-use tallgrass_view::{Bindings, LiveView, InputRows, SqlFile, Workspace, WorkspaceError, live_view, plan_with};
+use tallgrass_view::{Bindings, InputRows, LiveView, SqlFile, Workspace, WorkspaceError, live_view, plan_with};
 
 /// How often offsets are committed while all goes well.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a read waits when nothing comes in: a stop is noticed that soon, and [`Act::tick`] is called that often.
+/// How long a read waits when nothing comes in: a stop is noticed that soon, and [`RowHandler::tick`] is called that often.
 const IDLE: Duration = Duration::from_millis(100);
 
 /// How long the end waits for a rebalance that is under way, so that the last offsets are committed.
@@ -66,10 +66,10 @@ impl AppendingView {
 }
 
 /// What is done with what a member reads.
-pub trait Act {
+pub trait RowHandler {
     /// Takes new rows of the result, never none. Their offsets are committed once this has returned; an error ends the
     /// member.
-    fn rows(&mut self, rows: &[RecordBatch]) -> Result<(), ActError>;
+    fn rows(&mut self, rows: &[RecordBatch]) -> Result<(), HandlerError>;
 
     /// Learns how the member is doing.
     fn event(&mut self, event: &MemberEvent<'_>);
@@ -79,7 +79,7 @@ pub trait Act {
 }
 
 /// Why rows could not be acted on.
-pub type ActError = Box<dyn Error + Send + Sync>;
+pub type HandlerError = Box<dyn Error + Send + Sync>;
 
 /// How a member is doing.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ pub enum GroupError {
     View(#[from] DataFusionError),
     /// The rows could not be acted on.
     #[error(transparent)]
-    Act(ActError),
+    Handler(HandlerError),
 }
 
 /// A member to be.
@@ -141,7 +141,7 @@ impl GroupMember {
         view: AppendingView,
         runtime: &Handle,
         stop: &CancellationToken,
-        act: &mut impl Act,
+        handler: &mut impl RowHandler,
     ) -> Result<(), GroupError> {
         if Cluster::connect_unless(&self.kafka, CONNECT_TIMEOUT, || stop.is_cancelled())?.is_none() {
             return Ok(());
@@ -151,7 +151,7 @@ impl GroupMember {
         let decoder = TopicDecoder::new(&topic, &[wanted], self.bad.clone())?;
         let reader = GroupReader::join(&self.kafka, &self.group, &[Arc::clone(&topic)], self.start)?;
         let (read, acted) = (AsOf::default(), AsOf::default());
-        let batch = OpenBatch { topic, decoder, view, read, acted, messages: 0, bytes: 0, failure: None, act };
+        let batch = OpenBatch { topic, decoder, view, read, acted, messages: 0, bytes: 0, failure: None, handler };
         let batch = RefCell::new(batch);
         let mut committed = Instant::now();
         while !stop.is_cancelled() {
@@ -161,19 +161,19 @@ impl GroupMember {
                 committed = Instant::now();
             }
         }
-        let OpenBatch { acted, act, .. } = batch.into_inner();
+        let OpenBatch { acted, handler, .. } = batch.into_inner();
         if let Err(error) = reader.leave(&acted, LEAVE_TIMEOUT) {
-            act.event(&MemberEvent::NotCommitted(&error));
+            handler.event(&MemberEvent::NotCommitted(&error));
         }
         Ok(())
     }
 
     /// Reads until a limit is reached, then acts.
-    fn micro_batch<A: Act>(
+    fn micro_batch<H: RowHandler>(
         &self,
         reader: &GroupReader,
         runtime: &Handle,
-        open: &RefCell<OpenBatch<'_, A>>,
+        open: &RefCell<OpenBatch<'_, H>>,
     ) -> Result<(), GroupError> {
         let mut closes: Option<Instant> = None;
         loop {
@@ -191,13 +191,13 @@ impl GroupMember {
                 // The topic may be made yet, and the group will notice.
                 Err(error @ KafkaError::TopicMissing { .. }) => {
                     let topic = Arc::clone(&batch.topic);
-                    batch.act.event(&MemberEvent::NoTopic { topic: &topic, error: &error });
+                    batch.handler.event(&MemberEvent::NoTopic { topic: &topic, error: &error });
                     std::thread::sleep(COMMIT_INTERVAL);
                     0
                 }
                 Err(error) => return Err(error.into()),
             };
-            batch.act.tick(messages);
+            batch.handler.tick(messages);
             if let Some(failure) = batch.failure.take() {
                 return Err(failure);
             }
@@ -213,7 +213,7 @@ impl GroupMember {
 }
 
 /// What has been read and not acted on yet.
-struct OpenBatch<'a, A> {
+struct OpenBatch<'a, H> {
     topic: Arc<str>,
     decoder: TopicDecoder,
     view: AppendingView,
@@ -224,10 +224,10 @@ struct OpenBatch<'a, A> {
     messages: usize,
     bytes: usize,
     failure: Option<GroupError>,
-    act: &'a mut A,
+    handler: &'a mut H,
 }
 
-impl<A: Act> OpenBatch<'_, A> {
+impl<H: RowHandler> OpenBatch<'_, H> {
     fn push(&mut self, message: &Message<'_>) {
         self.decoder.push(message);
         self.read.set(&self.topic, message.partition, message.offset + 1);
@@ -244,7 +244,7 @@ impl<A: Act> OpenBatch<'_, A> {
                         next_offsets.set(&start.topic, start.partition, start.next_offset);
                     }
                 }
-                self.act.event(&MemberEvent::Assigned(&assigned));
+                self.handler.event(&MemberEvent::Assigned(&assigned));
             }
             GroupEvent::Revoking { partitions, lost } => {
                 // What was read is acted on first, so that its offsets can be committed.
@@ -254,9 +254,9 @@ impl<A: Act> OpenBatch<'_, A> {
                     Err(error) => self.failure = Some(error),
                 }
                 let leaving: Vec<i32> = partitions.iter().map(|(_, partition)| *partition).collect();
-                self.act.event(&MemberEvent::Revoked(&leaving));
+                self.handler.event(&MemberEvent::Revoked(&leaving));
             }
-            GroupEvent::Error(error) => self.act.event(&MemberEvent::Trouble(&error)),
+            GroupEvent::Error(error) => self.handler.event(&MemberEvent::Trouble(&error)),
         }
     }
 
@@ -271,7 +271,7 @@ impl<A: Act> OpenBatch<'_, A> {
             let new = InputRows { relation: relation.name(), columns, batches: &[rows.batch] };
             let rows = runtime.block_on(view.apply(new))?;
             if !rows.is_empty() {
-                self.act.rows(&rows).map_err(GroupError::Act)?;
+                self.handler.rows(&rows).map_err(GroupError::Handler)?;
             }
         }
         self.acted = self.read.clone();
@@ -283,7 +283,7 @@ impl<A: Act> OpenBatch<'_, A> {
         match reader.commit(&self.acted) {
             Ok(()) => {}
             Err(error) if error.is_transient() => tracing::debug!("{}; trying again", error.with_cause()),
-            Err(error) => self.act.event(&MemberEvent::NotCommitted(&error)),
+            Err(error) => self.handler.event(&MemberEvent::NotCommitted(&error)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The live loop: from messages to results, all of them at one as-of.
 //!
 //! ```text
-//!  Feed (a thread)                      Engine (a task)                          whoever looks
+//!  Feed (a thread)                      Engine (a task)                          servers, terminal
 //!  BatchReader ─▶ TopicDecoder ─▶ MicroBatch ─▶ keyed tables, reducers ─(refresh)─▶ Snapshot { as_of, results }
 //!                                  bounded
 //!                                  channel
@@ -11,22 +11,29 @@
 //! The engine takes in whole micro-batches and refreshes between two of them, so no result ever mixes two moments.
 
 mod engine;
+mod error;
 mod feed;
+mod files;
 mod group;
+mod history;
+mod input;
 mod live;
+mod named_view;
 mod planning;
-mod reading;
+mod published;
 mod rebuild;
-mod shot;
 mod status;
 mod variants;
 mod watch;
 
-pub use engine::{Cost, Engine, NamedView, Snapshot, ViewResult};
-pub use feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedInput, FeedTopic, FeedUntil, GoOn, InputId, MicroBatch};
-pub use group::{Act, ActError, AppendingView, GroupError, GroupMember, MemberEvent};
-pub use live::{Live, LiveConfig, LiveError};
-pub use rebuild::RebuildStatus;
-pub use shot::{Newest, Shot};
-pub use status::{FileState, Sources, Status, Swap, TopicStatus};
+pub use engine::{Engine, Snapshot};
+pub use error::LiveError;
+pub use feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedUntil, GoOn};
+pub use files::{Definitions, FileState, Swap};
+pub use group::{AppendingView, GroupError, GroupMember, HandlerError, MemberEvent, RowHandler};
+pub use input::{FeedInput, FeedTopic, InputId, MicroBatch};
+pub use live::{Live, LiveConfig};
+pub use named_view::{Cost, NamedView, ViewResult};
+pub use published::{Newest, Published};
+pub use status::{RebuildStatus, Status, TopicStatus};
 pub use variants::{MAX_VARIANTS, Variant, Variants};

@@ -5,24 +5,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::NamedView;
+use super::named_view::NamedView;
 use super::variants::Variant;
+use tallgrass_diagnostics::{Diagnostic, message_of};
 use tallgrass_relation::{Catalog, Relation};
+use tallgrass_view::files::lint;
 use tallgrass_view::incremental::cut::Use;
-use tallgrass_view::files::workspace::DASHBOARD;
-use tallgrass_view::{
-    Fingerprint, LoadedFile, SqlError, SqlFile, SqlWarning, Workspace, WorkspaceError, fingerprints, lint, live_view,
-};
+use tallgrass_view::{DASHBOARD, Fingerprint, LoadedFile, SqlFile, Workspace, WorkspaceError, fingerprints, live_view};
 
-/// How long a file may be gone or empty before it counts as deleted or broken: some editors write in two steps.
+/// How long a file may be missing or empty before it counts as deleted or broken: some editors write in two steps.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
 /// A folder, planned.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct FolderPlan {
     pub(super) workspace: Workspace,
     /// The views that ran when it was made: it says what becomes of those.
-    pub(super) against: Running,
+    pub(super) against: RunningViews,
     /// Why the declarations or the folder are not those on disk.
     pub(super) sources_error: Option<String>,
     /// In the order of the dashboard.
@@ -36,7 +35,7 @@ pub(super) struct PlannedFile {
     /// The file; none that cannot be parsed.
     pub(super) file: Option<SqlFile>,
     /// What has no effect in it, or leaves its result open.
-    pub(super) warnings: Vec<SqlWarning>,
+    pub(super) warnings: Vec<Diagnostic>,
     pub(super) fate: Fate,
 }
 
@@ -44,26 +43,26 @@ pub(super) struct PlannedFile {
 pub(super) enum Fate {
     /// It means what it meant.
     Keep,
-    /// It means what a file meant that is gone.
+    /// It means what a deleted file meant.
     Rename(Arc<str>),
     /// It is new, or means something else.
     Build(Box<NamedView>),
     /// It cannot be a view.
-    Broken(SqlError),
+    Broken(Diagnostic),
 }
 
 /// The running views: what each file meant.
-pub(super) type Running = BTreeMap<Arc<str>, Fingerprint>;
+pub(super) type RunningViews = BTreeMap<Arc<str>, Fingerprint>;
 
 /// Plans a folder as it is on disk. A file that misses or is empty gets a second look. With `last`, the workspace of
-/// before, declarations that cannot be used leave those of before in force, and a folder that is gone changes nothing.
+/// before, declarations that cannot be used leave those of before in force, and a folder that is missing changes nothing.
 pub(super) async fn plan_folder(
     dir: &Path,
-    running: &Running,
+    running: &RunningViews,
     max_rows: usize,
     last: Option<Workspace>,
     variants: &[Variant],
-) -> Result<Plan, WorkspaceError> {
+) -> Result<FolderPlan, WorkspaceError> {
     let mut workspace = Workspace::load(dir);
     let looks_torn = match &workspace {
         Ok(workspace) => workspace.catalog().misses_files() || is_torn(&workspace.dashboard(), running),
@@ -75,22 +74,22 @@ pub(super) async fn plan_folder(
     }
     let (workspace, sources_error) = match (workspace, last) {
         (Ok(workspace), _) => (workspace, None),
-        (Err(error), Some(last)) => (last, Some(words_of(&error))),
+        (Err(error), Some(last)) => (last, Some(message_of(&error))),
         (Err(error), None) => return Err(error),
     };
     if !running.is_empty() {
-        // Gone for a moment, as when a whole folder is checked out anew, is not the same as empty.
+        // Missing for a moment, as when a whole folder is checked out anew, is not the same as empty.
         let path = dir.join(DASHBOARD);
         std::fs::read_dir(&path).map_err(|source| WorkspaceError::Folder { path, source })?;
     }
     let mut files = workspace.dashboard();
     let varied: Vec<LoadedFile> = variants.iter().filter_map(|variant| variant.of(&files)).map(Ok).collect();
     files.extend(varied);
-    Ok(Plan { sources_error, ..plan(workspace, files, running, max_rows).await? })
+    Ok(FolderPlan { sources_error, ..plan(workspace, files, running, max_rows).await? })
 }
 
-/// Whether a file looks as if somebody were just writing it.
-fn is_torn(files: &[LoadedFile], running: &Running) -> bool {
+/// Whether a file looks as if it were just being written.
+fn is_torn(files: &[LoadedFile], running: &RunningViews) -> bool {
     let parsed: BTreeSet<&str> = files.iter().filter_map(|file| Some(file.as_ref().ok()?.name())).collect();
     running.keys().any(|name| !Variant::is_name(name) && !parsed.contains(&**name))
 }
@@ -99,14 +98,14 @@ fn is_torn(files: &[LoadedFile], running: &Running) -> bool {
 pub(super) async fn plan(
     workspace: Workspace,
     files: Vec<LoadedFile>,
-    running: &Running,
+    running: &RunningViews,
     max_rows: usize,
-) -> Result<Plan, WorkspaceError> {
+) -> Result<FolderPlan, WorkspaceError> {
     let session = workspace.live_session().await?;
     let parsed: Vec<SqlFile> = files.iter().filter_map(|file| file.as_ref().ok()).cloned().collect();
     let prints = fingerprints(&parsed, workspace.catalog());
     let mut plans = parsed.iter().zip(workspace.plan_dashboard(&session, &parsed).await);
-    let gone: Vec<&Arc<str>> =
+    let deleted: Vec<&Arc<str>> =
         running.keys().filter(|name| !files.iter().any(|file| *name_of(file) == ***name)).collect();
     let mut renamed: BTreeSet<&Arc<str>> = BTreeSet::new();
     let mut planned = Vec::with_capacity(files.len());
@@ -124,7 +123,7 @@ pub(super) async fn plan(
                     // A plan that it cannot judge has its own error.
                     warnings.extend(lint::warnings(file, plan).unwrap_or_default());
                 }
-                let former = gone.iter().find(|gone| running[**gone] == fingerprint && !renamed.contains(**gone));
+                let former = deleted.iter().find(|name| running[**name] == fingerprint && !renamed.contains(**name));
                 match (plan, former) {
                     (Some(Err(error)), _) => Fate::Broken(error),
                     _ if running.get(&name) == Some(&fingerprint) => Fate::Keep,
@@ -143,7 +142,7 @@ pub(super) async fn plan(
         planned.push(PlannedFile { name, file: file.as_ref().ok().cloned(), warnings, fate });
     }
     drop(plans);
-    Ok(Plan { workspace, against: running.clone(), sources_error: None, files: planned })
+    Ok(FolderPlan { workspace, against: running.clone(), sources_error: None, files: planned })
 }
 
 fn name_of(file: &LoadedFile) -> &str {
@@ -160,17 +159,4 @@ pub(super) fn static_files(catalog: &Catalog) -> Vec<PathBuf> {
         Relation::Kafka(_) => Vec::new(),
     };
     catalog.relations().flat_map(files).collect()
-}
-
-/// The error with its causes.
-pub(super) fn words_of(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if !words.ends_with(&error.to_string()) {
-            words = format!("{words}: {error}");
-        }
-        cause = error.source();
-    }
-    words
 }

@@ -17,9 +17,12 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use super::engine::{Engine, NamedView, topics};
-use super::feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedInput, FeedUntil, GoOn};
-use super::live::LiveError;
+use super::engine::Engine;
+use super::error::LiveError;
+use super::feed::{BatchLimits, Feed, FeedError, FeedEvent, FeedUntil, GoOn};
+use super::input::{FeedInput, topics};
+use super::named_view::NamedView;
+use super::status::RebuildStatus;
 use tallgrass_kafka::{AsOf, Cluster, KafkaConfig, KafkaError, Watermarks};
 use tallgrass_relation::{BadRecords, CONNECT_TIMEOUT, Catalog};
 use tallgrass_view::Fingerprint;
@@ -30,19 +33,9 @@ const LAST_STRETCH: i64 = 20_000;
 /// Rounds after which they wait however far it is: the log grows as fast as it is read.
 const MAX_ROUNDS: u32 = 5;
 
-/// How far a rebuild is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RebuildStatus {
-    /// Share of the history that was there at its start, 0 to 1; never falls.
-    pub progress: f64,
-    /// Records a second since its start.
-    pub records_per_s: f64,
-    /// Time left at that rate.
-    pub left: Option<Duration>,
-}
-
+/// How far a rebuild is, written by its task.
 #[derive(Debug)]
-struct Counters {
+struct RebuildCounters {
     started: Instant,
     total: AtomicI64,
     done: AtomicI64,
@@ -68,17 +61,9 @@ pub(super) struct Rebuild {
     /// A shadow that has reached its ends, while the running views have not.
     waiting: Option<Box<Shadow>>,
     rounds: u32,
-    counters: Arc<Counters>,
-}
-
-/// What is next.
-pub(super) enum Next {
-    /// The running views are behind; look again when they have moved.
-    Wait,
-    /// Another round; with `true` the running views must not move until it has ended.
-    Round(bool),
-    /// Both stand at the same offsets.
-    Swap(Box<Shadow>),
+    /// The running views must not move until the round has ended.
+    is_last_round: bool,
+    counters: Arc<RebuildCounters>,
 }
 
 /// What a rebuild starts from.
@@ -97,7 +82,7 @@ impl Rebuild {
     pub(super) fn start(beside: Beside, views: Vec<NamedView>) -> Self {
         let names = views.iter().map(|view| Arc::clone(&view.name)).collect();
         let fingerprints = views.iter().map(|view| view.fingerprint).collect();
-        let counters = Arc::new(Counters {
+        let counters = Arc::new(RebuildCounters {
             started: Instant::now(),
             total: AtomicI64::new(0),
             done: AtomicI64::new(0),
@@ -109,7 +94,7 @@ impl Rebuild {
             shadow.read_to_end(&counting).await?;
             Ok(shadow)
         });
-        Self { names, fingerprints, task, waiting: None, rounds: 0, counters }
+        Self { names, fingerprints, task, waiting: None, rounds: 0, is_last_round: false, counters }
     }
 
     /// Whether everything that it builds is among these views.
@@ -143,16 +128,23 @@ impl Rebuild {
         Ok(())
     }
 
-    /// Decides after a round, given where the running views stand.
-    pub(super) fn next(&mut self, running: &Engine) -> Next {
-        let Some(mut shadow) = self.waiting.take() else { return Next::Wait };
+    /// Whether the running views must not move: the round is the last one, and ends where they stand.
+    pub(super) fn holds_running_views(&self) -> bool {
+        self.is_last_round
+    }
+
+    /// Once a round has ended: waits for the running views where they are behind, begins another round where they are
+    /// ahead, and gives up the shadow when both stand at the same offsets.
+    pub(super) fn go_on(&mut self, running: &Engine) -> Option<Box<Shadow>> {
+        let mut shadow = self.waiting.take()?;
+        self.is_last_round = false;
         let shared = |topic: &Arc<str>| running.reads(topic);
         let behind = |(topic, partition, next_offset): (&Arc<str>, i32, i64)| {
             shared(topic) && running.as_of().next_offset(topic, partition).is_none_or(|at| at < next_offset)
         };
         if shadow.engine.as_of().iter().any(behind) {
             self.waiting = Some(shadow);
-            return Next::Wait;
+            return None;
         }
         let mut until = AsOf::default();
         let mut left = 0;
@@ -165,16 +157,17 @@ impl Rebuild {
             shadow.engine.as_of().next_offset(topic, partition).is_some()
         };
         if left == 0 && until.iter().all(knows) {
-            return Next::Swap(shadow);
+            return Some(shadow);
         }
         self.rounds += 1;
         let counting = Arc::clone(&self.counters);
         self.task = tokio::spawn(async move {
-            shadow.feed.go_on(GoOn { until: Some(until), from: AsOf::default() });
+            shadow.feed.go_on(GoOn::UpTo(until));
             shadow.read_to_end(&counting).await?;
             Ok(shadow)
         });
-        Next::Round(left <= LAST_STRETCH || self.rounds >= MAX_ROUNDS)
+        self.is_last_round = left <= LAST_STRETCH || self.rounds >= MAX_ROUNDS;
+        None
     }
 }
 
@@ -204,18 +197,18 @@ impl Shadow {
         for topic in &mut topics {
             topic.later = !engine.reads(&topic.topic);
         }
-        let feed = Feed::start(&kafka, topics, limits, FeedUntil::EndsOfKnownTopics, &bad)?;
+        let feed = Feed::start(&kafka, topics, limits, AsOf::default(), FeedUntil::EndsOfKnownTopics, &bad)?;
         Ok(Self { engine, feed, found: BTreeMap::new(), bad })
     }
 
-    /// Takes in what the feed brings until its ends.
-    async fn read_to_end(&mut self, counters: &Counters) -> Result<(), LiveError> {
+    /// Takes in what the feed gives until its ends.
+    async fn read_to_end(&mut self, counters: &RebuildCounters) -> Result<(), LiveError> {
         loop {
             match self.feed.next().await {
-                Some(FeedEvent::Starts { watermarks }) => {
+                Some(FeedEvent::Starts { watermarks, next_offsets }) => {
+                    self.engine.start_at(&next_offsets);
                     for (topic, partitions) in watermarks {
-                        for (partition, marks) in &partitions {
-                            self.engine.start_at(&topic, *partition, marks.low);
+                        for marks in partitions.values() {
                             counters.total.fetch_add(marks.high - marks.low, Ordering::Relaxed);
                         }
                         self.found.entry(topic).or_default().extend(partitions);

@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::feed::MicroBatch;
-use super::rebuild::RebuildStatus;
-use super::variants::Variant;
-use tallgrass_kafka::{AsOf, HistoryStart, Watermarks};
+use super::input::MicroBatch;
+use tallgrass_kafka::{AsOf, HistoryStart};
 use tallgrass_relation::BadRecords;
-use tallgrass_view::{Difference, SqlError, SqlFile, SqlWarning, Workspace};
+
+/// How far a rebuild is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RebuildStatus {
+    /// Share of the history that was there at its start, 0 to 1; never falls.
+    pub progress: f64,
+    /// Records a second since its start.
+    pub records_per_s: f64,
+    /// Time left at that rate.
+    pub left: Option<Duration>,
+}
 
 /// How far one topic has been read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,7 +41,7 @@ pub struct Status {
     pub bytes: u64,
     /// Rows that they became; a record is one in each relation over its topic, a tombstone too.
     pub rows: u64,
-    /// Records that were no rows.
+    /// Bad records, which became no rows.
     pub bad_records: u64,
     /// The same by reason, with examples.
     pub bad: BadRecords,
@@ -114,64 +122,12 @@ impl Status {
         since_asked.max(since_start)
     }
 
-    pub(super) fn count_rows(&mut self, batch: &MicroBatch) {
+    pub(super) fn count(&mut self, batch: &MicroBatch) {
+        self.messages += batch.messages;
+        self.bytes += batch.bytes;
         self.rows += batch.rows.iter().map(|(_, rows)| rows.batch.num_rows() as u64).sum::<u64>();
-        for (topic, messages) in batch.messages_of.iter().filter(|(_, messages)| *messages > 0) {
+        for (topic, messages) in &batch.messages_of {
             *self.messages_of.entry(Arc::clone(topic)).or_default() += messages;
         }
     }
-
-    pub(super) fn count_progress(&mut self, marks: &mut BTreeMap<(Arc<str>, i32), Watermarks>, as_of: &AsOf) {
-        let mut topics: BTreeMap<Arc<str>, TopicStatus> = BTreeMap::new();
-        for ((topic, partition), marks) in marks {
-            let Some(next_offset) = as_of.next_offset(topic, *partition) else { continue };
-            marks.high = marks.high.max(next_offset);
-            let status = topics.entry(Arc::clone(topic)).or_default();
-            status.total += marks.high - marks.low;
-            status.done += next_offset - marks.low;
-        }
-        self.topics = topics;
-    }
-}
-
-/// A dashboard file: what is shown of it, and what is wrong with it.
-#[derive(Debug, Clone)]
-pub struct FileState {
-    /// The view's name.
-    pub name: Arc<str>,
-    /// The file as it is on disk, or as it last could be parsed; none that never could.
-    pub file: Option<SqlFile>,
-    /// The file whose view runs: an older one while the new one is broken or being built, none before the first.
-    pub running: Option<SqlFile>,
-    /// What has no effect in it, or leaves its result open.
-    pub warnings: Vec<SqlWarning>,
-    /// Why it cannot be a view as it is. What it was before goes on.
-    pub error: Option<SqlError>,
-    /// Its last change of meaning.
-    pub swap: Option<Swap>,
-}
-
-impl FileState {
-    /// The view of the same file with its own values, where this one is a [variant](super::Variant).
-    pub fn variant_of(&self) -> Option<&str> {
-        Variant::base(&self.name)
-    }
-}
-
-/// What the running views were planned from: a replay of these gives their rows.
-#[derive(Debug, Clone)]
-pub struct Sources {
-    /// The relations.
-    pub workspace: Workspace,
-    /// The files, in their order.
-    pub files: Vec<SqlFile>,
-}
-
-/// A view's new meaning took the place of the old one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Swap {
-    /// When: both results were of these offsets.
-    pub as_of: AsOf,
-    /// How the rows differ from the old result's; none where there was no old one.
-    pub difference: Option<Difference>,
 }

@@ -1,8 +1,8 @@
-//! Variants: a dashboard file with other values for its `@param`s, wanted for as long as somebody looks.
+//! Variants: a dashboard file with other values for its `@param`s, wanted for as long as it is looked at.
 //!
 //! ```text
 //!  near.sql: -- @param lat DOUBLE = 40.4        view `near`
-//!  somebody asks for lat = 41                   view `near?lat=41`, planned and rebuilt like a file that was saved
+//!  a reader asks for lat = 41                   view `near?lat=41`, planned and rebuilt like a file that was saved
 //! ```
 //!
 //! A variant is a view among the others: read from the earliest offsets, kept up to date, shown at the same as-of, proved
@@ -15,16 +15,17 @@ use std::time::{Duration, Instant};
 use datafusion::scalar::ScalarValue;
 use tokio::sync::Notify;
 
-use tallgrass_view::{LoadedFile, SqlError, SqlFile};
+use tallgrass_diagnostics::Diagnostic;
+use tallgrass_view::{LoadedFile, SqlFile};
 
 /// Variants at one time: each is a view with a state of its own, and links are handed around.
 pub const MAX_VARIANTS: usize = 16;
 
-/// How long a variant stays when nobody looks any more: a page that is loaded anew finds it still there.
+/// How long a variant stays when it is no longer looked at: a page that is loaded anew finds it still there.
 const KEEP: Duration = Duration::from_mins(1);
 
-/// How long a variant keeps its place against others, whoever looks: somebody who asks for one value after another gets
-/// no more than [`MAX_VARIANTS`] views built in that time. As long as the API waits for a view.
+/// How long a variant keeps its place against others: a reader who asks for one value after another gets no more than
+/// [`MAX_VARIANTS`] views built in that time. As long as the API waits for a view.
 const SETTLED: Duration = Duration::from_secs(5);
 
 /// What stands between the file's name and the values; no file's name has it.
@@ -40,7 +41,7 @@ pub struct Variant {
 
 impl Variant {
     /// The variant of a file by texts of its values, or what is wrong with them; none where all are the file's own.
-    pub fn new(file: &SqlFile, given: &BTreeMap<String, String>) -> Result<Option<Self>, SqlError> {
+    pub fn new(file: &SqlFile, given: &BTreeMap<String, String>) -> Result<Option<Self>, Diagnostic> {
         let text = |(name, value): (&String, &String)| (name.clone(), ScalarValue::Utf8(Some(value.clone())));
         let given: Vec<(String, ScalarValue)> = given.iter().map(text).collect();
         let bound = file.bind(given.iter().map(|(name, value)| (name.as_str(), value.clone())))?;
@@ -50,8 +51,8 @@ impl Variant {
         }
         let values: BTreeMap<String, String> =
             given.into_iter().map(|(name, value)| (name, value.to_string())).collect();
-        let words: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let name = format!("{}{MARK}{}", file.name(), words.join("&")).into();
+        let texts: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let name = format!("{}{MARK}{}", file.name(), texts.join("&")).into();
         Ok(Some(Self { file: file.name().into(), values, name }))
     }
 
@@ -86,11 +87,11 @@ impl Variant {
 /// The variants that are wanted just now; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Variants {
-    shared: Arc<Shared>,
+    shared: Arc<WantedVariants>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct WantedVariants {
     wanted: Mutex<BTreeMap<Variant, Looks>>,
     changed: Notify,
 }
@@ -115,7 +116,7 @@ impl Looks {
 
 impl Variants {
     /// Asks for a variant, or goes on to; it is held for as long as the caller keeps `variant`. Where all places are
-    /// taken it gets that of the one which nobody holds and which was looked at longest ago; false where there is none.
+    /// taken it gets that of the one which is not held and which was looked at longest ago; false where there is none.
     pub fn want(&self, variant: &Variant) -> bool {
         self.want_at(variant, Instant::now())
     }
@@ -131,7 +132,7 @@ impl Variants {
             let Some(oldest) = oldest.map(|(variant, _)| variant.clone()) else { return false };
             wanted.remove(&oldest);
         }
-        // With a name of its own, since that of the caller tells whether somebody looks.
+        // With a name of its own, since that of the caller shows whether it is looked at.
         let own = || Variant { name: Arc::from(&*variant.name), ..variant.clone() };
         let looks = wanted.entry(own()).or_insert_with(|| Looks { last: now, holders: Vec::new() });
         looks.last = now;
@@ -146,7 +147,7 @@ impl Variants {
         true
     }
 
-    /// Forgets those that nobody looks at.
+    /// Forgets those that are no longer looked at.
     pub fn sweep(&self) {
         let mut wanted = self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         let before = wanted.len();
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_somebody_holds_never_gives_way() {
+    fn one_that_is_held_never_gives_way() {
         let (variants, start) = (Variants::default(), Instant::now());
         let mut held: Vec<Variant> = (0..MAX_VARIANTS).map(variant).collect();
         assert!(held.iter().all(|variant| variants.want_at(variant, start)));

@@ -1,7 +1,7 @@
 //! Tells when a folder of SQL has changed and come to rest: an editor may write a file in several steps, or write another
 //! one and rename it.
 //!
-//! The system's notices are fast, and know folders by what they were when somebody asked: not when one is put in the
+//! The system's notices are fast, and know folders by what they were when the watch began: not when one is put in the
 //! place of another, nor what a symbolic link points at, nor what another machine writes. So the files are also looked at
 //! every [`POLL_INTERVAL`].
 
@@ -14,7 +14,7 @@ use notify::{Config, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use tallgrass_view::files::workspace::{DASHBOARD, SOURCES};
+use tallgrass_view::{DASHBOARD, SOURCES};
 
 /// How long nothing must happen.
 const QUIET: Duration = Duration::from_millis(40);
@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_millis(40);
 /// How long a folder that never rests is waited for.
 const RESTLESS: Duration = Duration::from_millis(150);
 
-/// How often the files are looked at, whatever the system says.
+/// How often the files are looked at, with or without a notice.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Watches a folder of SQL and the files of its static relations.
@@ -51,7 +51,7 @@ impl Watch {
         let watched = Arc::new(Watched { folder: folder.to_owned(), files: Mutex::default(), touched: Notify::new() });
         let rested = Arc::new(Notify::new());
         let (resting, touching) = (Arc::clone(&rested), Arc::clone(&watched));
-        // A task of its own: whoever waits for it may stop waiting in the midst of a burst.
+        // A task of its own: a waiting caller may stop waiting in the midst of a burst.
         let rest = tokio::spawn(async move {
             loop {
                 touching.touched.notified().await;
@@ -101,14 +101,14 @@ impl Watched {
         }
     }
 
-    /// Asks the system to tell about the folders at once; where it cannot, the next look finds out.
+    /// Asks the system for notices about the folders; where it cannot, the next look finds out.
     fn ask_for_notices(self: &Arc<Self>, stamps: &BTreeMap<PathBuf, Option<Stamp>>) -> Option<RecommendedWatcher> {
-        let told = Arc::clone(self);
+        let noticed = Arc::clone(self);
         let handler = move |event: notify::Result<notify::Event>| match event {
             // Our own reading is none, and what others keep in the same folder is not ours.
-            Ok(event) if matches!(event.kind, EventKind::Access(_)) || !told.concerns(&event.paths) => {}
+            Ok(event) if matches!(event.kind, EventKind::Access(_)) || !noticed.concerns(&event.paths) => {}
             // After an error anything may have happened.
-            Ok(_) | Err(_) => told.touched.notify_one(),
+            Ok(_) | Err(_) => noticed.touched.notify_one(),
         };
         let mut watcher = RecommendedWatcher::new(handler, Config::default())
             .inspect_err(|error| tracing::debug!("{error}: edits are looked for every second"))

@@ -301,7 +301,7 @@ fn unused_name(wanted: &str, columns: &[Column]) -> String {
 
 /// A whole `sources.sql`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sources {
+pub struct SuggestedSources {
     /// The text of the file.
     pub sql: String,
     /// Every topic that got a relation.
@@ -322,7 +322,7 @@ pub struct SuggestedRelation {
 }
 
 /// The declarations of several topics, each sample with whether its topic is compacted, under names that are unique.
-pub fn sources(samples: &[(TopicSample, bool)]) -> Sources {
+pub fn sources(samples: &[(TopicSample, bool)]) -> SuggestedSources {
     let mut sql = String::from(
         "-- Suggested from a sample, so the types are guesses: edit them as you like.\n\
          -- A record is a row only if it fits every column declared here; fields that are not declared are skipped.\n\
@@ -345,7 +345,7 @@ pub fn sources(samples: &[(TopicSample, bool)]) -> Sources {
             undeclared.push(sample.topic.clone());
         }
     }
-    Sources { sql, relations, undeclared }
+    SuggestedSources { sql, relations, undeclared }
 }
 
 #[cfg(test)]

@@ -1,27 +1,28 @@
-//! One refresh of a live run, as others see it: whole, of one moment, and never waited for.
+//! One refresh of a live run, as servers and terminals see it: whole, of one moment, and never waited for.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use super::engine::{Snapshot, ViewResult};
+use super::engine::Snapshot;
+use super::files::{Definitions, FileState};
 use super::live::Live;
-use super::status::{FileState, Sources, Status};
+use super::named_view::ViewResult;
+use super::status::Status;
 
-/// Where a live loop leaves its newest refresh, for whoever wants to look: a place of one, so that nobody who is slow
-/// holds up the loop.
-pub type Newest = watch::Sender<Option<Arc<Shot>>>;
+/// Where a live loop leaves its newest refresh: a place of one, so that a slow reader does not hold up the loop.
+pub type Newest = watch::Sender<Option<Arc<Published>>>;
 
-/// All that a live run says at one moment.
+/// All that is known of a live run at one moment.
 #[derive(Debug, Clone)]
-pub struct Shot {
+pub struct Published {
     /// The results.
     pub snapshot: Snapshot,
     /// How the run is doing; its history is what the broker had lost when the run started.
     pub status: Status,
     /// What the results' views were planned from; none while some are on their way to another meaning.
-    pub sources: Option<Arc<Sources>>,
+    pub definitions: Option<Arc<Definitions>>,
     /// The dashboard's files, in their order.
     pub files: Arc<Vec<FileState>>,
     /// When it was taken.
@@ -30,13 +31,13 @@ pub struct Shot {
     pub taken: Instant,
 }
 
-impl Shot {
-    /// What a refresh of a live run says.
+impl Published {
+    /// What a refresh of a live run gave.
     pub fn of(live: &Live, snapshot: Snapshot) -> Self {
         Self {
             snapshot,
             status: live.status().clone(),
-            sources: live.sources().cloned(),
+            definitions: live.definitions().cloned(),
             files: Arc::clone(live.files()),
             at: SystemTime::now(),
             taken: Instant::now(),
@@ -54,13 +55,13 @@ impl Shot {
     }
 }
 
-impl Default for Shot {
+impl Default for Published {
     /// Of a run that has not begun.
     fn default() -> Self {
         Self {
             snapshot: Snapshot::default(),
             status: Status::new(),
-            sources: None,
+            definitions: None,
             files: Arc::default(),
             at: SystemTime::now(),
             taken: Instant::now(),
