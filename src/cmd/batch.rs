@@ -1,5 +1,4 @@
-//! What `replay`, `query` and `verify` share: the files that were asked for, and a bounded run with progress, written as
-//! it comes.
+//! What `replay`, `query` and `verify` share: the requested files, and a bounded run with progress, written as it arrives.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -7,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use tallgrass_diagnostics::{Diagnostic, did_you_mean};
 use tallgrass_relation::ReadBounds;
-use tallgrass_sink::progress::{ReadProgress, progress};
-use tallgrass_view::{SqlError, SqlFile, Workspace};
+use tallgrass_sink::progress::{ReadBar, progress};
+use tallgrass_view::{SqlFile, Workspace};
 
-/// The dashboard's files, and the errors of those that matter: of all files, or of the ones asked for.
-pub fn choose_files(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<(Vec<SqlFile>, Vec<SqlError>)> {
+/// The dashboard's files, and the errors of those that matter: of all files, or of the requested ones.
+pub fn choose_files(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<(Vec<SqlFile>, Vec<Diagnostic>)> {
     let (mut files, mut broken) = (Vec::new(), Vec::new());
     for file in workspace.dashboard() {
         match file {
@@ -29,12 +29,8 @@ pub fn choose_files(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<
         if let Some(error) = broken.iter().find(|error| error.file.file_name().is_some_and(|name| *name == *file)) {
             return Ok((Vec::new(), vec![error.clone()]));
         }
-        let near = names.iter().map(|other| (strsim::damerau_levenshtein(other, name), *other)).min();
-        let hint = near.filter(|(distance, _)| *distance <= 3).map(|(_, near)| format!(": did you mean '{near}'?"));
-        bail!(
-            "no dashboard file is called '{name}'{}",
-            hint.unwrap_or_else(|| format!("; there are {}", names.join(", ")))
-        );
+        let hint = did_you_mean(name, names).unwrap_or_else(|| format!("there are {}", names.join(", ")));
+        bail!("no dashboard file is named '{name}': {hint}");
     }
     if !wanted.is_empty() {
         broken.clear();
@@ -42,8 +38,8 @@ pub fn choose_files(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<
     Ok((files, broken))
 }
 
-/// Shows on stderr how much of the planned reads is done, and first what their history lacks.
-pub fn show_progress(bounds: &ReadBounds) -> ReadProgress {
+/// Shows the progress of the planned reads on stderr, after a note about missing history.
+pub fn show_progress(bounds: &ReadBounds) -> ReadBar {
     for start in bounds.history_starts() {
         eprintln!("note: {start}");
     }

@@ -14,7 +14,7 @@ use crate::cli::{Cli, Config, ConfigCommand, ConfigShow};
 use tallgrass_sink::Format;
 use tallgrass_sink::text::ViewsWriter;
 
-/// What the rows are called where a format names them.
+/// The name of the rows where a format has one.
 const NAME: &str = "settings";
 
 /// Runs the command.
@@ -24,11 +24,11 @@ pub fn run(args: Config, configuration: &Configuration) -> anyhow::Result<Exit> 
     if std::io::stderr().is_terminal() {
         match configuration.file() {
             Some(file) => eprintln!("the config file is {}", file.display()),
-            None => eprintln!("there is no config file: no {CONFIG_FILE} here, and none is named"),
+            None => eprintln!("there is no config file: no {CONFIG_FILE} here, and none is given"),
         }
     }
-    for (variable, near) in configuration.suspicious() {
-        eprintln!("note: {variable} is no setting: did you mean {near}?");
+    for (variable, hint) in configuration.suspicious() {
+        eprintln!("note: {variable} is not a setting: {hint}");
     }
     write(format, &rows(&settings)?)?;
     Ok(Exit::Done)

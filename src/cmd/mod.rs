@@ -4,26 +4,22 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
-use datafusion::arrow::error::ArrowError;
-use datafusion::error::DataFusionError;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::config::{Configuration, Refusal};
+use crate::cli::config::{ConfigRefusal, Configuration};
 use crate::cli::{Cli, Command};
+use tallgrass_diagnostics::{Diagnostic, causes, message_of};
 use tallgrass_kafka::KafkaError;
 use tallgrass_pipeline::{FeedError, LiveError};
-use tallgrass_relation::CatalogError;
-use tallgrass_view::{SqlError, WorkspaceError, words};
+use tallgrass_view::WorkspaceError;
 
 use self::generate::GenerateError;
 use self::output::Usage;
 
 mod batch;
 mod board;
-mod changes;
 pub mod check;
-mod compare;
 pub mod completions;
 pub mod config;
 pub mod control_panel;
@@ -39,26 +35,24 @@ pub mod login_checker;
 pub mod man;
 mod output;
 pub mod pokemon_gen;
-mod proof;
 pub mod query;
 pub mod replay;
 mod servers;
 mod topic_names;
 pub mod topics;
 pub mod user_gen;
-mod verifier;
 pub mod verify;
 
-/// How a command ended that met no error.
+/// The outcome of a command without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// It did all there was to do.
+    /// It is done.
     Done,
-    /// It did, and what it found is a failure: live and replay differ, a topic has no readable record.
+    /// It is done, and found a failure: live and replay differ, a topic has no readable record.
     Failed,
-    /// Somebody stopped it, and it ended cleanly.
+    /// It was stopped, and it ended cleanly.
     Interrupted,
-    /// It found SQL that cannot be planned, and has said where.
+    /// It found SQL that cannot be planned, and has reported it.
     SqlError,
 }
 
@@ -68,8 +62,8 @@ const SQL_ERROR: u8 = 3;
 const UNREACHABLE: u8 = 4;
 const INTERRUPTED: u8 = 130;
 
-/// Stack of the threads that parse and plan SQL: an expression of thousands of terms is as deep as it is long. Only what
-/// is used of it costs memory.
+/// Stack of the threads that parse and plan SQL: an expression of thousands of terms is as deep as it is long. Only the
+/// used part costs memory.
 const STACK_BYTES: usize = 64 << 20;
 
 /// Runs the command and turns its outcome into the process's exit code; errors go to stderr.
@@ -84,7 +78,7 @@ pub fn main(cli: Cli, configuration: Configuration) -> ExitCode {
         .map_err(anyhow::Error::from)
         .and_then(|command| command.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
     if let Err(error) = &ended
-        && let Some(refusal) = error.downcast_ref::<Refusal>()
+        && let Some(refusal) = error.downcast_ref::<ConfigRefusal>()
     {
         return ExitCode::from(refusal.report());
     }
@@ -93,16 +87,16 @@ pub fn main(cli: Cli, configuration: Configuration) -> ExitCode {
         Ok(Exit::Failed) => ExitCode::from(FAILED),
         Ok(Exit::SqlError) => ExitCode::from(SQL_ERROR),
         Ok(Exit::Interrupted) => ExitCode::from(INTERRUPTED),
-        Err(error) => match code(&error) {
-            // Whoever read our output has enough of it.
+        Err(error) => match code(error.as_ref()) {
+            // The reader of our output has closed it.
             None => ExitCode::SUCCESS,
-            // It says itself that it is an error, behind the place in the file.
+            // It prints its severity itself, after the position in the file.
             Some(SQL_ERROR) => {
-                eprintln!("{}", explain(&error));
+                eprintln!("{}", message_of(error.as_ref()));
                 ExitCode::from(SQL_ERROR)
             }
             Some(code) => {
-                eprintln!("error: {}", explain(&error));
+                eprintln!("error: {}", message_of(error.as_ref()));
                 ExitCode::from(code)
             }
         },
@@ -137,12 +131,12 @@ fn run(cli: Cli, configuration: &Configuration) -> anyhow::Result<Exit> {
         Command::Man(args) => man::run(&args),
         Command::Topics(args) => runtime.block_on(topics::run(args, stop)),
     };
-    // A thread of librdkafka may still wait for a broker that is gone: the process need not.
+    // A thread of librdkafka may still wait for a broker that does not answer: the process need not.
     runtime.shutdown_background();
     exit
 }
 
-/// The first signal asks for a clean end, the second takes none.
+/// The first signal asks for a clean end, the second ends at once.
 async fn stop_on_signal(stop: CancellationToken) {
     if interrupted().await.is_ok() {
         stop.cancel();
@@ -167,9 +161,9 @@ async fn interrupted() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
-/// The exit code of an error; none for a reader of our stdout that went away.
-fn code(error: &anyhow::Error) -> Option<u8> {
-    for cause in error.chain() {
+/// The exit code of an error; `None` if the reader of our stdout has closed it.
+fn code(error: &(dyn Error + 'static)) -> Option<u8> {
+    for cause in causes(error) {
         if cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
             return None;
         }
@@ -186,25 +180,6 @@ fn code(error: &anyhow::Error) -> Option<u8> {
     Some(FAILED)
 }
 
-/// The causes one after the other, each said once: DataFusion repeats what it carries.
-fn explain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let words = match cause.downcast_ref::<DataFusionError>() {
-            Some(error) => carried(error).map_or_else(|| words(error), ToString::to_string),
-            None => cause.to_string(),
-        };
-        if text.ends_with(&words) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&words);
-    }
-    text
-}
-
 /// An error that prints as its source hides it from the chain, so those are opened by hand.
 fn is_unreachable(cause: &(dyn Error + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<KafkaError>() {
@@ -217,32 +192,18 @@ fn is_unreachable(cause: &(dyn Error + 'static)) -> bool {
     } else if let Some(GenerateError::Kafka(error)) = cause.downcast_ref() {
         Some(error)
     } else {
-        cause.downcast_ref::<DataFusionError>().and_then(carried)
+        None
     };
     inner.is_some_and(is_unreachable)
 }
 
 fn is_sql(cause: &(dyn Error + 'static)) -> bool {
-    if cause.is::<SqlError>() || cause.is::<CatalogError>() {
+    if cause.is::<Diagnostic>() {
         return true;
     }
     let workspace = match cause.downcast_ref() {
         Some(LiveError::Workspace(error)) => Some(error),
         _ => cause.downcast_ref::<WorkspaceError>(),
     };
-    matches!(workspace, Some(WorkspaceError::Catalog(_) | WorkspaceError::Sql(_)))
-}
-
-/// Our own error on its way through DataFusion.
-fn carried(error: &DataFusionError) -> Option<&(dyn Error + 'static)> {
-    match error {
-        DataFusionError::External(error) => Some(error.as_ref()),
-        DataFusionError::Context(_, error) => carried(error),
-        DataFusionError::Shared(error) => carried(error),
-        DataFusionError::ArrowError(error, _) => match error.as_ref() {
-            ArrowError::ExternalError(error) => Some(error.as_ref()),
-            _ => None,
-        },
-        _ => None,
-    }
+    matches!(workspace, Some(WorkspaceError::Sql(_)))
 }

@@ -1,13 +1,14 @@
 //! Topics as a user names them: each once, and each known to the cluster.
 
 use anyhow::bail;
+use tallgrass_diagnostics::did_you_mean;
 
 /// Topics named in an error where none is similar.
 const TOPICS_SHOWN: usize = 8;
 
-/// The topics asked for, each once and in that order; an error that helps where one is not among the `known` ones.
+/// The requested topics, each once and in that order; an error with a hint where one is not among the `known` ones.
 ///
-/// Asked before anything else: a mistyped name must not end in half an answer, nor make a broker create the topic.
+/// Checked first: a mistyped name must not give half an answer, nor make a broker create the topic.
 pub fn chosen(topics: Vec<String>, known: &[String]) -> anyhow::Result<Vec<String>> {
     let mut distinct = Vec::with_capacity(topics.len());
     for topic in topics {
@@ -22,24 +23,15 @@ pub fn chosen(topics: Vec<String>, known: &[String]) -> anyhow::Result<Vec<Strin
 }
 
 fn unknown_topic(topic: &str, known: &[String]) -> String {
-    let mut similar: Vec<_> = known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(&topic.to_lowercase(), &name.to_lowercase()), name.as_str()))
-        .filter(|(similarity, name)| *similarity > 0.8 || name.contains(topic))
-        .collect();
-    similar.sort_by(|left, right| right.0.total_cmp(&left.0));
-    let names: Vec<_> = similar.iter().take(3).map(|(_, name)| *name).collect();
-    if !names.is_empty() {
-        return format!("there is no topic '{topic}'; did you mean {}?", names.join(" or "));
-    }
-    match known.len() {
-        0 => format!("there is no topic '{topic}': the cluster has no topics"),
+    let hint = did_you_mean(topic, known.iter().map(String::as_str)).unwrap_or_else(|| match known.len() {
+        0 => "the cluster has no topics".to_owned(),
         count => {
-            let shown: Vec<_> = known.iter().take(TOPICS_SHOWN).map(String::as_str).collect();
+            let shown = known[..count.min(TOPICS_SHOWN)].join(", ");
             let rest = if count > TOPICS_SHOWN { format!(" and {} more", count - TOPICS_SHOWN) } else { String::new() };
-            format!("there is no topic '{topic}'; the cluster has {}{rest}", shown.join(", "))
+            format!("the cluster has {shown}{rest}")
         }
-    }
+    });
+    format!("there is no topic '{topic}': {hint}")
 }
 
 #[cfg(test)]
@@ -57,10 +49,10 @@ mod tests {
     #[test]
     fn an_unknown_topic_names_similar_ones() {
         let known = ["orders", "payments", "shop.orders.v2"].map(String::from);
-        assert_eq!(unknown_topic("ordres", &known), "there is no topic 'ordres'; did you mean orders?");
+        assert_eq!(unknown_topic("ordres", &known), "there is no topic 'ordres': did you mean 'orders'?");
         assert_eq!(
             unknown_topic("xyz", &known),
-            "there is no topic 'xyz'; the cluster has orders, payments, shop.orders.v2"
+            "there is no topic 'xyz': the cluster has orders, payments, shop.orders.v2"
         );
         assert_eq!(unknown_topic("xyz", &[]), "there is no topic 'xyz': the cluster has no topics");
     }

@@ -38,7 +38,7 @@ fn config_show_says_what_is_in_effect_and_why() {
     let variables = [("TALLGRASS_LINGER", "10ms"), ("TALLGRASS_BROKERS", "kafka:9092"), ("TALLGRASS_REFESH", "1s")];
     let shown = run(&folder, &variables, &["config", "show", "dashboard", "--", "--batch-rows", "100"]).good();
     assert_snapshot!(shown.stdout);
-    assert_eq!(shown.stderr.trim(), "note: TALLGRASS_REFESH is no setting: did you mean TALLGRASS_REFRESH?");
+    assert_eq!(shown.stderr.trim(), "note: TALLGRASS_REFESH is not a setting: did you mean 'TALLGRASS_REFRESH'?");
     let all = run(&folder, &variables, &["config", "show"]).good();
     assert!(!all.stdout.contains("hunter2"), "{}", all.stdout);
     let json = run(&folder, &variables, &["config", "show", "--format", "json"]).good().json();

@@ -135,7 +135,9 @@ fn keyword_hint(tokens: &[&TokenWithSpan], found: usize) -> Option<String> {
             // `FORM` and `SELCT` are none, but some typos are: `FORMAT`, `THAN`.
             return None;
         }
-        near(&word.value, KEYWORDS).first().map(|keyword| format!("did you mean {keyword} instead of '{}'?", word.value))
+        near(&word.value, KEYWORDS)
+            .first()
+            .map(|keyword| format!("did you mean {keyword} instead of '{}'?", word.value))
     })
 }
 

@@ -104,7 +104,8 @@ impl Catalog {
             };
             let registered = provider.and_then(|provider| {
                 let name = TableReference::bare(relation.name());
-                let failed = |error| unusable_relation(&self.file, relation.span(), relation.name(), message_of(&error));
+                let failed =
+                    |error| unusable_relation(&self.file, relation.span(), relation.name(), message_of(&error));
                 context.register_table(name, provider).map_err(failed)
             });
             if let Err(error) = registered {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::execution::context::SessionContext;
 use datafusion::sql::parser::CreateExternalTable;
+use datafusion::sql::sqlparser::ast::Spanned;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use tallgrass_diagnostics::{Diagnostic, SqlText, did_you_mean, is_significant};
@@ -59,7 +60,7 @@ fn relation(
 ) -> Result<Relation, Diagnostic> {
     if create.name.0.len() != 1 {
         let message = format!("'{}': a relation has a plain name, without a schema", create.name);
-        return Err(declaration.fault_of(&create.name, message));
+        return Err(declaration.fault_of(create.name.span(), message));
     }
     if create.temporary {
         return Err(declaration.fault(None, "TEMPORARY has no meaning here: leave it out"));
@@ -73,7 +74,8 @@ fn relation(
     }
     if !FILE_FORMATS.contains(&create.file_type.as_str()) {
         let known = FILE_FORMATS.iter().copied().chain(["KAFKA"]);
-        let hint = did_you_mean(&create.file_type, known).unwrap_or_else(|| "use KAFKA, CSV, PARQUET or JSON".to_owned());
+        let hint =
+            did_you_mean(&create.file_type, known).unwrap_or_else(|| "use KAFKA, CSV, PARQUET or JSON".to_owned());
         let message = format!("unknown format {}", create.file_type);
         return Err(declaration.fault(declaration.word(&create.file_type), message).with_hint(hint));
     }
@@ -93,7 +95,7 @@ fn relation(
         create: planned,
         candidates,
         file: declaration.text.file.to_owned(),
-        span: declaration.span_of(&create.name),
+        span: declaration.span_of(create.name.span()),
     })))
 }
 

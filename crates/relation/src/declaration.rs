@@ -8,7 +8,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{CreateExternalTable as PlannedTable, DdlStatement, LogicalPlan};
 use datafusion::sql::parser::{CreateExternalTable, DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{Ident, Spanned};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::{self, Token, TokenWithSpan};
 use futures::FutureExt;
 use tallgrass_diagnostics::{Diagnostic, Span, SqlText, is_significant, message_of};
 
@@ -23,7 +23,8 @@ pub(super) struct Declaration<'a> {
 impl Declaration<'_> {
     /// The statement, if it declares a relation.
     pub fn parse(&self) -> Result<CreateExternalTable, Diagnostic> {
-        let parsed = DFParserBuilder::new(self.tokens.to_vec()).build().and_then(|mut parser| parser.parse_statements());
+        let parsed =
+            DFParserBuilder::new(self.tokens.to_vec()).build().and_then(|mut parser| parser.parse_statements());
         let mut statements = parsed.map_err(|error| match error.find_root() {
             DataFusionError::SQL(error, _) => self.text.syntax_error(self.tokens, error),
             other => self.fault(None, message_of(other)),
@@ -54,8 +55,8 @@ impl Declaration<'_> {
             });
             let message = message_of(&error);
             match culprit {
-                Some(column) => self.fault_of(&column.name, format!("column '{}': {message}", column.name.value)),
-                None => self.fault_of(&create.name, message),
+                Some(column) => self.fault_of(column.name.span, format!("column '{}': {message}", column.name.value)),
+                None => self.fault_of(create.name.span(), message),
             }
         })
     }
@@ -72,8 +73,8 @@ impl Declaration<'_> {
     }
 
     /// Where a part of the statement is; the first token where the parser does not know.
-    pub fn span_of(&self, part: &impl Spanned) -> Span {
-        Span::of(part.span()).unwrap_or_else(|| self.start())
+    pub fn span_of(&self, part: tokenizer::Span) -> Span {
+        Span::of(part).unwrap_or_else(|| self.start())
     }
 
     fn start(&self) -> Span {
@@ -87,7 +88,7 @@ impl Declaration<'_> {
     }
 
     /// An error in a part of the statement.
-    pub fn fault_of(&self, part: &impl Spanned, message: impl Into<String>) -> Diagnostic {
+    pub fn fault_of(&self, part: tokenizer::Span, message: impl Into<String>) -> Diagnostic {
         self.text.error(self.span_of(part), message)
     }
 

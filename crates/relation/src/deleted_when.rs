@@ -43,7 +43,7 @@ impl DeletedWhen {
         let condition = state.create_physical_expr(condition, &read)?;
         match condition.data_type(&schema)? {
             DataType::Boolean => Ok(Self { sql: sql.to_owned(), columns, schema, condition }),
-            other => plan_err!("deleted_when must be true or false, this is {other}"),
+            other => plan_err!("it must be true or false, this is {other}"),
         }
     }
 
@@ -76,7 +76,7 @@ fn refuse_unrepeatable(condition: &Expr) -> Result<()> {
     condition.apply(|expr| match expr {
         Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
             plan_err!(
-                "{}() may answer differently in a replay; deleted_when must depend on the record alone",
+                "{}() may answer differently in a replay; it must depend on the record alone",
                 call.func.name()
             )
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Fields, Schema, SchemaRef};
 use datafusion::sql::parser::CreateExternalTable;
 use datafusion::sql::sqlparser::ast::{
-    ColumnOption, Expr, Ident, PrimaryKeyConstraint, TableConstraint, Value,
+    ColumnOption, Expr, Ident, PrimaryKeyConstraint, Spanned, TableConstraint, Value,
 };
 use tallgrass_decode::Decoder;
 use tallgrass_diagnostics::{Diagnostic, did_you_mean, message_of};
@@ -25,14 +25,17 @@ const OPTIONS: [&str; 1] = [DELETED_WHEN];
 const MAX_TOPIC_NAME: usize = 249;
 
 /// Checks a declaration and makes the relation of it.
-pub(super) fn relation(declaration: &Declaration<'_>, create: &CreateExternalTable) -> Result<KafkaRelation, Diagnostic> {
+pub(super) fn relation(
+    declaration: &Declaration<'_>,
+    create: &CreateExternalTable,
+) -> Result<KafkaRelation, Diagnostic> {
     let topic = topic(declaration, create)?;
     if create.columns.is_empty() {
         let message = format!(
             "relation '{}' declares no columns: `tallgrass init {topic}` samples the topic and writes them",
             create.name
         );
-        return Err(declaration.fault_of(&create.name, message));
+        return Err(declaration.fault_of(create.name.span(), message));
     }
     for (unused, clause) in
         [(create.table_partition_cols.is_empty(), "PARTITIONED"), (create.order_exprs.is_empty(), "ORDER")]
@@ -64,7 +67,7 @@ pub(super) fn relation(declaration: &Declaration<'_>, create: &CreateExternalTab
         schema: full_schema(&declared),
         declared,
         key,
-        span: declaration.span_of(&create.name),
+        span: declaration.span_of(create.name.span()),
     })
 }
 
@@ -85,7 +88,7 @@ fn check_columns(declaration: &Declaration<'_>, create: &CreateExternalTable) ->
     let mut names = HashSet::new();
     for column in &create.columns {
         let name = normalized(&column.name);
-        let fault = |message: String| Err(declaration.fault_of(&column.name, message));
+        let fault = |message: String| Err(declaration.fault_of(column.name.span, message));
         if METADATA_COLUMNS.contains(&name.as_str()) {
             return fault(format!("column '{name}' is every topic's own: take another name"));
         }
@@ -130,14 +133,14 @@ fn primary_key(declaration: &Declaration<'_>, create: &CreateExternalTable) -> R
     for constraint in &create.constraints {
         let TableConstraint::PrimaryKey(PrimaryKeyConstraint { columns, .. }) = constraint else {
             let message = format!("{constraint}: only PRIMARY KEY has a meaning for a topic");
-            return Err(declaration.fault_of(constraint, message));
+            return Err(declaration.fault_of(constraint.span(), message));
         };
         for column in columns {
             match &column.column.expr {
                 Expr::Identifier(ident) => keys.push(ident.clone()),
                 nested => {
                     let message = format!("PRIMARY KEY ({nested}): the key is a whole column, not a part of one");
-                    return Err(declaration.fault_of(nested, message));
+                    return Err(declaration.fault_of(nested.span(), message));
                 }
             }
         }
@@ -147,7 +150,7 @@ fn primary_key(declaration: &Declaration<'_>, create: &CreateExternalTable) -> R
         [key] => Ok(Some(key.clone())),
         [_, second, ..] => {
             let message = "PRIMARY KEY is one column: its value is the record key";
-            Err(declaration.fault_of(second, message))
+            Err(declaration.fault_of(second.span, message))
         }
     }
 }
@@ -157,7 +160,7 @@ fn key_column(declaration: &Declaration<'_>, key: &Ident, declared: &Schema) -> 
     let Ok(column) = declared.index_of(&name) else {
         let known = declared.fields().iter().map(|field| field.name().as_str());
         let hint = did_you_mean(&name, known).unwrap_or_else(|| "declare it".to_owned());
-        return Err(declaration.fault_of(key, format!("PRIMARY KEY names no column '{name}'")).with_hint(hint));
+        return Err(declaration.fault_of(key.span, format!("PRIMARY KEY names no column '{name}'")).with_hint(hint));
     };
     let data_type = declared.field(column).data_type();
     if KeyColumn::supports(data_type) {
@@ -167,13 +170,17 @@ fn key_column(declaration: &Declaration<'_>, key: &Ident, declared: &Schema) -> 
         "PRIMARY KEY '{name}' is {}: its value is read from the record key, which is text, so use VARCHAR or an integer",
         if data_type.is_nested() { "nested".to_owned() } else { data_type.to_string() }
     );
-    Err(declaration.fault_of(key, message))
+    Err(declaration.fault_of(key.span, message))
 }
 
-fn check_types(declaration: &Declaration<'_>, create: &CreateExternalTable, declared: &SchemaRef) -> Result<(), Diagnostic> {
+fn check_types(
+    declaration: &Declaration<'_>,
+    create: &CreateExternalTable,
+    declared: &SchemaRef,
+) -> Result<(), Diagnostic> {
     for (field, column) in declared.fields().iter().zip(&create.columns) {
         if let Err(error) = Decoder::new(&Fields::from(vec![Arc::clone(field)]), &[0]) {
-            return Err(declaration.fault_of(&column.name, format!("column '{}': {error}", field.name())));
+            return Err(declaration.fault_of(column.name.span, format!("column '{}': {error}", field.name())));
         }
     }
     Ok(())
@@ -202,8 +209,9 @@ fn options(
         if deleted_when.is_some() {
             return Err(declaration.fault(place, "deleted_when is given twice"));
         }
-        let condition = DeletedWhen::plan(declaration.state, sql, declared)
-            .map_err(|error| declaration.fault(declaration.string(sql), format!("deleted_when: {}", message_of(&error))))?;
+        let condition = DeletedWhen::plan(declaration.state, sql, declared).map_err(|error| {
+            declaration.fault(declaration.string(sql), format!("deleted_when: {}", message_of(&error)))
+        })?;
         deleted_when = Some(condition);
     }
     Ok(deleted_when)

@@ -12,22 +12,8 @@ pub mod results;
 
 pub use files::{
     AREA, Bindings, ColumnName, DASHBOARD, Fingerprint, FrontMatter, LoadedFile, PANELS, PanelFile, Param, SOURCES,
-    Span, SqlError, SqlFile, SqlReport, SqlWarning, Workspace, WorkspaceError, allow_prepared, allow_statement,
+    SqlFile, Workspace, WorkspaceError, allow_prepared, allow_statement,
     explain_statement, fingerprints, live_view, load_folder, load_panels, only_reads, plan, plan_statement,
     plan_unbound, plan_with, read_regular, refuse_deep_statement,
 };
 pub use incremental::{Description, InputRows, LiveView, Maintenance};
-
-/// What DataFusion says about a view, without its own headings.
-pub fn words(error: &datafusion::error::DataFusionError) -> String {
-    use datafusion::error::DataFusionError as Error;
-    match error {
-        Error::External(inner) => inner.to_string(),
-        Error::Plan(words) | Error::Execution(words) => {
-            words.split("\n\nbacktrace: ").next().unwrap_or_default().to_owned()
-        }
-        Error::Context(_, inner) => words(inner),
-        Error::Shared(inner) => words(inner),
-        other => other.strip_backtrace(),
-    }
-}

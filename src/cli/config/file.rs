@@ -6,7 +6,7 @@
 //! [properties]                          # -X, for every command that has it
 //! security.protocol = "SASL_SSL"
 //!
-//! [dashboard]                           # for this command, and wins over what stands above
+//! [dashboard]                           # for this command, and wins over the values above
 //! refresh = "250ms"
 //! properties.fetch.wait.max.ms = 10
 //! ```
@@ -20,9 +20,10 @@ use clap::{Arg, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Problem, line_of, report};
-use super::options::{self, CommandPath, Shape};
-use tallgrass_view::files::sql_error::{did_you_mean, did_you_mean_hint};
+use tallgrass_diagnostics::{Span, did_you_mean};
+
+use super::error::{ConfigError, Fault, diagnostic};
+use super::options::{self, Arity, CommandPath};
 
 /// A config file is at most this long: a device or a wrong file must not fill the memory.
 const MAX_BYTES: u64 = 1 << 20;
@@ -31,27 +32,27 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     path: PathBuf,
-    tables: Vec<Table>,
+    tables: Vec<ConfigTable>,
 }
 
 /// The settings of one command, or of all (its path is empty then).
 #[derive(Debug, Default)]
-struct Table {
+struct ConfigTable {
     command: CommandPath,
-    entries: Vec<Entry>,
+    entries: Vec<ConfigEntry>,
     properties: Vec<Property>,
 }
 
 /// An option and its values.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ConfigEntry {
     name: String,
     values: Vec<(String, Range<usize>)>,
     /// In the file, from 1
     pub line: usize,
 }
 
-impl Entry {
+impl ConfigEntry {
     pub fn values(&self) -> Vec<String> {
         self.values.iter().map(|(value, _)| value.clone()).collect()
     }
@@ -67,14 +68,14 @@ pub(super) struct Property {
 }
 
 impl ConfigFile {
-    /// Reads a file and checks all of it, whichever command is to run.
+    /// Reads a file and checks all of it, whichever command will run.
     pub fn load(path: &Path, program: &Command) -> Result<Self, ConfigError> {
         let text = read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         Self::parse(path, &text, program)
     }
 
     pub(super) fn parse(path: &Path, text: &str, program: &Command) -> Result<Self, ConfigError> {
-        let mut reader = Reader { text, program, tables: Vec::new(), problems: Vec::new() };
+        let mut reader = Reader { text, program, tables: Vec::new(), faults: Vec::new() };
         match DeTable::parse(text) {
             Ok(document) => {
                 reader.table(&[], document.get_ref());
@@ -82,15 +83,15 @@ impl ConfigFile {
             }
             Err(error) => {
                 let bytes = error.span().unwrap_or_default();
-                reader.problems.push((bytes, Problem::new(error.message().replace('\n', ", "))));
+                reader.faults.push((bytes, Fault::new(error.message().replace('\n', ", "))));
             }
         }
-        if reader.problems.is_empty() {
+        if reader.faults.is_empty() {
             return Ok(Self { path: path.to_owned(), tables: reader.tables });
         }
-        reader.problems.sort_by_key(|(bytes, _)| bytes.start);
-        let reports = reader.problems.into_iter().map(|(bytes, problem)| report(path, text, &bytes, problem));
-        Err(ConfigError::File(reports.collect()))
+        reader.faults.sort_by_key(|(bytes, _)| bytes.start);
+        let shown = reader.faults.into_iter().map(|(bytes, fault)| diagnostic(path, text, &bytes, fault));
+        Err(ConfigError::File(shown.collect()))
     }
 
     /// As it was named.
@@ -98,22 +99,22 @@ impl ConfigFile {
         &self.path
     }
 
-    /// What the file says of an option of a command, and whether it says so in the command's own table.
-    pub fn entry(&self, command: &[String], option: &Arg) -> Option<(&Entry, bool)> {
+    /// The file's entry for an option of a command, and whether it is in the command's own table.
+    pub fn entry(&self, command: &[String], option: &Arg) -> Option<(&ConfigEntry, bool)> {
         self.tables_of(command).find_map(|table| {
             let entry = table.entries.iter().find(|entry| entry.name == options::name(option))?;
             Some((entry, !table.command.is_empty()))
         })
     }
 
-    /// The librdkafka properties for a command; of two with one key the later one holds.
+    /// The librdkafka properties for a command; of two with one key the later one wins.
     pub fn properties(&self, command: &[String]) -> impl Iterator<Item = &Property> {
-        let tables: Vec<&Table> = self.tables_of(command).collect();
+        let tables: Vec<&ConfigTable> = self.tables_of(command).collect();
         tables.into_iter().rev().flat_map(|table| &table.properties)
     }
 
-    /// The tables that concern a command, its own one first.
-    fn tables_of(&self, command: &[String]) -> impl Iterator<Item = &Table> {
+    /// The tables that apply to a command, its own one first.
+    fn tables_of(&self, command: &[String]) -> impl Iterator<Item = &ConfigTable> {
         let of = |path: &[String]| self.tables.iter().find(|table| table.command == path);
         of(command).into_iter().chain(of(&[]))
     }
@@ -128,22 +129,22 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The document on its way into tables, with what is wrong in it.
+/// Reads the document into tables, and collects its faults.
 struct Reader<'a> {
     text: &'a str,
     program: &'a Command,
-    tables: Vec<Table>,
-    problems: Vec<(Range<usize>, Problem)>,
+    tables: Vec<ConfigTable>,
+    faults: Vec<(Range<usize>, Fault)>,
 }
 
 impl Reader<'_> {
-    fn wrong(&mut self, bytes: Range<usize>, problem: Problem) {
-        self.problems.push((bytes, problem));
+    fn wrong(&mut self, bytes: Range<usize>, fault: Fault) {
+        self.faults.push((bytes, fault));
     }
 
     /// The settings of all commands, or of the one at `path`.
     fn table(&mut self, path: &[String], table: &DeTable<'_>) {
-        let mut read = Table { command: path.to_vec(), ..Table::default() };
+        let mut read = ConfigTable { command: path.to_vec(), ..ConfigTable::default() };
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             let below = [path, &[name.to_owned()]].concat();
@@ -154,22 +155,22 @@ impl Reader<'_> {
                 }
                 DeValue::Table(table) if is_command => self.table(&below, table),
                 _ if name == options::PROPERTIES && self.take_properties(path) => {
-                    self.wrong(value.span(), Problem::new("properties is a table of KEY = VALUE"));
+                    self.wrong(value.span(), Fault::new("properties is a table of KEY = VALUE"));
                 }
                 _ => match self.option(path, name) {
                     Some(option) => {
                         let (shape, values) = (options::shape(option), values(option, value));
                         match values {
-                            Ok(values) => read.entries.push(Entry {
+                            Ok(values) => read.entries.push(ConfigEntry {
                                 name: name.to_owned(),
                                 values,
-                                line: line_of(self.text, key.span().start),
+                                line: Span::of_bytes(self.text, &key.span()).line,
                             }),
                             Err(bytes) => self.wrong(bytes, wrong_type(name, shape, value.get_ref())),
                         }
                     }
                     None if is_command => {
-                        self.wrong(key.span(), Problem::new(format!("{name} is a command: its settings are a table")));
+                        self.wrong(key.span(), Fault::new(format!("{name} is a command: its settings are a table")));
                     }
                     None => self.wrong(key.span(), self.unknown(path, name, value.get_ref())),
                 },
@@ -202,16 +203,16 @@ impl Reader<'_> {
             if let DeValue::Table(table) = value.get_ref() {
                 self.properties(found, &format!("{name}."), table);
             } else if let Some(value) = text(value.get_ref()) {
-                found.push(Property { key: name, value, line: line_of(self.text, key.span().start) });
+                found.push(Property { key: name, value, line: Span::of_bytes(self.text, &key.span()).line });
             } else {
                 let message = format!("{name} is a text, a number, true or false, found {}", kind(value.get_ref()));
-                self.wrong(value.span(), Problem::new(message));
+                self.wrong(value.span(), Fault::new(message));
             }
         }
     }
 
-    /// A key that means nothing where it stands.
-    fn unknown(&self, path: &[String], name: &str, value: &DeValue<'_>) -> Problem {
+    /// The fault of a key without a meaning in its table.
+    fn unknown(&self, path: &[String], name: &str, value: &DeValue<'_>) -> Fault {
         let shown = name.escape_debug();
         let known = options::commands(self.program);
         let here = known.iter().filter(|(command, _)| path.is_empty() || command == path);
@@ -219,31 +220,28 @@ impl Reader<'_> {
         let tables = known.iter().filter(|_| path.is_empty()).map(|(command, _)| command[0].as_str());
         let tables = tables.chain([options::PROPERTIES]);
         if matches!(value, DeValue::Table(_)) {
-            return Problem::new(format!("there is no command '{shown}'")).with_hint(did_you_mean_hint(name, tables));
+            return Fault::new(format!("there is no command '{shown}'")).with_hint(did_you_mean(name, tables));
         }
         if path.is_empty() {
-            let near = did_you_mean_hint(name, names.chain(tables));
-            return Problem::new(format!("no command has a setting '{shown}'")).with_hint(near);
+            let near = did_you_mean(name, names.chain(tables));
+            return Fault::new(format!("no command has a setting '{shown}'")).with_hint(near);
         }
         let owners: Vec<String> = known
             .iter()
             .filter(|(_, command)| options::option(command, name).is_some())
             .map(|(command, _)| command.join(" "))
             .collect();
-        let hint = match did_you_mean(name, names) {
-            Some(near) => Some(format!("did you mean '{near}'?")),
-            None if owners.is_empty() => None,
-            None => Some(format!("it is a setting of {}", owners.join(", "))),
-        };
-        Problem::new(format!("{} has no setting '{shown}'", path.join(" "))).with_hint(hint)
+        let elsewhere = || (!owners.is_empty()).then(|| format!("it is a setting of {}", owners.join(", ")));
+        let hint = did_you_mean(name, names).or_else(elsewhere);
+        Fault::new(format!("{} has no setting '{shown}'", path.join(" "))).with_hint(hint)
     }
 
     /// Each value by the parser of each command that it is for.
     ///
-    /// A value for all commands must suit every one that knows the option, unless the command's own table says another:
-    /// then a file is right or wrong, whichever command runs.
+    /// A value for all commands must suit every one that has the option, unless the command's own table overrides it: so
+    /// whether a file is valid does not depend on the command.
     fn check_values(&mut self) {
-        let mut wrong: Vec<(Range<usize>, Problem)> = Vec::new();
+        let mut wrong: Vec<(Range<usize>, Fault)> = Vec::new();
         for table in &self.tables {
             for entry in &table.entries {
                 let commands = self.commands(&table.command);
@@ -254,7 +252,7 @@ impl Reader<'_> {
                 wrong.extend(entry.values.iter().filter_map(|(value, bytes)| refusal(&concerned, entry, value, bytes)));
             }
         }
-        self.problems.extend(wrong);
+        self.faults.extend(wrong);
     }
 
     fn has_own(&self, path: &[String], name: &str) -> bool {
@@ -263,46 +261,46 @@ impl Reader<'_> {
     }
 }
 
-/// Why a value cannot be used by the commands that it is for.
+/// Why a value cannot be used by the commands that it applies to.
 fn refusal(
     commands: &[(CommandPath, &Arg)],
-    entry: &Entry,
+    entry: &ConfigEntry,
     value: &str,
     bytes: &Range<usize>,
-) -> Option<(Range<usize>, Problem)> {
+) -> Option<(Range<usize>, Fault)> {
     let checked = commands.iter().map(|(path, option)| (path, options::check(option, &entry.name, value)));
     let (good, bad): (Vec<_>, Vec<_>) = checked.partition(|(_, checked)| checked.is_ok());
-    let (path, problem) = bad.into_iter().find_map(|(path, checked)| Some((path, checked.err()?)))?;
-    let problem = match good.first() {
-        None => problem,
-        Some((good, _)) => Problem::new(format!("{}, for {}", problem.message, path.join(" ")))
+    let (path, fault) = bad.into_iter().find_map(|(path, checked)| Some((path, checked.err()?)))?;
+    let fault = match good.first() {
+        None => fault,
+        Some((good, _)) => Fault::new(format!("{}, for {}", fault.message, path.join(" ")))
             .with_hint(format!("a command's own table, as [{}], sets it for that command alone", good.join("."))),
     };
-    Some((bytes.clone(), problem))
+    Some((bytes.clone(), fault))
 }
 
-/// The values of an option as the command line would have them, or which part has the wrong type.
+/// The values of an option as on the command line, or the part with the wrong type.
 fn values(option: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<(String, Range<usize>)>, Range<usize>> {
     let one = |value: &Spanned<DeValue<'_>>| match (options::shape(option), value.get_ref()) {
-        (Shape::Flag, DeValue::Boolean(on)) => Ok((on.to_string(), value.span())),
-        (Shape::One | Shape::Many, DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_)) => {
+        (Arity::Flag, DeValue::Boolean(on)) => Ok((on.to_string(), value.span())),
+        (Arity::One | Arity::Many, DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_)) => {
             Ok((text(value.get_ref()).unwrap_or_default(), value.span()))
         }
         _ => Err(value.span()),
     };
     match value.get_ref() {
-        DeValue::Array(values) if options::shape(option) == Shape::Many => values.iter().map(one).collect(),
+        DeValue::Array(values) if options::shape(option) == Arity::Many => values.iter().map(one).collect(),
         _ => Ok(vec![one(value)?]),
     }
 }
 
-fn wrong_type(name: &str, shape: Shape, found: &DeValue<'_>) -> Problem {
+fn wrong_type(name: &str, shape: Arity, found: &DeValue<'_>) -> Fault {
     let wanted = match shape {
-        Shape::Flag => "true or false",
-        Shape::One => "a text or a number",
-        Shape::Many => "a list of texts or numbers",
+        Arity::Flag => "true or false",
+        Arity::One => "a text or a number",
+        Arity::Many => "a list of texts or numbers",
     };
-    Problem::new(format!("{name} is {wanted}, found {}", kind(found)))
+    Fault::new(format!("{name} is {wanted}, found {}", kind(found)))
 }
 
 fn kind(value: &DeValue<'_>) -> &'static str {
@@ -316,7 +314,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// A single value as the command line would have it.
+/// A single value as on the command line.
 fn text(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.clone().into_owned()),

@@ -1,4 +1,4 @@
-//! What a config file may hold, and what is said of one that is wrong.
+//! What a config file may contain, and the messages about wrong ones.
 
 #![allow(clippy::unwrap_used)]
 
@@ -127,13 +127,13 @@ fn no_mistake_shows_a_secret() {
         "[dashboard]\nssl.key.password = 'hunter2'",
         "sasl.password = 'hunter2'",
     ] {
-        let said = wrong(text);
-        assert!(!said.contains("hunter2"), "{said}");
+        let message = wrong(text);
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }
 
 #[test]
 fn a_hostile_name_is_shown_as_text() {
-    let said = wrong("\"\\u001b[31m\\nx\" = 1");
-    assert!(!said.contains('\u{1b}') && said.contains("\\u{1b}[31m"), "{said}");
+    let message = wrong("\"\\u001b[31m\\nx\" = 1");
+    assert!(!message.contains('\u{1b}') && message.contains("\\u{1b}[31m"), "{message}");
 }

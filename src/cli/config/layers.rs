@@ -1,4 +1,4 @@
-//! The layers under the command line, argument by argument, and how clap is told of them.
+//! The layers below the command line, argument by argument, and how they are passed to clap.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -7,14 +7,14 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use tallgrass_diagnostics::did_you_mean;
 
-use super::error::{ConfigError, Problem};
-use super::options::{self, PROPERTY_PREFIX, SEPARATOR, Shape};
+use super::error::{ConfigError, Fault};
+use super::options::{self, Arity, PROPERTY_PREFIX, SEPARATOR};
 use super::secret::{HIDDEN, is_secret};
-use super::{Configuration, Origin, Refusal, innermost, loosely, path};
-use tallgrass_view::files::sql_error::did_you_mean_hint;
+use super::{ConfigRefusal, Configuration, Origin, innermost, loosely, path};
 
-/// What a layer gives for an argument.
+/// A layer's value for an argument.
 #[derive(Debug, Clone)]
 struct Given {
     values: Vec<String>,
@@ -31,19 +31,19 @@ pub struct Setting {
     pub command: String,
     /// As in the config file; a property as `-X KEY`
     pub name: String,
-    /// As it would be typed, secrets hidden; none where nothing gives one and there is no default
+    /// As it would be typed, secrets hidden; `None` where it is not set and there is no default
     pub value: Option<String>,
-    /// Where the value comes from
+    /// The origin of the value
     pub origin: Origin,
 }
 
 impl Configuration {
-    /// Parses what was typed over the layers below it. The properties are those below, in the order in which they hold.
+    /// Parses the command line on top of the layers below it. The properties are those below, in order of precedence.
     pub(super) fn complete(
         &self,
         program: &Command,
         typed: &[OsString],
-    ) -> Result<(ArgMatches, Vec<(String, String)>), Refusal> {
+    ) -> Result<(ArgMatches, Vec<(String, String)>), ConfigRefusal> {
         let loose = loosely(program, typed)?;
         let path = path(&loose);
         let command = options::at(program, &path).unwrap_or(program);
@@ -53,7 +53,7 @@ impl Configuration {
         Ok((matches, properties.collect()))
     }
 
-    /// The settings of every command, in the order of the help, or of one, with `typed` behind its name.
+    /// The settings of every command, in the order of the help, or of one, with `typed` as its arguments.
     ///
     /// An error names a command that does not exist.
     pub fn settings(
@@ -61,7 +61,7 @@ impl Configuration {
         program: &Command,
         command: Option<&str>,
         typed: &[OsString],
-    ) -> Result<Vec<Setting>, Refusal> {
+    ) -> Result<Vec<Setting>, ConfigRefusal> {
         let Some(asked) = command else {
             let commands = options::commands(program);
             let all = commands.iter().map(|(path, command)| self.settings_of(path, command, &ArgMatches::default()));
@@ -70,15 +70,15 @@ impl Configuration {
         let path: Vec<String> = asked.split_whitespace().map(str::to_owned).collect();
         let Some((_, command)) = options::commands(program).into_iter().find(|(known, _)| *known == path) else {
             let commands = options::commands(program);
-            let near = did_you_mean_hint(asked, commands.iter().map(|(path, _)| path[0].as_str()));
-            let problem = Problem::new(format!("no command '{}' has settings", asked.escape_debug()));
-            return Err(ConfigError::outside(problem.with_hint(near)).into());
+            let near = did_you_mean(asked, commands.iter().map(|(path, _)| path[0].as_str()));
+            let fault = Fault::new(format!("no command '{}' has settings", asked.escape_debug()));
+            return Err(ConfigError::outside(fault.with_hint(near)).into());
         };
         let line: Vec<OsString> =
             [program.get_name()].into_iter().chain(path.iter().map(String::as_str)).map(OsString::from).collect();
         let line = [line.as_slice(), typed].concat();
         if !typed.is_empty() {
-            // For what is wrong with it.
+            // For the error message.
             self.complete(program, &line)?;
         }
         Ok(self.settings_of(&path, command, innermost(&loosely(program, &line)?))?)
@@ -97,7 +97,7 @@ impl Configuration {
                 setting(options::name(option).to_owned(), values, origin)
             })
             .collect();
-        // The later of two wins, and stands where the first one was.
+        // The later of two wins, and takes the position of the first.
         let mut properties = BTreeMap::new();
         properties.extend(self.properties(path, command));
         let typed_properties = options::takes_properties(command).then(|| typed_raw(typed, options::PROPERTIES));
@@ -111,7 +111,7 @@ impl Configuration {
         Ok(settings)
     }
 
-    /// What the layers below the command line give to a command, without what does not go with what was typed.
+    /// The values of the layers below the command line for a command, without those that conflict with typed arguments.
     fn layers(&self, path: &[String], command: &Command, typed: &ArgMatches) -> Result<Layers, ConfigError> {
         let mut layers = Layers::new();
         if !options::is_configurable(path) {
@@ -120,7 +120,7 @@ impl Configuration {
         for option in options::options(command) {
             let id = option.get_id().as_str();
             // A flag that a layer sets can be typed as --once=false.
-            if (!was_typed(typed, id) || options::shape(option) == Shape::Flag)
+            if (!was_typed(typed, id) || options::shape(option) == Arity::Flag)
                 && let Some(given) = self.given(path, option)?
             {
                 layers.insert(id.to_owned(), given);
@@ -134,9 +134,9 @@ impl Configuration {
         let name = options::variable(option);
         if let Some(text) = self.variables.get(&name) {
             let values = match options::shape(option) {
-                Shape::One => vec![text.clone()],
-                Shape::Many => text.split(SEPARATOR).map(|value| value.trim().to_owned()).collect(),
-                Shape::Flag => vec![truth(text).unwrap_or(text).to_owned()],
+                Arity::One => vec![text.clone()],
+                Arity::Many => text.split(SEPARATOR).map(|value| value.trim().to_owned()).collect(),
+                Arity::Flag => vec![truth(text).unwrap_or(text).to_owned()],
             };
             for value in &values {
                 options::check(option, &name, value).map_err(ConfigError::outside)?;
@@ -150,14 +150,14 @@ impl Configuration {
         }))
     }
 
-    /// The librdkafka properties of a command below the command line; the later of two with one key holds.
+    /// The librdkafka properties of a command below the command line; the later of two with one key wins.
     fn properties(&self, path: &[String], command: &Command) -> Vec<(String, Given)> {
         if !options::takes_properties(command) {
             return Vec::new();
         }
         let file = self.file.iter().flat_map(|file| {
             file.properties(path).map(|property| {
-                // Whose table it is makes no difference any more: they come in the order in which they hold.
+                // The table no longer matters: they are in order of precedence.
                 let origin = Origin::File { own: false, path: file.path().to_owned(), line: property.line };
                 (property.key.clone(), Given { values: vec![property.value.clone()], origin })
             })
@@ -178,14 +178,14 @@ impl Configuration {
     ) -> Result<(), ConfigError> {
         let present = |layers: &Layers, option: &Arg| {
             let Given { values, origin } = in_effect(layers, typed, option)?;
-            let is_off = options::shape(option) == Shape::Flag && values == ["false"];
+            let is_off = options::shape(option) == Arity::Flag && values == ["false"];
             (!is_off).then_some(origin)
         };
         for one in options::options(command) {
             for other in command.get_arg_conflicts_with(one) {
                 let (Some(first), Some(second)) = (present(layers, one), present(layers, other)) else { continue };
                 if first == Origin::Flag && second == Origin::Flag {
-                    // That is for clap to say.
+                    // clap reports that.
                     continue;
                 }
                 let loser = match first.layer().cmp(&second.layer()) {
@@ -198,7 +198,7 @@ impl Configuration {
                             options::name(other),
                             path.join(" ")
                         );
-                        return Err(ConfigError::outside(Problem::new(message)));
+                        return Err(ConfigError::outside(Fault::new(message)));
                     }
                 };
                 layers.remove(loser.get_id().as_str());
@@ -213,12 +213,12 @@ fn parse(program: &Command, path: &[String], layers: &Layers, typed: &[OsString]
     let completed = with_defaults(program.clone(), path, layers);
     match completed.clone().try_get_matches_from(typed) {
         Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => {
-            // To clap a default is nothing that is there. What something typed requires is, if a layer gives it.
+            // clap does not count a default as present. A required argument is present if a layer sets it.
             let required: &[String] = match error.get(ContextKind::InvalidArg) {
                 Some(ContextValue::Strings(required)) => required,
                 _ => &[],
             };
-            // As clap itself names an argument, it does so once all is built.
+            // clap assigns its own name of an argument only once the command is built.
             let mut built = completed.clone();
             built.build();
             let arguments = options::at(&built, path).into_iter().flat_map(Command::get_arguments);
@@ -231,7 +231,7 @@ fn parse(program: &Command, path: &[String], layers: &Layers, typed: &[OsString]
                 return Err(error);
             }
             let mut typed = typed.to_vec();
-            // What follows -- is no option.
+            // What follows -- is not an option.
             let end = typed.iter().position(|word| word == "--").unwrap_or(typed.len());
             typed.splice(end..end, given);
             completed.try_get_matches_from(typed)
@@ -262,17 +262,17 @@ fn with_default(arg: Arg, given: &Given) -> Arg {
 /// A flag that can also be typed as `--once=false`, which is how to switch off what a setting switches on.
 pub(super) fn switchable(arg: Arg) -> Arg {
     match options::shape(&arg) {
-        Shape::Flag => arg
+        Arity::Flag => arg
             .action(ArgAction::Set)
             .value_parser(clap::value_parser!(bool))
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
-        Shape::One | Shape::Many => arg,
+        Arity::One | Arity::Many => arg,
     }
 }
 
-/// What an option has that not only its default gives.
+/// The values of an option other than its default.
 fn in_effect(layers: &Layers, typed: &ArgMatches, option: &Arg) -> Option<Given> {
     let id = option.get_id().as_str();
     if was_typed(typed, id) {
@@ -281,7 +281,7 @@ fn in_effect(layers: &Layers, typed: &ArgMatches, option: &Arg) -> Option<Given>
     layers.get(id).cloned()
 }
 
-/// What somebody would type for the same.
+/// The equivalent command line.
 fn as_typed(option: &Arg, given: &Given) -> Vec<OsString> {
     given.values.iter().map(|value| format!("--{}={value}", options::name(option)).into()).collect()
 }
@@ -297,12 +297,12 @@ fn typed_raw(matches: &ArgMatches, id: &str) -> Vec<String> {
 
 fn defaults(option: &Arg) -> Vec<String> {
     match options::shape(option) {
-        Shape::Flag => vec!["false".to_owned()],
+        Arity::Flag => vec!["false".to_owned()],
         _ => option.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect(),
     }
 }
 
-/// What an environment's word for a flag means.
+/// The meaning of an environment variable's value for a flag.
 fn truth(text: &str) -> Option<&'static str> {
     match text.to_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some("true"),

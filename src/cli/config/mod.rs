@@ -1,20 +1,20 @@
-//! Where a setting comes from: the command line, the environment, the config file, or the program's own default.
+//! The origins of settings: the command line, the environment, the config file, or the program's own default.
 //!
 //! ```text
-//!   --refresh 1s        what was typed                            wins over
+//!   --refresh 1s        the command line                          wins over
 //!   TALLGRASS_REFRESH   the environment                           wins over
 //!   [dashboard]         the command's own table in the file       wins over
 //!   refresh = "1s"      a value for all commands in the file      wins over
-//!   [default: 50ms]     what the help says
+//!   [default: 50ms]     the program's default
 //! ```
 //!
-//! All three end in clap: what the environment and the file give becomes the default of its argument, so a command sees
-//! one parsed struct and never asks where a value came from.
+//! All three are passed to clap: a value from the environment or the file becomes the default of its argument, so a command
+//! sees one parsed struct, whatever the origin of a value.
 //!
 //! # Contract
-//! Nothing that was typed is refused because of what was not: a setting that conflicts with something typed is left out,
-//! and what something typed requires may come from a setting. Every value is checked by the parser of its own argument
-//! before clap sees it, so that a wrong one is told with the place that it stands in.
+//! A typed argument is never refused because of a setting: a setting that conflicts with it is ignored, and an argument that
+//! it requires may come from a setting. Every value is checked by the parser of its own argument before clap sees it, so
+//! that a wrong one is reported with its origin.
 
 mod error;
 mod file;
@@ -32,32 +32,32 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
+use tallgrass_diagnostics::{similar, suggestion};
 
 pub use self::error::ConfigError;
-use self::error::Problem;
+use self::error::Fault;
 use self::file::ConfigFile;
 pub use self::layers::Setting;
 use self::options::PREFIX;
 use super::Cli;
-use tallgrass_view::files::sql_error::did_you_mean;
 
-/// The file that is read where none is named.
+/// The file that is read by default.
 pub const CONFIG_FILE: &str = "tallgrass.toml";
 
-/// The variable that names another.
+/// The variable that names another file.
 const CONFIG_VARIABLE: &str = "TALLGRASS_CONFIG";
 
-/// Variables of the program that are no options.
+/// Variables of the program that are not options.
 const OTHER_VARIABLES: [&str; 2] = [CONFIG_VARIABLE, "TALLGRASS_LOG"];
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The program itself
     Default,
     /// The config file
     File {
-        /// Whether it stands in the command's own table
+        /// Whether it is in the command's own table
         own: bool,
         /// As it was named
         path: PathBuf,
@@ -66,12 +66,12 @@ pub enum Origin {
     },
     /// A variable of this name
     Environment(String),
-    /// What was typed
+    /// The command line
     Flag,
 }
 
 impl Origin {
-    /// Which of two wins: the greater one.
+    /// Its precedence: the greater one wins.
     fn layer(&self) -> u8 {
         match self {
             Self::Default => 0,
@@ -93,10 +93,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why there is nothing to run.
+/// Why no command runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum ConfigRefusal {
     /// The command line, or a request for help
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
@@ -105,12 +105,12 @@ pub enum Refusal {
     Settings(#[from] ConfigError),
 }
 
-impl Refusal {
-    /// Tells it where it belongs, and gives the exit code.
+impl ConfigRefusal {
+    /// Prints it to the right stream, and returns the exit code.
     pub fn report(&self) -> u8 {
         match self {
             Self::CommandLine(error) => {
-                // Whoever is gone needs no help.
+                // A closed pipe is not an error.
                 error.print().ok();
                 u8::try_from(error.exit_code()).unwrap_or(USAGE)
             }
@@ -125,27 +125,27 @@ impl Refusal {
 /// The exit code of clap's own errors.
 const USAGE: u8 = 2;
 
-/// What the environment and the config file say.
+/// The settings of the environment and the config file.
 #[derive(Debug, Default)]
 pub struct Configuration {
     file: Option<ConfigFile>,
     variables: BTreeMap<String, String>,
 }
 
-/// Takes the command line, the environment and the config file together.
+/// Combines the command line, the environment and the config file.
 pub fn read(
     typed: impl IntoIterator<Item = OsString>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<(Cli, Configuration), Refusal> {
+) -> Result<(Cli, Configuration), ConfigRefusal> {
     let typed: Vec<OsString> = typed.into_iter().collect();
     let program = Cli::command();
     let loose = match loosely(&program, &typed) {
         Ok(loose) => loose,
-        // Help is about the options as they are, not as they are looked for.
+        // Help describes the options without the layers.
         Err(help) => return Err(program.try_get_matches_from(typed).err().unwrap_or(help).into()),
     };
     let path = path(&loose);
-    // A program that only prints its completions must not fail for a setting that it has no use for.
+    // A command that only prints completions must not fail because of a setting that it does not use.
     let unconcerned = options::at(&program, &path).is_none_or(|command| !options::has_settings(command));
     let configuration = if path.is_empty() || unconcerned {
         Configuration::default()
@@ -155,13 +155,13 @@ pub fn read(
     let (mut matches, properties) = configuration.complete(&program, &typed)?;
     let mut cli = Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut Cli::command()))?;
     if let Some(connection) = cli.command.connection_mut() {
-        // Before those that were typed: the later one of two wins.
+        // Before the typed ones: the later of two wins.
         connection.properties.splice(..0, properties);
     }
     Ok((cli, configuration))
 }
 
-/// What was typed as far as it makes sense: which command, which arguments. Only a request for help is an error.
+/// The command line as far as it can be parsed: command and arguments. Only a request for help is an error.
 fn loosely(program: &Command, typed: &[OsString]) -> Result<ArgMatches, clap::Error> {
     fn all_switchable(command: Command) -> Command {
         command.mut_args(layers::switchable).mut_subcommands(all_switchable)
@@ -169,14 +169,14 @@ fn loosely(program: &Command, typed: &[OsString]) -> Result<ArgMatches, clap::Er
     all_switchable(program.clone()).ignore_errors(true).try_get_matches_from(typed)
 }
 
-/// Which command was typed.
+/// The command's path.
 fn path(matches: &ArgMatches) -> Vec<String> {
     std::iter::successors(matches.subcommand(), |(_, matches)| matches.subcommand())
         .map(|(name, _)| name.to_owned())
         .collect()
 }
 
-/// What was typed of the command itself.
+/// The command's own arguments.
 fn innermost(matches: &ArgMatches) -> &ArgMatches {
     std::iter::successors(Some(matches), |matches| matches.subcommand().map(|(_, below)| below))
         .last()
@@ -184,7 +184,7 @@ fn innermost(matches: &ArgMatches) -> &ArgMatches {
 }
 
 impl Configuration {
-    /// Reads the file that is named by the command line or the environment, else the one that may be here.
+    /// Reads the file that is named by the command line or the environment, else the default one if it exists.
     fn load(
         named: Option<&Path>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -209,7 +209,7 @@ impl Configuration {
         self.file.as_ref().map(ConfigFile::path)
     }
 
-    /// Variables that look like a misspelt setting, each with what it was probably meant to be.
+    /// Variables that look like a misspelt setting, each with a hint.
     pub fn suspicious(&self) -> Vec<(&str, String)> {
         let program = Cli::command();
         let mut known: Vec<String> = options::commands(&program)
@@ -223,21 +223,22 @@ impl Configuration {
         unknown
             .filter_map(|name| {
                 let candidates = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
-                let near = did_you_mean(name.strip_prefix(PREFIX)?, candidates)?;
-                Some((name.as_str(), format!("{PREFIX}{near}")))
+                let similar = similar(name.strip_prefix(PREFIX)?, candidates).into_iter();
+                let hint = suggestion(&similar.map(|near| format!("{PREFIX}{near}")).collect::<Vec<_>>())?;
+                Some((name.as_str(), hint))
             })
             .collect()
     }
 }
 
-/// The variables that may be ours. An empty one is as good as none.
+/// The variables with our prefix. An empty one counts as unset.
 fn ours(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<BTreeMap<String, String>, ConfigError> {
     let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     named
         .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
         .map(|(name, value)| match value.into_string() {
             Ok(value) => Ok((name, value)),
-            Err(_) => Err(ConfigError::outside(Problem::new(format!("{name}: it is no UTF-8 text")))),
+            Err(_) => Err(ConfigError::outside(Fault::new(format!("{name}: it is not UTF-8")))),
         })
         .collect()
 }

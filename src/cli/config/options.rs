@@ -1,40 +1,40 @@
 //! What can be configured: every option with a long name, of every command.
 //!
-//! All of it is read from clap's own description of the command line, so an option that is added there can be set in the
-//! file and in the environment at once, with the same values and the same words about wrong ones.
+//! All of it is read from clap's own description of the command line, so a new option can be set in the file and in the
+//! environment at once, with the same values and the same messages about wrong ones.
 
 use std::error::Error as _;
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
+use tallgrass_diagnostics::did_you_mean;
 
-use super::error::Problem;
+use super::error::Fault;
 use super::secret::is_secret;
-use tallgrass_view::files::sql_error::did_you_mean;
 
 /// The argument that takes librdkafka's properties, which have tables and variables of their own.
 pub(super) const PROPERTIES: &str = "properties";
 
-/// What the names of environment variables begin with.
+/// The prefix of environment variables.
 pub(super) const PREFIX: &str = "TALLGRASS_";
 
-/// What the name of a variable for a librdkafka property begins with: `TALLGRASS_X_SASL_PASSWORD` is `sasl.password`.
+/// The prefix of a variable for a librdkafka property: `TALLGRASS_X_SASL_PASSWORD` is `sasl.password`.
 pub(super) const PROPERTY_PREFIX: &str = "TALLGRASS_X_";
 
-/// Several values of one variable stand between these: a place has a comma, and a group's name may have a blank.
+/// The separator of several values in one variable: a place has a comma, and a group's name may have a blank.
 pub(super) const SEPARATOR: char = ';';
 
-/// The command about settings has none itself.
+/// The command about settings has no settings itself.
 const UNCONFIGURED: &str = "config";
 
-/// The words of a command below the program's name.
+/// The names of a command after the program's name.
 pub(super) type CommandPath = Vec<String>;
 
 /// How many values an option has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// It is there or it is not
+pub(super) enum Arity {
+    /// None
     Flag,
     /// One
     One,
@@ -42,17 +42,17 @@ pub(super) enum Shape {
     Many,
 }
 
-pub(super) fn shape(option: &Arg) -> Shape {
+pub(super) fn shape(option: &Arg) -> Arity {
     match option.get_action() {
-        ArgAction::Append => Shape::Many,
-        ArgAction::Set => Shape::One,
-        _ => Shape::Flag,
+        ArgAction::Append => Arity::Many,
+        ArgAction::Set => Arity::One,
+        _ => Arity::Flag,
     }
 }
 
 /// The options of a command that can be configured.
 pub(super) fn options(command: &Command) -> impl Iterator<Item = &Arg> {
-    // A global one says where the settings are.
+    // A global option locates the settings.
     command.get_arguments().filter(|arg| arg.get_long().is_some() && !arg.is_global_set())
 }
 
@@ -61,12 +61,12 @@ pub(super) fn option<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
     options(command).find(|option| self::name(option) == name)
 }
 
-/// What an option is called in the file.
+/// An option's name in the file.
 pub(super) fn name(option: &Arg) -> &str {
     option.get_long().unwrap_or_default()
 }
 
-/// What an option is called in the environment: `radius-km` is `TALLGRASS_RADIUS_KM`.
+/// An option's name in the environment: `radius-km` is `TALLGRASS_RADIUS_KM`.
 pub(super) fn variable(option: &Arg) -> String {
     format!("{PREFIX}{}", name(option).to_uppercase().replace('-', "_"))
 }
@@ -99,7 +99,7 @@ pub(super) fn commands(program: &Command) -> Vec<(CommandPath, &Command)> {
     found
 }
 
-/// Whether the file and the environment say anything to a command.
+/// Whether the file and the environment apply to a command.
 pub(super) fn is_configurable(path: &[String]) -> bool {
     path.first().is_some_and(|name| name != UNCONFIGURED)
 }
@@ -109,37 +109,35 @@ pub(super) fn at<'a>(program: &'a Command, path: &[String]) -> Option<&'a Comman
     path.iter().try_fold(program, |command, name| command.find_subcommand(name))
 }
 
-/// Whether an option takes this value, by clap's own parser; `name` is what the place that it comes from calls it.
-pub(super) fn check(option: &Arg, name: &str, value: &str) -> Result<(), Problem> {
+/// Whether an option accepts this value, by clap's own parser; `name` is its name in the layer that it comes from.
+pub(super) fn check(option: &Arg, name: &str, value: &str) -> Result<(), Fault> {
     let parser: ValueParser = match shape(option) {
-        Shape::Flag => clap::value_parser!(bool),
+        Arity::Flag => clap::value_parser!(bool),
         _ => option.get_value_parser().clone(),
     };
-    // Alone: what it conflicts with or requires is another question.
+    // Alone: conflicts and requirements are checked elsewhere.
     let value_alone = Arg::new("value").long("value").require_equals(true).value_parser(parser);
     let probe = Command::new("value").no_binary_name(true).disable_help_flag(true).arg(value_alone);
     match probe.try_get_matches_from([format!("--value={value}")]) {
         Ok(_) => Ok(()),
-        Err(_) if is_secret(name) => Err(Problem::new(format!("{name}: this value cannot be used"))),
+        Err(_) if is_secret(name) => Err(Fault::new(format!("{name}: this value cannot be used"))),
         Err(error) => Err(explain(&error, name, value)),
     }
 }
 
-fn explain(error: &clap::Error, name: &str, value: &str) -> Problem {
+fn explain(error: &clap::Error, name: &str, value: &str) -> Fault {
     let shown = value.escape_debug();
     let Some(ContextValue::Strings(possible)) = error.get(ContextKind::ValidValue) else {
-        let problem = match (error.source(), error.kind()) {
+        let fault = match (error.source(), error.kind()) {
             (Some(reason), _) => format!("{name}: invalid value '{shown}': {reason}"),
             (None, ErrorKind::InvalidValue) if value.is_empty() => format!("{name}: a value is needed"),
             (None, _) => format!("{name}: invalid value '{shown}'"),
         };
-        return Problem::new(problem);
+        return Fault::new(fault);
     };
-    let hint = match did_you_mean(value, possible.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean '{near}'?"),
-        None => format!("use one of {}", possible.join(", ")),
-    };
-    Problem::new(format!("{name}: invalid value '{shown}'")).with_hint(hint)
+    let hint = did_you_mean(value, possible.iter().map(String::as_str));
+    let hint = hint.unwrap_or_else(|| format!("use one of {}", possible.join(", ")));
+    Fault::new(format!("{name}: invalid value '{shown}'")).with_hint(hint)
 }
 
 #[cfg(test)]
@@ -169,7 +167,7 @@ mod tests {
         let program = Cli::command();
         let dashboard = program.find_subcommand("dashboard").unwrap();
         let check = |name: &str, value: &str| {
-            check(option(dashboard, name).unwrap(), name, value).map_err(|problem| (problem.message, problem.hint))
+            check(option(dashboard, name).unwrap(), name, value).map_err(|fault| (fault.message, fault.hint))
         };
         assert_eq!(check("refresh", "250ms"), Ok(()));
         assert_eq!(check("format", "json"), Ok(()));

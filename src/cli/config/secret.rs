@@ -1,29 +1,29 @@
-//! Which settings hold secrets, and how they are shown: never.
+//! Which settings are secrets: those are never shown.
 
 use std::ops::Range;
 
-/// What is shown instead of a secret.
+/// The text shown instead of a secret.
 pub const HIDDEN: &str = "(hidden)";
 
 /// Parts of the names of settings whose values are secret. Too much hidden is a nuisance, too little is a leak.
 const SECRET: [&str; 9] = ["password", "passphrase", "secret", "token", "key", "credential", "jaas", "sasl", ".pem"];
 
-/// Ends of names that hold one of these parts, and yet no secret.
+/// Suffixes of names that contain one of these parts, but are not secret.
 const HARMLESS: [&str; 5] = [".location", ".mechanism", ".mechanisms", "-file", "-group"];
 
-/// Whether the value of a setting of this name is a secret.
+/// Whether a setting of this name is a secret.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase().replace('_', ".");
     SECRET.iter().any(|part| name.contains(part)) && !HARMLESS.iter().any(|end| name.ends_with(end))
 }
 
-/// A line of a config file without its secrets: with them it stays as it is up to the value.
+/// A line of a config file without its secrets: a line with one is cut at the value.
 ///
-/// `text` is the whole file and `line` the line's bytes in it. A file that cannot be parsed is why this looks at letters
-/// instead of keys.
+/// `text` is the whole file and `line` the line's bytes in it. The file may be one that cannot be parsed, so this looks at
+/// letters instead of keys.
 pub(super) fn without_secrets(text: &str, line: Range<usize>) -> String {
     let shown = &text[line.clone()];
-    // Inside of a text over several lines nobody knows what belongs to which key.
+    // Inside a multi-line text the key is not known.
     let inside = ["\"\"\"", "'''"].iter().any(|quotes| text[..line.start].matches(quotes).count() % 2 == 1);
     if inside {
         return HIDDEN.to_owned();
@@ -40,7 +40,7 @@ pub(super) fn without_secrets(text: &str, line: Range<usize>) -> String {
     }
 }
 
-/// Whether any word of a line of TOML makes it secret; its value counts too, which is no harm.
+/// Whether any word of a line of TOML makes it secret; its value counts too, which does no harm.
 fn is_secret_key(line: &str) -> bool {
     let line = line.to_lowercase();
     SECRET.iter().any(|part| line.contains(part))
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_told_by_their_names() {
+    fn a_setting_s_name_makes_it_a_secret() {
         for name in
             ["sasl.password", "ssl.key.password", "pg-password", "TALLGRASS_API_TOKEN", "sasl.username", "ssl.key.pem"]
         {

@@ -1,4 +1,4 @@
-//! Which of several values is the one in effect.
+//! Which of several values is in effect.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -109,13 +109,13 @@ fn what_is_typed_leaves_out_what_conflicts_with_it() {
     let world = World::new("[dashboard]\nverify = '30s'", &[]);
     let dashboard = world.dashboard("--once");
     assert_eq!((dashboard.once, dashboard.verify), (true, None));
-    // The other way round, and across layers.
+    // The other way around, and across layers.
     let world = World::new("[dashboard]\nonce = true", &[("TALLGRASS_VERIFY", "30s")]);
     let dashboard = world.dashboard("");
     assert_eq!((dashboard.once, dashboard.verify), (false, Some(ms(30_000))));
     let dashboard = world.dashboard("--once");
     assert_eq!((dashboard.once, dashboard.verify), (true, None));
-    // Both typed is clap's to refuse, both in one table is ours.
+    // clap refuses two that are typed; two in one table are refused here.
     assert!(world.read("dashboard --once --verify 1s").unwrap_err().contains("cannot be used with"));
     let both = World::new("[dashboard]\nonce = true\nverify = '30s'", &[]);
     assert_eq!(
@@ -132,7 +132,7 @@ fn a_setting_requires_nothing_and_meets_what_is_required() {
     let world = World::new("[dashboard]\nonce = true", &[]);
     let dashboard = world.dashboard("--format csv");
     assert_eq!((dashboard.format, dashboard.once), (Format::Csv, true));
-    // But what nobody gives is still missing.
+    // But a required option without a value is still missing.
     assert!(World::new("", &[]).read("dashboard --format csv").unwrap_err().contains("--once"));
 }
 
@@ -146,7 +146,7 @@ fn a_required_value_of_a_setting_is_put_before_a_double_dash() {
     );
     let variables = BTreeMap::from([("TALLGRASS_LISTEN".to_owned(), "here:1".to_owned())]);
     let configuration = Configuration { file: None, variables };
-    let line = |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
+    let line = |typed: &[&str]| -> Vec<OsString> { typed.iter().map(OsString::from).collect() };
     let line = line(&["program", "serve", "--tls", "--", "--listen"]);
     let (matches, _) = configuration.complete(&program, &line).unwrap();
     let serve = matches.subcommand_matches("serve").unwrap();
@@ -194,15 +194,17 @@ fn properties_of_all_layers_come_together_and_the_highest_last() {
 }
 
 #[test]
-fn a_wrong_variable_is_told_by_its_name() {
-    let told = |name: &str, value: &str, line: &str| World::new("", &[(name, value)]).read(line).unwrap_err();
+fn a_wrong_variable_is_reported_by_its_name() {
+    let reported = |name: &str, value: &str, line: &str| World::new("", &[(name, value)]).read(line).unwrap_err();
     assert_eq!(
-        told("TALLGRASS_FORMAT", "jsn", "dashboard"),
+        reported("TALLGRASS_FORMAT", "jsn", "dashboard"),
         "error: TALLGRASS_FORMAT: invalid value 'jsn'\nhelp: did you mean 'json'?"
     );
-    assert!(told("TALLGRASS_REFRESH", "1", "dashboard").starts_with("error: TALLGRASS_REFRESH: invalid value '1': "));
-    assert!(told("TALLGRASS_ONCE", "perhaps", "dashboard").contains("TALLGRASS_ONCE: invalid value 'perhaps'"));
-    // What it is not for, and what is typed instead, it does not concern. An empty one is none.
+    assert!(
+        reported("TALLGRASS_REFRESH", "1", "dashboard").starts_with("error: TALLGRASS_REFRESH: invalid value '1': ")
+    );
+    assert!(reported("TALLGRASS_ONCE", "perhaps", "dashboard").contains("TALLGRASS_ONCE: invalid value 'perhaps'"));
+    // It does not matter for other commands, nor where a value is typed instead. An empty variable counts as unset.
     let wrong = World::new("", &[("TALLGRASS_REFRESH", "1"), ("TALLGRASS_BROKERS", "")]);
     assert!(wrong.read("check").is_ok());
     assert_eq!(wrong.dashboard("--refresh 1s").connection.brokers, "127.0.0.1:9092");
@@ -252,5 +254,5 @@ fn a_misspelt_variable_is_suspicious_and_one_of_another_purpose_is_not() {
     let names = ["TALLGRASS_REFESH", "TALLGRASS_LOG", "TALLGRASS_TEST_BROKERS", "TALLGRASS_X_A", "TALLGRASS_LAT"];
     let world = World::new("", &names.map(|name| (name, "1")));
     let configuration = Configuration::load(None, world.variables.clone(), &Cli::command()).unwrap();
-    assert_eq!(configuration.suspicious(), [("TALLGRASS_REFESH", "TALLGRASS_REFRESH".to_owned())]);
+    assert_eq!(configuration.suspicious(), [("TALLGRASS_REFESH", "did you mean 'TALLGRASS_REFRESH'?".to_owned())]);
 }

@@ -7,6 +7,7 @@ use super::ink::{clean, cut_chars};
 use crate::cells::{is_number, is_time};
 use crate::chart::Axes;
 use tallgrass_chart::ChartKind;
+use tallgrass_diagnostics::{did_you_mean, suggestion};
 
 /// Columns named in a warning.
 const MAX_NAMED: usize = 12;
@@ -59,8 +60,10 @@ fn needs(kind: ChartKind) -> &'static str {
 
 fn check(spec: &PictureSpec, key: &str, name: &str, warnings: &mut Vec<String>) {
     let Ok(column) = spec.schema.index_of(name) else {
-        let near = nearest(spec, name).map(|near| format!(", did you mean '{near}'?")).unwrap_or_default();
-        warnings.push(format!("{key}: no column '{}'{near} {}", shown(name), all_columns(spec)));
+        let names: Vec<String> = spec.schema.fields().iter().map(|field| shown(field.name())).collect();
+        let hint = did_you_mean(name, names.iter().map(String::as_str));
+        let hint = hint.map(|hint| format!(", {hint}")).unwrap_or_default();
+        warnings.push(format!("{key}: no column '{}'{hint} {}", shown(name), all_columns(spec)));
         return;
     };
     let data_type = spec.schema.field(column).data_type();
@@ -75,24 +78,13 @@ fn check(spec: &PictureSpec, key: &str, name: &str, warnings: &mut Vec<String>) 
     }
     let wanted = if fits.len() > 1 { "a number or a time" } else { "a number" };
     let fields = spec.schema.fields().iter().filter(|field| fit(field.data_type()));
-    let others: Vec<String> = fields.take(MAX_NAMED).map(|field| format!("'{}'", shown(field.name()))).collect();
-    let hint = if others.is_empty() {
-        "no column is one".to_owned()
-    } else {
-        format!("did you mean {}?", others.join(" or "))
-    };
+    let others: Vec<String> = fields.take(MAX_NAMED).map(|field| shown(field.name())).collect();
+    let hint = suggestion(&others).unwrap_or_else(|| "no column is one".to_owned());
     warnings.push(format!("{key}: '{}' is not a number, and a {} needs {wanted}; {hint}", shown(name), spec.kind));
 }
 
 fn shown(name: &str) -> String {
     clean(&cut_chars(name, 40)).into_owned()
-}
-
-fn nearest(spec: &PictureSpec, name: &str) -> Option<String> {
-    let word = name.to_lowercase();
-    let distance = |other: &str| strsim::damerau_levenshtein(&word, &other.to_lowercase());
-    let nearest = spec.schema.fields().iter().map(|field| field.name()).min_by_key(|other| distance(other))?;
-    (distance(nearest) <= nearest.chars().count().div_ceil(3)).then(|| shown(nearest))
 }
 
 fn all_columns(spec: &PictureSpec) -> String {

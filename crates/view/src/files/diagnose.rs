@@ -1,17 +1,14 @@
-//! From what the SQL parser and DataFusion say to a [`SqlError`]: the place in the file, one sentence, a way out.
+//! From an error of DataFusion's planner to a [`Diagnostic`]: the place in the file, one sentence, a way out.
 //!
-//! The place comes from the first of these that knows one: the error's diagnostic span, the position in a parser's
-//! message, the name that the message quotes, the operator that it names. Names are searched among tokens, so that text
-//! in strings and comments never matches.
+//! The place is that of the first of these that has one: the error's diagnostic span, the name that the message quotes,
+//! the operator that it names. Names are searched among tokens, so that text in strings and comments never matches.
 
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
-
-use crate::files::sql_error::{Span, SqlError, SqlSource, did_you_mean, did_you_mean_hint, is_significant};
+use tallgrass_diagnostics::{Diagnostic, Span, SqlText, did_you_mean, is_significant, message_of, sql_types};
 
 /// What a query may name; for suggestions.
 #[derive(Debug, Default)]
@@ -40,96 +37,18 @@ impl Names {
     }
 }
 
-/// An error of parsing.
-pub(super) fn syntax(source: SqlSource<'_>, error: &ParserError) -> SqlError {
-    let (message, position) = syntax_message(error);
-    let tokens = source.tokens();
-    let significant: Vec<&TokenWithSpan> = tokens.iter().filter(|t| is_significant(&t.token)).collect();
-    let found =
-        position.and_then(|at| significant.iter().position(|t| Span::of(t.span).is_some_and(|span| span.starts(at))));
-    let span = match found {
-        Some(index) => Span::of(significant[index].span),
-        // The end of the file is the only place that the parser does not number.
-        None => Some(position.unwrap_or_else(|| source.end())),
-    };
-    let hint = parenthesis_hint(&significant, found)
-        .or_else(|| keyword_hint(&significant, found.unwrap_or(significant.len())));
-    source.error(span, message).with_hint(hint)
-}
-
-/// What the parser says, and where; `None` is the end of its text.
-pub(super) fn syntax_message(error: &ParserError) -> (String, Option<Span>) {
-    let text = match error {
-        ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.as_str(),
-        ParserError::RecursionLimitExceeded => "the statement is nested too deeply",
-    };
-    let (message, position) = split_position(text);
-    let message = decapitalize(message)
-        .replace("expected: ", "expected ")
-        .replace(", found: EOF", ", found the end")
-        .replace(", found: ", ", found ");
-    (message, position.map(|(line, column)| Span::at(line, column)))
-}
-
-/// `… at Line: 3, Column: 14` → the text before, and the position.
-fn split_position(text: &str) -> (&str, Option<(usize, usize)>) {
-    let position = || {
-        let (message, at) = text.rsplit_once(" at Line: ")?;
-        let (line, column) = at.split_once(", Column: ")?;
-        Some((message, line.parse().ok()?, column.parse().ok()?))
-    };
-    position().map_or((text, None), |(message, line, column)| (message, Some((line, column))))
-}
-
-/// For a parenthesis without its other half, when the parser stopped at one or at the end.
-fn parenthesis_hint(tokens: &[&TokenWithSpan], found: Option<usize>) -> Option<String> {
-    let mut open = Vec::new();
-    for token in &tokens[..found.unwrap_or(tokens.len())] {
-        match token.token {
-            Token::LParen => open.push(token.span.start),
-            Token::RParen => _ = open.pop(),
-            _ => {}
-        }
-    }
-    let stopped_at_close = found.is_some_and(|index| tokens[index].token == Token::RParen);
-    if stopped_at_close && open.is_empty() {
-        return Some("this ')' closes nothing".to_owned());
-    }
-    let unclosed = tokens.iter().filter(|t| t.token == Token::LParen).count()
-        > tokens.iter().filter(|t| t.token == Token::RParen).count();
-    let open = open.last().filter(|_| unclosed)?;
-    Some(format!("the '(' at {}:{} is never closed", open.line, open.column))
-}
-
-/// For a word that was meant as a keyword: the parser takes `FORM pokemons` for an alias and stumbles over what follows.
-fn keyword_hint(tokens: &[&TokenWithSpan], found: usize) -> Option<String> {
-    const KEYWORDS: [&str; 22] = [
-        "SELECT", "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN", "LEFT", "INNER", "WITH",
-        "VALUES", "DISTINCT", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE", "FILTER", "INTERVAL", "EXISTS",
-    ];
-    [found.checked_sub(1), Some(found)].into_iter().flatten().filter_map(|index| tokens.get(index)).find_map(|token| {
-        let Token::Word(word) = &token.token else { return None };
-        if word.quote_style.is_some() || word.keyword != Keyword::NoKeyword {
-            // `FORM` and `SELCT` are none, but some typos are: `FORMAT`, `THAN`.
-            return None;
-        }
-        did_you_mean(&word.value, KEYWORDS)
-            .map(|keyword| format!("did you mean {keyword} instead of '{}'?", word.value))
-    })
-}
-
 /// Any error of planning, parse errors among them.
-pub(super) fn explain(source: SqlSource<'_>, error: &DataFusionError, names: &Names) -> SqlError {
-    // Of several (one per column of a SELECT, say) the first is told: the others are often its consequences.
+pub(super) fn explain(source: SqlText<'_>, error: &DataFusionError, names: &Names) -> Diagnostic {
+    // Of several (one per column of a SELECT, say) the first is shown: the others are often its consequences.
     let error = first(error);
     let root = error.find_root();
     if let DataFusionError::SQL(parser, _) = root {
-        return syntax(source, parser);
+        return source.syntax_error(&source.tokens(), parser);
     }
     let finder = Finder::new(source);
     let (message, hint, place) = match root {
         DataFusionError::SchemaError(schema, _) => schema_finding(schema, &finder),
-        other => plan_finding(&other.message(), names, &finder),
+        other => plan_finding(other, names, &finder),
     };
     let diagnosed = error.diagnostic().and_then(|diagnostic| {
         let notes = diagnostic.notes.iter().map(|note| note.span);
@@ -137,11 +56,6 @@ pub(super) fn explain(source: SqlSource<'_>, error: &DataFusionError, names: &Na
     });
     let span = diagnosed.or(place).or_else(|| finder.quoted(&message)).or_else(|| finder.operator(&message));
     source.error(span.or_else(|| finder.start()), message).with_hint(hint)
-}
-
-/// The message alone, for where the place is known already.
-pub(super) fn plain_message(error: &DataFusionError) -> String {
-    clean(&first(error).find_root().message())
 }
 
 fn first(error: &DataFusionError) -> &DataFusionError {
@@ -188,15 +102,17 @@ fn missing_column_hint(field: &Column, valid: &[Column], finder: &Finder) -> Opt
         .map(|column| column.name.as_str())
         .collect();
     here.dedup();
-    did_you_mean_hint(&field.name, here.iter().copied())
+    did_you_mean(&field.name, here.iter().copied())
         .or_else(|| (!here.is_empty()).then(|| format!("the columns here are {}", here.join(", "))))
 }
 
-fn plan_finding(message: &str, names: &Names, finder: &Finder) -> Finding {
+fn plan_finding(error: &DataFusionError, names: &Names, finder: &Finder) -> Finding {
+    let message = error.message();
+    let message = message.as_ref();
     if let Some(table) = between(message, "table '", "' not found") {
         let table = table.rsplit('.').next().unwrap_or(table);
         let tables = names.tables.iter().map(String::as_str);
-        let hint = did_you_mean_hint(table, tables).or_else(|| {
+        let hint = did_you_mean(table, tables).or_else(|| {
             let mut tables = names.tables.clone();
             tables.sort();
             (!tables.is_empty()).then(|| format!("there are {}", tables.join(", ")))
@@ -204,7 +120,7 @@ fn plan_finding(message: &str, names: &Names, finder: &Finder) -> Finding {
         return (format!("table '{table}' not found"), hint, finder.name(table));
     }
     if let Some(function) = between(message, "Invalid function '", "'") {
-        let hint = did_you_mean_hint(function, names.functions.iter().map(String::as_str));
+        let hint = did_you_mean(function, names.functions.iter().map(String::as_str));
         return (format!("there is no function '{function}'"), hint, finder.call(function));
     }
     if let Some(column) = between(message, "column \"", "\" must appear in the GROUP BY clause") {
@@ -225,7 +141,7 @@ fn plan_finding(message: &str, names: &Names, finder: &Finder) -> Finding {
         return (message, Some(hint), finder.call_in_where(&names.aggregates));
     }
     let place = between(message, "'", "'").and_then(|name| finder.call(name));
-    (clean(message), None, place)
+    (message_of(error), None, place)
 }
 
 /// The part of `text` between two marks.
@@ -234,62 +150,13 @@ fn between<'a>(text: &'a str, left: &str, right: &str) -> Option<&'a str> {
     rest.split_once(right).map(|(inside, _)| inside)
 }
 
-/// Takes off what is meant for DataFusion's developers, and speaks of types as the user wrote them.
-fn clean(message: &str) -> String {
-    let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
-    let message = message.split(".\nThis issue was likely caused by").next().unwrap_or_default();
-    let message = message.trim_start_matches("Cast error: ").replace("datafusion.public.", "");
-    let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    sql_types(&decapitalize(lines.join(" ").trim_end_matches('.')))
-}
-
-/// Without the sentence's capital; `SELECT` and `SUM(…)` keep theirs.
-fn decapitalize(text: &str) -> String {
-    let mut chars = text.chars();
-    match (chars.next(), chars.clone().next()) {
-        (Some(one), Some(two)) if one.is_uppercase() && two.is_lowercase() => one.to_lowercase().chain(chars).collect(),
-        _ => text.to_owned(),
-    }
-}
-
-/// Arrow's type names as SQL's, word by word.
-fn sql_types(text: &str) -> String {
-    const TYPES: [(&str, &str); 14] = [
-        ("Utf8View", "VARCHAR"),
-        ("LargeUtf8", "VARCHAR"),
-        ("Utf8", "VARCHAR"),
-        ("Int8", "TINYINT"),
-        ("Int16", "SMALLINT"),
-        ("Int32", "INT"),
-        ("Int64", "BIGINT"),
-        ("UInt64", "BIGINT UNSIGNED"),
-        ("Float32", "REAL"),
-        ("Float64", "DOUBLE"),
-        ("Boolean", "BOOLEAN"),
-        ("Date32", "DATE"),
-        ("Timestamp", "TIMESTAMP"),
-        ("Null", "NULL"),
-    ];
-    let mut result = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let word = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
-        let sql = TYPES.iter().find(|(arrow, _)| *arrow == &rest[..word]).map_or(&rest[..word], |(_, sql)| sql);
-        result.push_str(sql);
-        let behind = rest[word..].find(char::is_alphanumeric).map_or(rest.len(), |at| word + at);
-        result.push_str(&rest[word..behind]);
-        rest = &rest[behind..];
-    }
-    result
-}
-
 /// Finds names and operators among a text's tokens.
 struct Finder {
     tokens: Vec<TokenWithSpan>,
 }
 
 impl Finder {
-    fn new(source: SqlSource<'_>) -> Self {
+    fn new(source: SqlText<'_>) -> Self {
         Self { tokens: source.tokens().into_iter().filter(|t| is_significant(&t.token)).collect() }
     }
 
@@ -297,7 +164,7 @@ impl Finder {
         self.tokens.first().and_then(|t| Span::of(t.span))
     }
 
-    fn words(&self, name: &str) -> impl Iterator<Item = usize> {
+    fn named(&self, name: &str) -> impl Iterator<Item = usize> {
         (0..self.tokens.len()).filter(move |&index| match &self.tokens[index].token {
             Token::Word(word) if word.quote_style.is_some() => word.value == name,
             Token::Word(word) => word.value.eq_ignore_ascii_case(name),
@@ -308,13 +175,13 @@ impl Finder {
 
     /// The first place of a column, table or alias.
     fn name(&self, name: &str) -> Option<Span> {
-        self.words(name).next().and_then(|index| Span::of(self.tokens[index].span))
+        self.named(name).next().and_then(|index| Span::of(self.tokens[index].span))
     }
 
     /// The first call of a function.
     fn call(&self, function: &str) -> Option<Span> {
         let called = |index: &usize| self.tokens.get(index + 1).is_some_and(|t| t.token == Token::LParen);
-        self.words(function).find(called).and_then(|index| Span::of(self.tokens[index].span))
+        self.named(function).find(called).and_then(|index| Span::of(self.tokens[index].span))
     }
 
     /// The first call of one of these functions behind WHERE.
@@ -359,7 +226,7 @@ impl Finder {
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use crate::files::shipped_tests::session;
-    use crate::{SqlFile, SqlWarning, plan};
+    use crate::{SqlFile, plan};
 
     /// What the user reads about a file, all of it.
     async fn report(sql: &str) -> String {
@@ -368,12 +235,12 @@ mod tests {
             Ok(file) => file,
             Err(error) => return error.to_string(),
         };
-        let mut said: Vec<String> = file.warnings().iter().map(ToString::to_string).collect();
+        let mut shown: Vec<String> = file.warnings().iter().map(ToString::to_string).collect();
         match plan(&ctx, &file).await {
-            Ok(plan) => said.extend(file.check_columns(plan.schema().as_arrow()).iter().map(SqlWarning::to_string)),
-            Err(error) => said.push(error.to_string()),
+            Ok(plan) => shown.extend(file.check_columns(plan.schema().as_arrow()).iter().map(ToString::to_string)),
+            Err(error) => shown.push(error.to_string()),
         }
-        said.join("\n")
+        shown.join("\n")
     }
 
     const WRONG_FILES: [(&str, &str); 34] = [
@@ -414,24 +281,24 @@ mod tests {
     ];
 
     #[tokio::test]
-    async fn a_wrong_file_says_where_and_what_to_do() {
+    async fn a_wrong_file_is_shown_with_its_place_and_a_way_out() {
         for (name, sql) in WRONG_FILES {
-            let said = report(sql).await;
-            assert!(said.contains("queries/dashboard/by_type.sql"), "{name} passes: {sql}");
+            let shown = report(sql).await;
+            assert!(shown.contains("queries/dashboard/by_type.sql"), "{name} passes: {sql}");
             insta::with_settings!({ description => sql, omit_expression => true }, {
-                insta::assert_snapshot!(format!("wrong_{name}"), said);
+                insta::assert_snapshot!(format!("wrong_{name}"), shown);
             });
         }
     }
 
     #[tokio::test]
     async fn wrong_front_matter_warns_and_the_file_still_works() {
-        let said = report(
+        let shown = report(
             "-- @titel: By type\n-- @chart: bars  @x: typ_1  @y: seen, sen\n-- @width: 13  @order: first\n-- @refresh: fast\n\
              -- @legend bottom\n-- @title: a -- and a remark\n-- @title: mail @ home\n-- @param lat DOUBLE = 1\n\
              SELECT type_1, count(*) AS seen\n-- @order: 3\nFROM pokemons GROUP BY type_1",
         )
         .await;
-        insta::assert_snapshot!("front_matter_warnings", said);
+        insta::assert_snapshot!("front_matter_warnings", shown);
     }
 }

@@ -1,4 +1,4 @@
-//! What a SQL file says about itself, in comments above its statement, so that every editor and psql accept the file.
+//! How a SQL file describes itself, in comments above its statement, so that every editor and psql accept the file.
 //!
 //! ```sql
 //! -- @title: Pokémon by type
@@ -12,14 +12,13 @@
 
 use std::time::Duration;
 
-use datafusion::arrow::datatypes::{DataType, Schema};
-use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::DataType as SqlType;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
-use crate::files::param;
-use crate::files::sql_error::{Span, SqlError, SqlSource, SqlWarning, did_you_mean_hint, is_significant};
 use tallgrass_chart::ChartKind;
+use tallgrass_diagnostics::{Diagnostic, Span, SqlText, did_you_mean, is_significant};
+
+use crate::files::param::{self, Param};
 
 /// Columns of the dashboard's grid, and so the largest `@width`.
 pub const GRID_COLUMNS: u8 = 12;
@@ -35,22 +34,7 @@ pub struct ColumnName {
     pub span: Span,
 }
 
-/// A `-- @param NAME TYPE [= default]`, used in the statement as `$NAME`.
-#[derive(Debug, Clone)]
-pub struct Param {
-    /// Name, without the dollar sign
-    pub name: String,
-    /// Declared type
-    pub data_type: DataType,
-    /// Value when none is given; of `data_type`
-    pub default: Option<ScalarValue>,
-    /// Where the name stands
-    pub span: Span,
-    /// The declared type as the parser has it
-    pub(super) sql_type: SqlType,
-}
-
-/// All that the comments above a statement say.
+/// All that is in the comments above a statement.
 #[derive(Debug, Clone, Default)]
 pub struct FrontMatter {
     /// Heading of the tile; the view's name when absent
@@ -73,14 +57,14 @@ pub struct FrontMatter {
 
 impl FrontMatter {
     /// Warnings for the columns of `@x` and `@y` that the view's result does not have.
-    pub(super) fn check_columns(&self, source: SqlSource<'_>, schema: &Schema) -> Vec<SqlWarning> {
+    pub(super) fn check_columns(&self, source: SqlText<'_>, schema: &Schema) -> Vec<Diagnostic> {
         let names = || schema.fields().iter().map(|field| field.name().as_str());
         self.x
             .iter()
             .chain(&self.y)
             .filter(|column| !names().any(|name| name == column.name))
             .map(|column| {
-                let hint = did_you_mean_hint(&column.name, names())
+                let hint = did_you_mean(&column.name, names())
                     .unwrap_or_else(|| format!("its columns are {}", names().collect::<Vec<_>>().join(", ")));
                 source.warning(Some(column.span), format!("the result has no column '{}'", column.name)).with_hint(hint)
             })
@@ -92,13 +76,13 @@ impl FrontMatter {
 #[derive(Default)]
 pub(super) struct Parsed {
     pub front_matter: FrontMatter,
-    pub warnings: Vec<SqlWarning>,
+    pub warnings: Vec<Diagnostic>,
     /// The first wrong `@param`
-    pub error: Option<SqlError>,
+    pub error: Option<Diagnostic>,
 }
 
 /// Reads the comments among `tokens`, the tokens of `source`.
-pub(super) fn parse(source: SqlSource<'_>, tokens: &[TokenWithSpan]) -> Parsed {
+pub(super) fn parse(source: SqlText<'_>, tokens: &[TokenWithSpan]) -> Parsed {
     let mut parser = Parser { source, seen: Vec::new(), parsed: Parsed::default() };
     let statement = tokens.iter().position(|t| is_significant(&t.token)).unwrap_or(tokens.len());
     for (index, token) in tokens.iter().enumerate() {
@@ -171,7 +155,7 @@ fn entries(comment: &str, start: Span) -> Vec<Entry<'_>> {
 }
 
 struct Parser<'a> {
-    source: SqlSource<'a>,
+    source: SqlText<'a>,
     seen: Vec<String>,
     parsed: Parsed,
 }
@@ -187,7 +171,7 @@ impl Parser<'_> {
             return self.param(value, value_span);
         }
         if !KEYS.contains(&key) {
-            let hint = did_you_mean_hint(key, KEYS).unwrap_or_else(|| format!("the keys are {}", KEYS.join(", ")));
+            let hint = did_you_mean(key, KEYS).unwrap_or_else(|| format!("the keys are {}", KEYS.join(", ")));
             return self.warn(key_span, format!("unknown key '@{key}'"), hint);
         }
         if !colon {
@@ -212,25 +196,26 @@ impl Parser<'_> {
             "chart" => {
                 let names = || ChartKind::ALL.into_iter().map(ChartKind::name);
                 front_matter.chart = Some(ChartKind::named(value).ok_or_else(|| {
-                    let hint = did_you_mean_hint(value, names());
+                    let hint = did_you_mean(value, names());
                     let hint = hint.unwrap_or_else(|| format!("use {}", names().collect::<Vec<_>>().join(", ")));
-                    (format!("'{value}' is no chart"), Some(hint))
+                    (format!("'{value}' is not a chart"), Some(hint))
                 })?);
             }
             "x" => front_matter.x = Some(ColumnName { name: value.to_owned(), span }),
             "y" => front_matter.y = columns(value, span),
             "order" => {
-                front_matter.order =
-                    Some(value.parse().map_err(|_| (format!("'{value}' is no order: it is a whole number"), None))?);
+                front_matter.order = Some(
+                    value.parse().map_err(|_| (format!("'{value}' is not an order: it is a whole number"), None))?,
+                );
             }
             "width" => {
                 let width = value.parse().ok().filter(|width| (1..=GRID_COLUMNS).contains(width));
-                let complaint = || (format!("'{value}' is no width: it is a number from 1 to {GRID_COLUMNS}"), None);
+                let complaint = || (format!("'{value}' is not a width: it is a number from 1 to {GRID_COLUMNS}"), None);
                 front_matter.width = Some(width.ok_or_else(complaint)?);
             }
             "refresh" => {
                 let refresh = humantime::parse_duration(value).ok().filter(|refresh| !refresh.is_zero());
-                let complaint = || (format!("'{value}' is no duration"), Some("write 250ms or 5s".to_owned()));
+                let complaint = || (format!("'{value}' is not a duration"), Some("write 250ms or 5s".to_owned()));
                 front_matter.refresh = Some(refresh.ok_or_else(complaint)?);
             }
             _ => {}
@@ -272,10 +257,12 @@ fn columns(list: &str, span: Span) -> Vec<ColumnName> {
 mod tests {
     use std::path::Path;
 
+    use datafusion::scalar::ScalarValue;
+
     use super::*;
 
     fn read(text: &str) -> Parsed {
-        let source = SqlSource { file: Path::new("a.sql"), text };
+        let source = SqlText { file: Path::new("a.sql"), text };
         parse(source, &source.tokens())
     }
 
@@ -295,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn prose_and_strings_are_no_front_matter() {
+    fn prose_and_strings_are_not_front_matter() {
         let parsed = read("-- mail me @home: now\n/* @title: no */\nSELECT '\n-- @order: 1\n'");
         assert!(parsed.front_matter.order.is_none() && parsed.front_matter.title.is_none());
         assert!(parsed.warnings.is_empty(), "{:?}", parsed.warnings);
@@ -320,7 +307,7 @@ mod tests {
             "d DATE = now()",
             "n INT = 'é",
         ];
-        let said = declarations.map(|declaration| format!("[{declaration}] {}", complaint(declaration))).join("\n");
-        insta::assert_snapshot!("wrong_parameters", said);
+        let shown = declarations.map(|declaration| format!("[{declaration}] {}", complaint(declaration))).join("\n");
+        insta::assert_snapshot!("wrong_parameters", shown);
     }
 }

@@ -12,13 +12,13 @@ use datafusion::logical_expr::{Expr, Limit, LogicalPlan, Sort, WindowFunctionDef
 use crate::files::order::{Columns, open_ties, position};
 use crate::files::places::{Limited, calls, limited};
 use crate::files::refusal::Refusal;
-use crate::files::sql_error::{Span, SqlError, SqlWarning};
 use crate::files::sql_file::SqlFile;
-use crate::results::tolerance::Tolerance;
 use crate::incremental::weights::unaliased;
+use crate::results::tolerance::Tolerance;
+use tallgrass_diagnostics::{Diagnostic, Span};
 
 /// Warnings about a file's results, in the order of the text. `plan` is the file's, over live relations, not optimized.
-pub fn warnings(file: &SqlFile, plan: &LogicalPlan) -> Result<Vec<SqlWarning>> {
+pub fn warnings(file: &SqlFile, plan: &LogicalPlan) -> Result<Vec<Diagnostic>> {
     let mut warnings = Vec::new();
     let limited = limited(file.statement());
     let mut taken = BTreeSet::new();
@@ -44,12 +44,12 @@ pub fn warnings(file: &SqlFile, plan: &LogicalPlan) -> Result<Vec<SqlWarning>> {
         }));
     }
     warnings.extend(inexact(file, plan)?);
-    warnings.sort_by_key(|warning| warning.span.map(|span| (span.line, span.column)));
+    warnings.sort_by_key(|warning| warning.span);
     Ok(warnings)
 }
 
 /// The error of a file that was refused, at the place of what is refused.
-pub fn refused(file: &SqlFile, refusal: &Refusal) -> SqlError {
+pub fn refused(file: &SqlFile, refusal: &Refusal) -> Diagnostic {
     let by_order = !matches!(refusal, Refusal::Volatile { .. });
     let span = refusal.function().and_then(|function| {
         let called = calls(file.statement());
@@ -57,7 +57,7 @@ pub fn refused(file: &SqlFile, refusal: &Refusal) -> SqlError {
         guilty.and_then(|call| call.span)
     });
     let span =
-        span.or_else(|| matches!(refusal, Refusal::DistinctOn).then(|| file.place_of_word("distinct")).flatten());
+        span.or_else(|| matches!(refusal, Refusal::DistinctOn).then(|| file.source().find_word("distinct")).flatten());
     file.source().error(span, refusal.to_string()).with_hint(refusal.hint())
 }
 
@@ -78,7 +78,7 @@ fn ties_of(
     taken: &mut BTreeSet<usize>,
     limit: &Limit,
     sort: &Sort,
-) -> Result<Option<SqlWarning>> {
+) -> Result<Option<Diagnostic>> {
     let keys: Columns = sort.expr.iter().filter_map(|key| position(&key.expr, sort.input.schema())).collect();
     // Rows that differ in nothing that is shown may take each other's place.
     let all_is_shown_by_keys =
@@ -114,7 +114,7 @@ fn is_of(query: &Limited, sort: &Sort) -> bool {
 }
 
 /// Warnings for functions whose last digits depend on the order of their input.
-fn inexact(file: &SqlFile, plan: &LogicalPlan) -> Result<Vec<SqlWarning>> {
+fn inexact(file: &SqlFile, plan: &LogicalPlan) -> Result<Vec<Diagnostic>> {
     let mut found: Vec<(Vec<String>, Tolerance)> = Vec::new();
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
@@ -145,7 +145,7 @@ fn inexact(file: &SqlFile, plan: &LogicalPlan) -> Result<Vec<SqlWarning>> {
     Ok(warned.collect())
 }
 
-fn inexact_call(file: &SqlFile, name: &str, span: Option<Span>, tolerance: Tolerance) -> SqlWarning {
+fn inexact_call(file: &SqlFile, name: &str, span: Option<Span>, tolerance: Tolerance) -> Diagnostic {
     let sketch = name.starts_with("approx_");
     let how = match tolerance {
         Tolerance::Exact => "to the bit".to_owned(),

@@ -1,16 +1,16 @@
-//! What is said about results that are not exactly defined, and that nothing is said about the others.
+//! The warnings about results that are not exactly defined, and none about the others.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::prelude::SessionContext;
 
+use super::shipped_tests::queries;
+use super::{SqlFile, Workspace, lint, live_view, plan, session};
 use crate::incremental::cut::Use;
 use crate::incremental::source::{LiveRelation, RelationKind};
-use super::{SqlFile, Workspace, lint, live_view, plan, session};
 use crate::results::tolerance::{Tolerance, tolerance};
 
 fn live() -> SessionContext {
@@ -40,13 +40,13 @@ fn file(sql: &str) -> SqlFile {
 }
 
 /// All that `check` says about a file.
-async fn said(context: &SessionContext, sql: &str) -> String {
+async fn shown(context: &SessionContext, sql: &str) -> String {
     let file = file(sql);
     let plan = plan(context, &file).await.unwrap_or_else(|error| panic!("{error}"));
     let warnings = lint::warnings(&file, &plan).unwrap();
-    let mut said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    said.extend(live_view(context, &file, plan, Use::Result, 10).await.err().map(|error| error.to_string()));
-    said.join("\n")
+    let mut shown: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    shown.extend(live_view(context, &file, plan, Use::Result, 10).await.err().map(|error| error.to_string()));
+    shown.join("\n")
 }
 
 #[tokio::test]
@@ -76,8 +76,8 @@ async fn what_is_not_exactly_defined_is_told_with_its_place_and_a_way_out() {
         "SELECT var_samp(x) OVER (ORDER BY c) FROM (SELECT k, sum(x) AS x, count(*) AS c FROM s GROUP BY k)",
         "SELECT approx_percentile_cont(x, 0.9), approx_median(n) FROM s",
     ] {
-        let one = said(&context, sql).await;
-        assert!(!one.is_empty(), "nothing is said of {sql}");
+        let one = shown(&context, sql).await;
+        assert!(!one.is_empty(), "nothing is shown of {sql}");
         all.extend(["-- ", &sql.replace('\n', " "), "\n", &one, "\n\n"]);
     }
     insta::assert_snapshot!("not_exactly_defined", all);
@@ -104,7 +104,7 @@ async fn nothing_is_said_of_orders_that_are_total() {
         "SELECT k, c, rank() OVER (ORDER BY c), sum(c) OVER () FROM (SELECT k, count(*) AS c FROM s GROUP BY k)",
         "SELECT k, n, count(*) AS c FROM s GROUP BY ROLLUP(k, n) ORDER BY c, k, n LIMIT 3",
     ] {
-        assert_eq!(said(&context, sql).await, "", "{sql}");
+        assert_eq!(shown(&context, sql).await, "", "{sql}");
     }
 }
 
@@ -113,13 +113,13 @@ async fn what_another_file_hides_is_refused_too() {
     let context = live();
     let inner = plan(&context, &file("SELECT k, last_value(n) AS n FROM s GROUP BY k")).await.unwrap();
     context.register_table("inner_view", Arc::new(ViewTable::new(inner, None))).unwrap();
-    let said = said(&context, "SELECT count(*) FROM inner_view").await;
-    assert!(said.starts_with("a.sql: error: last_value() without an ORDER BY inside"), "{said}");
+    let shown = shown(&context, "SELECT count(*) FROM inner_view").await;
+    assert!(shown.starts_with("a.sql: error: last_value() without an ORDER BY inside"), "{shown}");
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_the_files_that_ship() {
-    let workspace = Workspace::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../queries"))).unwrap();
+async fn the_files_that_ship_have_no_warning() {
+    let workspace = Workspace::load(queries()).unwrap();
     let context = workspace.live_session().await.unwrap();
     let files: Vec<SqlFile> = workspace.dashboard().into_iter().map(Result::unwrap).collect();
     for (file, plan) in files.iter().zip(workspace.plan_dashboard(&context, &files).await) {

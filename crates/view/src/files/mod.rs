@@ -1,4 +1,4 @@
-//! SQL files: what a folder holds, what each file says, and what is wrong with it.
+//! SQL files: what a folder holds, what each file means, and what is wrong with it.
 
 mod diagnose;
 mod fingerprint;
@@ -14,15 +14,14 @@ pub mod refusal;
 pub mod session;
 #[cfg(test)]
 pub(crate) mod shipped_tests;
-pub mod sql_error;
 mod sql_file;
 mod statement;
 mod workspace;
 
 pub use fingerprint::{Fingerprint, fingerprints};
-pub use front_matter::{ColumnName, FrontMatter, Param};
+pub use front_matter::{ColumnName, FrontMatter};
 pub use panel::{AREA, PANELS, PanelFile, load_panels};
-pub use sql_error::{Span, SqlError, SqlReport, SqlWarning};
+pub use param::Param;
 pub use sql_file::{
     Bindings, SqlFile, explain_statement, load_folder, plan, plan_statement, plan_unbound, plan_with, read_regular,
 };

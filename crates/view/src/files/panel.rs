@@ -15,9 +15,9 @@
 
 use std::path::Path;
 
-use crate::files::sql_error::SqlError;
 use crate::files::sql_file::{SqlFile, load_folder};
 use crate::files::workspace::LoadedFile;
+use tallgrass_diagnostics::Diagnostic;
 
 /// Name of the folder whose files are the panels.
 pub const PANELS: &str = "panels";
@@ -62,7 +62,7 @@ pub fn load_panels(queries: &Path) -> Vec<PanelFile> {
 }
 
 /// The panel of this name, or the first one.
-pub(super) fn choose_panel(queries: &Path, name: Option<&str>) -> Result<SqlFile, SqlError> {
+pub(super) fn choose_panel(queries: &Path, name: Option<&str>) -> Result<SqlFile, Diagnostic> {
     let mut panels = load_panels(queries);
     let found = match name {
         Some(name) => panels.iter().position(|panel| panel.name == name),
@@ -72,9 +72,10 @@ pub(super) fn choose_panel(queries: &Path, name: Option<&str>) -> Result<SqlFile
         return panels.swap_remove(index).file;
     }
     let folder = queries.join(PANELS);
-    let refused = |message: String| SqlError::new(&folder, "", None, message);
+    let refused = |message: String| Diagnostic::error(&folder, "", None, message);
     let Some(name) = name.filter(|_| !panels.is_empty()) else {
-        let help = format!("save a SELECT with the parameters {} as {}", AREA.join(", "), folder.join("NAME.sql").display());
+        let help =
+            format!("save a SELECT with the parameters {} as {}", AREA.join(", "), folder.join("NAME.sql").display());
         return Err(refused("there is no panel".to_owned()).with_hint(help));
     };
     let names: Vec<&str> = panels.iter().map(|panel| panel.name.as_str()).collect();
@@ -82,9 +83,10 @@ pub(super) fn choose_panel(queries: &Path, name: Option<&str>) -> Result<SqlFile
 }
 
 /// The file, if it is a panel.
-fn checked(file: SqlFile) -> Result<SqlFile, SqlError> {
+fn checked(file: SqlFile) -> Result<SqlFile, Diagnostic> {
     if file.name() == TAKEN_NAME {
-        let error = SqlError::new(file.path(), file.text(), None, format!("a panel cannot be called '{TAKEN_NAME}'"));
+        let error =
+            Diagnostic::error(file.path(), file.text(), None, format!("a panel cannot be called '{TAKEN_NAME}'"));
         return Err(error.with_hint("rename the file: this address belongs to the first panel's events".to_owned()));
     }
     for name in AREA {
@@ -94,12 +96,12 @@ fn checked(file: SqlFile) -> Result<SqlFile, SqlError> {
         };
         if !param.data_type.is_floating() && !param.data_type.is_decimal() {
             let message = format!("'{name}' cannot be {}: a link gives it as a DOUBLE", param.sql_type);
-            return Err(SqlError::new(file.path(), file.text(), Some(param.span), message));
+            return Err(Diagnostic::error(file.path(), file.text(), Some(param.span), message));
         }
     }
     if let Some(param) = file.params().iter().find(|param| LINK_ONLY.contains(&param.name.as_str())) {
         let message = format!("'{}' cannot be a panel's parameter: its links use the name", param.name);
-        return Err(SqlError::new(file.path(), file.text(), Some(param.span), message));
+        return Err(Diagnostic::error(file.path(), file.text(), Some(param.span), message));
     }
     Ok(file)
 }
@@ -109,7 +111,8 @@ fn checked(file: SqlFile) -> Result<SqlFile, SqlError> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "-- @param lat DOUBLE\n-- @param lon DOUBLE\n-- @param radius_km FLOAT = 3\nSELECT $lat, $lon, $radius_km";
+    const GOOD: &str =
+        "-- @param lat DOUBLE\n-- @param lon DOUBLE\n-- @param radius_km FLOAT = 3\nSELECT $lat, $lon, $radius_km";
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -137,7 +140,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(load_panels(folder.path()).is_empty());
         let error = choose_panel(folder.path(), None).unwrap_err().to_string();
-        assert!(error.contains("there is no panel\nhelp: save a SELECT with the parameters lat, lon, radius_km as"), "{error}");
+        assert!(
+            error.contains("there is no panel\nhelp: save a SELECT with the parameters lat, lon, radius_km as"),
+            "{error}"
+        );
     }
 
     #[test]

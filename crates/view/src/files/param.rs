@@ -17,10 +17,22 @@ use datafusion::sql::sqlparser::ast::{CastKind, DataType as SqlType, Expr as Sql
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
+use tallgrass_diagnostics::{Diagnostic, Span, SqlText, message_of, syntax_message};
 
-use crate::files::diagnose;
-use crate::files::front_matter::Param;
-use crate::files::sql_error::{Span, SqlError, SqlSource};
+/// A `-- @param NAME TYPE [= default]`, used in the statement as `$NAME`.
+#[derive(Debug, Clone)]
+pub struct Param {
+    /// Name, without the dollar sign
+    pub name: String,
+    /// Declared type
+    pub data_type: DataType,
+    /// Value when none is given; of `data_type`
+    pub default: Option<ScalarValue>,
+    /// Where the name stands
+    pub span: Span,
+    /// The declared type as the parser has it
+    pub(super) sql_type: SqlType,
+}
 
 /// Evaluates constants; its built-in functions do not depend on any session.
 static CONSTANTS: LazyLock<SessionContext> = LazyLock::new(SessionContext::new);
@@ -28,11 +40,11 @@ static CONSTANTS: LazyLock<SessionContext> = LazyLock::new(SessionContext::new);
 const FORM: &str = "write it as '@param radius_km DOUBLE = 3'";
 
 /// Reads `NAME TYPE [= default]`, which stands at `span` of `source`.
-pub(super) fn parse(source: SqlSource<'_>, declaration: &str, span: Span) -> Result<Param, SqlError> {
+pub(super) fn parse(source: SqlText<'_>, declaration: &str, span: Span) -> Result<Param, Diagnostic> {
     // Blanks and lines in front put each token on the line and column that it has in the file.
     let padded = format!("{}{}{declaration}", "\n".repeat(span.line - 1), " ".repeat(span.column - 1));
     let syntax = |error: &ParserError| {
-        let (message, at) = diagnose::syntax_message(error);
+        let (message, at) = syntax_message(error);
         let end = Span::at(span.line, span.column + span.width);
         source.error(Some(at.unwrap_or(end)), message).with_hint(FORM.to_owned())
     };
@@ -66,8 +78,8 @@ pub(super) fn parse(source: SqlSource<'_>, declaration: &str, span: Span) -> Res
         let width = (span.column + span.width).saturating_sub(start.column).max(1);
         let value = evaluate(cast(expr, &sql_type)).map_err(|error| {
             let at = Some(Span { width, ..start });
-            let reason = diagnose::plain_message(&error);
-            source.error(at, format!("the default of '{name}' is no {sql_type}: {reason}"))
+            let reason = message_of(&error);
+            source.error(at, format!("the default of '{name}' is not of type {sql_type}: {reason}"))
         })?;
         Some(value)
     } else {
@@ -136,13 +148,13 @@ pub(super) fn coerce(param: &Param, value: &ScalarValue) -> Result<ScalarValue, 
         return Ok(value.clone());
     }
     let wrong = |reason: &str| {
-        format!("'{value}' is no value for parameter '{}' of type {}: {reason}", param.name, param.sql_type)
+        format!("'{value}' is not a value for parameter '{}' of type {}: {reason}", param.name, param.sql_type)
     };
-    let coerced = value.cast_to(&param.data_type).map_err(|error| wrong(&diagnose::plain_message(&error)))?;
+    let coerced = value.cast_to(&param.data_type).map_err(|error| wrong(&message_of(&error)))?;
     match coerced {
         // Of a text such as 1e400: a double that holds none of it.
-        ScalarValue::Float64(Some(number)) if !number.is_finite() => Err(wrong("it is no finite number")),
-        ScalarValue::Float32(Some(number)) if !number.is_finite() => Err(wrong("it is no finite number")),
+        ScalarValue::Float64(Some(number)) if !number.is_finite() => Err(wrong("it is not a finite number")),
+        ScalarValue::Float32(Some(number)) if !number.is_finite() => Err(wrong("it is not a finite number")),
         coerced => Ok(coerced),
     }
 }

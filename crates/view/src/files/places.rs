@@ -1,13 +1,12 @@
 //! Where something stands in a file's SQL: calls of functions, LIMITs and what they go by.
 
 use std::ops::ControlFlow;
+use tallgrass_diagnostics::Span;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArgumentClause, FunctionArguments, Ident, LimitClause, OrderByKind, Query, Spanned,
     Statement, Visit, Visitor, WindowType, visit_expressions,
 };
-
-use crate::files::sql_error::Span;
 
 /// A function that is called.
 pub(super) struct Call {
@@ -34,7 +33,7 @@ pub(super) fn calls(statement: &Statement) -> Vec<Call> {
         }
         ControlFlow::<()>::Continue(())
     });
-    calls.sort_by_key(|call| call.span.map(|span| (span.line, span.column)));
+    calls.sort_by_key(|call| call.span);
     calls
 }
 

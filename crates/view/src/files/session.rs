@@ -2,7 +2,6 @@
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-
 /// For bounded reads: `replay`, `query`, `verify`.
 pub fn batch() -> SessionContext {
     session(config())

@@ -24,8 +24,10 @@ enum Input {
     Scattered,
 }
 
-fn queries() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../queries"))
+/// The folder of the SQL that ships. Its LOCATIONs are relative to the folder above, which becomes the working directory.
+pub(crate) fn queries() -> &'static Path {
+    std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).unwrap();
+    Path::new("queries")
 }
 
 /// A function of the right name, type and rough size; `geo` has its own tests.

@@ -20,13 +20,13 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, Ident, Statement as SqlStatement, Value, visit_expressions_mut,
 };
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 use crate::files::diagnose::{self, Names};
-use crate::files::front_matter::{self, FrontMatter, Param};
-use crate::files::param;
-use crate::files::sql_error::{Span, SqlError, SqlSource, SqlWarning, did_you_mean_hint, is_significant};
+use crate::files::front_matter::{self, FrontMatter};
+use crate::files::param::{self, Param};
 use crate::files::statement::{allow_statement, by_hand, check_placeholders, parse_query};
+use tallgrass_diagnostics::{Diagnostic, Span, SqlText, did_you_mean, is_significant};
 
 /// A parsed SQL file.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct SqlFile {
     path: PathBuf,
     text: Arc<str>,
     front_matter: FrontMatter,
-    warnings: Vec<SqlWarning>,
+    warnings: Vec<Diagnostic>,
     /// The query; its parameters are positional, in the order of `front_matter.params`
     statement: SqlStatement,
 }
@@ -53,30 +53,30 @@ impl Bindings {
 
 impl SqlFile {
     /// Reads and parses a file; its name without `.sql` is the view's name.
-    pub fn load(path: &Path) -> Result<Self, SqlError> {
-        let bytes =
-            read_regular(path).map_err(|error| SqlError::new(path, "", None, format!("cannot be read: {error}")))?;
+    pub fn load(path: &Path) -> Result<Self, Diagnostic> {
+        let bytes = read_regular(path)
+            .map_err(|error| Diagnostic::error(path, "", None, format!("cannot be read: {error}")))?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
             let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
             let span = Span::at(before.matches('\n').count() + 1, column);
-            SqlError::new(path, &before, Some(span), "the file is not UTF-8")
+            Diagnostic::error(path, &before, Some(span), "the file is not UTF-8")
         })?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::parse(&name, path, text)
     }
 
     /// Parses `text`, the content of `path`, as the view `name`.
-    pub fn parse(name: &str, path: impl Into<PathBuf>, text: impl Into<String>) -> Result<Self, SqlError> {
+    pub fn parse(name: &str, path: impl Into<PathBuf>, text: impl Into<String>) -> Result<Self, Diagnostic> {
         Self::parse_ordered(name, &path.into(), &text.into()).1
     }
 
     /// Also says the file's `@order`, which a broken file still has.
-    fn parse_ordered(name: &str, path: &Path, text: &str) -> (Option<i32>, Result<Self, SqlError>) {
+    fn parse_ordered(name: &str, path: &Path, text: &str) -> (Option<i32>, Result<Self, Diagnostic>) {
         // A byte order mark is the editor's business.
         let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(text).into();
-        let source = SqlSource { file: path, text: &text };
+        let source = SqlText { file: path, text: &text };
         let tokens = source.tokens();
         let parsed = front_matter::parse(source, &tokens);
         let order = parsed.front_matter.order;
@@ -85,10 +85,10 @@ impl SqlFile {
 
     fn from_parsed(
         name: &str,
-        source: SqlSource<'_>,
+        source: SqlText<'_>,
         tokens: &[TokenWithSpan],
         parsed: front_matter::Parsed,
-    ) -> Result<Self, SqlError> {
+    ) -> Result<Self, Diagnostic> {
         if !param::is_identifier(name) {
             let error = source.error(None, format!("'{name}' cannot name a view: use a-z, 0-9 and _, no digit first"));
             return Err(error.with_hint(format!("rename the file to {}.sql", identifier_like(name))));
@@ -104,7 +104,7 @@ impl SqlFile {
             warnings.push(source.warning(Some(param.span), message));
         }
         number_placeholders(&mut statement, &front_matter.params);
-        warnings.sort_by_key(|warning| warning.span.map(|span| (span.line, span.column)));
+        warnings.sort_by_key(|warning| warning.span);
         Ok(Self {
             name: name.to_owned(),
             path: source.file.to_owned(),
@@ -146,7 +146,7 @@ impl SqlFile {
     }
 
     /// What has no effect in the front matter, in the order of the text.
-    pub fn warnings(&self) -> &[SqlWarning] {
+    pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }
 
@@ -156,16 +156,16 @@ impl SqlFile {
     }
 
     /// Warnings that need the result's columns: `@x` or `@y` names none of them.
-    pub fn check_columns(&self, schema: &Schema) -> Vec<SqlWarning> {
+    pub fn check_columns(&self, schema: &Schema) -> Vec<Diagnostic> {
         self.front_matter.check_columns(self.source(), schema)
     }
 
     /// Gives each parameter its value, cast to the declared type (so a text from a command line will do), or its default.
-    pub fn bind<'a>(&self, given: impl IntoIterator<Item = (&'a str, ScalarValue)>) -> Result<Bindings, SqlError> {
+    pub fn bind<'a>(&self, given: impl IntoIterator<Item = (&'a str, ScalarValue)>) -> Result<Bindings, Diagnostic> {
         let mut values: Vec<Option<ScalarValue>> = self.params().iter().map(|param| param.default.clone()).collect();
         for (name, value) in given {
             let Some(index) = self.params().iter().position(|param| param.name == name) else {
-                let hint = did_you_mean_hint(name, self.params().iter().map(|param| param.name.as_str()));
+                let hint = did_you_mean(name, self.params().iter().map(|param| param.name.as_str()));
                 return Err(self.source().error(None, format!("there is no parameter '{name}'")).with_hint(hint));
             };
             let param = &self.params()[index];
@@ -181,6 +181,14 @@ impl SqlFile {
             })
         });
         values.collect::<Result<_, _>>().map(Bindings)
+    }
+
+    /// Values to look at a plan with: the defaults, and any value where there is none. They change neither the types nor
+    /// where the plan is cut.
+    pub fn bind_any(&self) -> Result<Bindings, Diagnostic> {
+        let required = self.params().iter().filter(|param| param.default.is_none());
+        let any = |param: &'_ Param| ScalarValue::new_default(&param.data_type).ok();
+        self.bind(required.filter_map(|param| Some((param.name.as_str(), any(param)?))))
     }
 
     /// The same file with other values for its parameters, under a name of its own.
@@ -201,12 +209,12 @@ impl SqlFile {
     }
 
     /// An error of the statement as a whole, which stands where it begins.
-    pub fn refused(&self, message: impl Into<String>) -> SqlError {
+    pub fn refused(&self, message: impl Into<String>) -> Diagnostic {
         self.source().error(self.start(), message)
     }
 
     /// A warning of the statement as a whole.
-    pub fn warned(&self, message: impl Into<String>) -> SqlWarning {
+    pub fn warned(&self, message: impl Into<String>) -> Diagnostic {
         self.source().warning(self.start(), message)
     }
 
@@ -216,20 +224,13 @@ impl SqlFile {
         Span::of(first.span)
     }
 
-    pub(super) fn source(&self) -> SqlSource<'_> {
-        SqlSource { file: &self.path, text: &self.text }
+    pub(super) fn source(&self) -> SqlText<'_> {
+        SqlText { file: &self.path, text: &self.text }
     }
 
     /// The query as a syntax tree.
     pub(super) fn statement(&self) -> &SqlStatement {
         &self.statement
-    }
-
-    /// The first place of a word outside of comments and texts.
-    pub(super) fn place_of_word(&self, word: &str) -> Option<Span> {
-        let tokens = self.source().tokens();
-        let is_it = |token: &&TokenWithSpan| matches!(&token.token, Token::Word(found) if found.value.eq_ignore_ascii_case(word));
-        tokens.iter().find(is_it).and_then(|token| Span::of(token.span))
     }
 
     /// What DataFusion plans: the query, inside a PREPARE that carries the parameters' types.
@@ -247,17 +248,17 @@ impl SqlFile {
 /// it.
 pub fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("it is no regular file"));
+        return Err(std::io::Error::other("it is not a regular file"));
     }
     std::fs::read(path)
 }
 
 /// Every `*.sql` file of a folder (not of folders inside it), by `@order` and name; a broken file is an error at the
 /// place that it would have. A folder that cannot be read is one error.
-pub fn load_folder(dir: &Path) -> Vec<Result<SqlFile, SqlError>> {
+pub fn load_folder(dir: &Path) -> Vec<Result<SqlFile, Diagnostic>> {
     let entries = match std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
         Ok(entries) => entries,
-        Err(error) => return vec![Err(SqlError::new(dir, "", None, format!("cannot be read: {error}")))],
+        Err(error) => return vec![Err(Diagnostic::error(dir, "", None, format!("cannot be read: {error}")))],
     };
     let mut files: Vec<_> = entries
         .into_iter()
@@ -286,7 +287,7 @@ pub fn load_folder(dir: &Path) -> Vec<Result<SqlFile, SqlError>> {
 }
 
 /// Plans a file against the tables of `ctx`, with its parameters' defaults. See [`plan_with`].
-pub async fn plan(ctx: &SessionContext, file: &SqlFile) -> Result<LogicalPlan, SqlError> {
+pub async fn plan(ctx: &SessionContext, file: &SqlFile) -> Result<LogicalPlan, Diagnostic> {
     plan_with(ctx, file, &file.bind([])?).await
 }
 
@@ -294,19 +295,19 @@ pub async fn plan(ctx: &SessionContext, file: &SqlFile) -> Result<LogicalPlan, S
 ///
 /// The plan is optimized once, so that every error of types surfaces here, and handed back as it was before: whoever runs
 /// it optimizes again (then `now()` is the time of the run), whoever cuts it calls `ctx.state().optimize`.
-pub async fn plan_with(ctx: &SessionContext, file: &SqlFile, bindings: &Bindings) -> Result<LogicalPlan, SqlError> {
+pub async fn plan_with(ctx: &SessionContext, file: &SqlFile, bindings: &Bindings) -> Result<LogicalPlan, Diagnostic> {
     plan_checked(ctx, file.source(), file.prepared(), Some(bindings)).await
 }
 
 /// Plans a file whose parameters have no values yet: for `check`. The plan keeps typed placeholders and cannot run.
-pub async fn plan_unbound(ctx: &SessionContext, file: &SqlFile) -> Result<LogicalPlan, SqlError> {
+pub async fn plan_unbound(ctx: &SessionContext, file: &SqlFile) -> Result<LogicalPlan, Diagnostic> {
     plan_checked(ctx, file.source(), file.prepared(), None).await
 }
 
 /// Plans a statement given by hand, if it is one that only reads: see [`allow_statement`].
 ///
 /// SHOW needs `information_schema` switched on in the session.
-pub async fn plan_statement(ctx: &SessionContext, sql: &str) -> Result<LogicalPlan, SqlError> {
+pub async fn plan_statement(ctx: &SessionContext, sql: &str) -> Result<LogicalPlan, Diagnostic> {
     let statement = match allow_statement(sql)? {
         // DataFusion's own lists the tables of the catalog too.
         Statement::Statement(show) if matches!(*show, SqlStatement::ShowTables { .. }) => allow_statement(RELATIONS)?,
@@ -316,7 +317,7 @@ pub async fn plan_statement(ctx: &SessionContext, sql: &str) -> Result<LogicalPl
 }
 
 /// What is wrong with a statement given by hand that does not plan in this session, and where.
-pub fn explain_statement(state: &SessionState, sql: &str, error: &DataFusionError) -> SqlError {
+pub fn explain_statement(state: &SessionState, sql: &str, error: &DataFusionError) -> Diagnostic {
     diagnose::explain(by_hand(sql), error, &Names::of(state))
 }
 
@@ -326,10 +327,10 @@ const RELATIONS: &str = "SELECT table_name, table_type FROM information_schema.t
 
 async fn plan_checked(
     ctx: &SessionContext,
-    source: SqlSource<'_>,
+    source: SqlText<'_>,
     statement: Statement,
     bindings: Option<&Bindings>,
-) -> Result<LogicalPlan, SqlError> {
+) -> Result<LogicalPlan, Diagnostic> {
     let mut state = ctx.state();
     state.config_mut().options_mut().sql_parser.collect_spans = true;
     check_usable(&state, source, &statement)?;
@@ -357,7 +358,7 @@ fn references(statement: &Statement) -> Vec<String> {
 #[derive(Debug)]
 pub(super) struct Unusable(pub(super) BTreeMap<String, String>);
 
-fn check_usable(state: &SessionState, source: SqlSource<'_>, statement: &Statement) -> Result<(), SqlError> {
+fn check_usable(state: &SessionState, source: SqlText<'_>, statement: &Statement) -> Result<(), Diagnostic> {
     let Some(unusable) = state.config().get_extension::<Unusable>().filter(|unusable| !unusable.0.is_empty()) else {
         return Ok(());
     };
@@ -439,7 +440,7 @@ mod tests {
         let wrong = |name, value: &str| file.bind([(name, ScalarValue::from(value))]).unwrap_err();
         assert_eq!(wrong("radius_mk", "3").hint.as_deref(), Some("did you mean 'radius_km'?"));
         assert!(
-            wrong("radius_km", "far").message.starts_with("'far' is no value for parameter 'radius_km' of type DOUBLE")
+            wrong("radius_km", "far").message.starts_with("'far' is not a value for parameter 'radius_km' of type DOUBLE")
         );
         assert_eq!(file.bind([]).unwrap_err().span, Some(Span { line: 2, column: 11, width: 9 }));
     }

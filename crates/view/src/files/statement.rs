@@ -10,18 +10,17 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::files::diagnose::{self, Names};
-use crate::files::front_matter::Param;
-use crate::files::param::is_identifier;
-use crate::files::sql_error::{Span, SqlError, SqlSource, did_you_mean_hint, is_significant};
+use crate::files::param::{Param, is_identifier};
+use tallgrass_diagnostics::{Diagnostic, Span, SqlText, did_you_mean, is_significant};
 
 /// A statement given by hand as a source; its errors say `query:1:8: error: …`.
-pub(super) fn by_hand(sql: &str) -> SqlSource<'_> {
-    SqlSource { file: Path::new("query"), text: sql }
+pub(super) fn by_hand(sql: &str) -> SqlText<'_> {
+    SqlText { file: Path::new("query"), text: sql }
 }
 
 /// Parses a statement given by hand, if it is one that only reads: a query, EXPLAIN \[ANALYZE\] of one, SHOW TABLES,
 /// SHOW COLUMNS or SHOW FUNCTIONS.
-pub fn allow_statement(sql: &str) -> Result<Statement, SqlError> {
+pub fn allow_statement(sql: &str) -> Result<Statement, Diagnostic> {
     let statement = allow_prepared(sql)?;
     let source = by_hand(sql);
     check_placeholders(source, &source.tokens(), &[])?;
@@ -29,7 +28,7 @@ pub fn allow_statement(sql: &str) -> Result<Statement, SqlError> {
 }
 
 /// The same for a statement whose parameters, `$1` and so on, get their values later.
-pub fn allow_prepared(sql: &str) -> Result<Statement, SqlError> {
+pub fn allow_prepared(sql: &str) -> Result<Statement, Diagnostic> {
     let source = by_hand(sql);
     let tokens = source.tokens();
     let statement = parse_one(source, &tokens, "write one SELECT")?;
@@ -56,7 +55,7 @@ pub fn only_reads(statement: &Statement) -> Result<(), String> {
 }
 
 /// Says where a statement given by hand is too deep for the stack, before anything parses it.
-pub fn refuse_deep_statement(sql: &str) -> Result<(), SqlError> {
+pub fn refuse_deep_statement(sql: &str) -> Result<(), Diagnostic> {
     let source = by_hand(sql);
     refuse_too_deep(source, &source.tokens())
 }
@@ -67,7 +66,7 @@ fn is_show(statement: &SqlStatement) -> bool {
 }
 
 /// The one query of a file.
-pub(super) fn parse_query(source: SqlSource<'_>, tokens: &[TokenWithSpan]) -> Result<SqlStatement, SqlError> {
+pub(super) fn parse_query(source: SqlText<'_>, tokens: &[TokenWithSpan]) -> Result<SqlStatement, Diagnostic> {
     let statement = parse_one(source, tokens, "a file is one SELECT")?;
     query_of(&statement)
         .cloned()
@@ -75,7 +74,7 @@ pub(super) fn parse_query(source: SqlSource<'_>, tokens: &[TokenWithSpan]) -> Re
 }
 
 /// The one statement of a text. A semicolon may end it.
-fn parse_one(source: SqlSource<'_>, tokens: &[TokenWithSpan], rule: &str) -> Result<Statement, SqlError> {
+fn parse_one(source: SqlText<'_>, tokens: &[TokenWithSpan], rule: &str) -> Result<Statement, Diagnostic> {
     let (mut begun, mut ended) = (false, false);
     for token in tokens.iter().filter(|t| is_significant(&t.token)) {
         if token.token == Token::SemiColon {
@@ -102,7 +101,7 @@ const MAX_OPERATORS: usize = 2_000;
 const MAX_SET_OPERATIONS: usize = 400;
 
 /// Says where a statement becomes too deep for the stack, before anything walks down it.
-fn refuse_too_deep(source: SqlSource<'_>, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+fn refuse_too_deep(source: SqlText<'_>, tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
     let (mut operators, mut sets) = (0, 0);
     for token in tokens {
         match &token.token {
@@ -169,10 +168,10 @@ fn place_of(tokens: &[TokenWithSpan], verb: &str) -> Option<Span> {
 
 /// Names of the parameters that a statement uses; each must be declared.
 pub(super) fn check_placeholders(
-    source: SqlSource<'_>,
+    source: SqlText<'_>,
     tokens: &[TokenWithSpan],
     params: &[Param],
-) -> Result<Vec<String>, SqlError> {
+) -> Result<Vec<String>, Diagnostic> {
     let mut used = Vec::new();
     for token in tokens {
         let Token::Placeholder(placeholder) = &token.token else { continue };
@@ -182,7 +181,7 @@ pub(super) fn check_placeholders(
             continue;
         }
         let error = source.error(Span::of(token.span), format!("parameter '{placeholder}' is not declared"));
-        let hint = did_you_mean_hint(&name, params.iter().map(|param| param.name.as_str())).or_else(|| {
+        let hint = did_you_mean(&name, params.iter().map(|param| param.name.as_str())).or_else(|| {
             let in_a_file = source.file.extension().is_some() && is_identifier(&name);
             in_a_file.then(|| format!("declare it above the statement: -- @param {name} DOUBLE = 1"))
         });
@@ -194,8 +193,8 @@ pub(super) fn check_placeholders(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
-    use crate::plan_statement;
     use crate::files::shipped_tests::session;
+    use crate::plan_statement;
 
     #[tokio::test]
     async fn only_statements_that_read_may_be_given_by_hand() {

@@ -18,18 +18,15 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 
-use crate::incremental::cut::Use;
 use crate::files::lint;
 use crate::files::panel::{PanelFile, choose_panel, load_panels};
-use crate::incremental::live_view::LiveView;
 use crate::files::session;
-use crate::incremental::source::{LiveRelation, RelationKind};
-use crate::files::sql_error::{Span, SqlError};
 use crate::files::sql_file::{SqlFile, Unusable, load_folder, plan, read_regular};
-use crate::words;
-use tallgrass_relation::{
-    BadRecords, Catalog, CatalogError, KafkaRelation, KafkaTable, ReadBounds, Relation, StaticRelation,
-};
+use crate::incremental::cut::Use;
+use crate::incremental::live_view::LiveView;
+use crate::incremental::source::{LiveRelation, RelationKind};
+use tallgrass_diagnostics::{Diagnostic, message_of};
+use tallgrass_relation::{BadRecords, Catalog, KafkaRelation, KafkaTable, ReadBounds, Relation, StaticRelation};
 
 /// Name of the file that declares the relations.
 pub const SOURCES: &str = "sources.sql";
@@ -48,21 +45,18 @@ pub enum WorkspaceError {
     Sources {
         /// The file.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A declaration is wrong.
+    /// A declaration, or a file that the command needs, is wrong.
     #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    /// A file that the command needs is wrong.
-    #[error(transparent)]
-    Sql(#[from] SqlError),
+    Sql(#[from] Diagnostic),
     /// The dashboard's folder cannot be read.
     #[error("cannot read {}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A relation cannot be registered.
@@ -70,7 +64,7 @@ pub enum WorkspaceError {
     Relation {
         /// Its name.
         relation: String,
-        /// DataFusion's words.
+        /// DataFusion's error.
         source: DataFusionError,
     },
 }
@@ -83,7 +77,7 @@ pub struct Workspace {
 }
 
 /// A file: parsed, or why it cannot be.
-pub type LoadedFile = Result<SqlFile, SqlError>;
+pub type LoadedFile = Result<SqlFile, Diagnostic>;
 
 impl Workspace {
     /// Reads `sources.sql` of a folder.
@@ -96,9 +90,7 @@ impl Workspace {
             Ok(sql) => sql,
             Err(source) => return Err(WorkspaceError::Sources { path, source }),
         };
-        let catalog = Catalog::parse(&sql, dir, &path.display().to_string()).map_err(|error| {
-            SqlError::new(&path, &sql, Some(Span::at(error.line as usize, error.column as usize)), error.message)
-        })?;
+        let catalog = Catalog::parse(&sql, dir, &path)?;
         Ok(Self { dir: dir.to_owned(), catalog })
     }
 
@@ -179,7 +171,7 @@ impl Workspace {
             .register(&context, |relation: &Arc<KafkaRelation>| {
                 Arc::new(KafkaTable::new(Arc::clone(relation), Arc::clone(bounds), bad.clone()))
             })
-            .await?;
+            .await;
         let unusable = unusable.into_iter().map(|(name, why)| (name, why.to_string())).collect();
         context.state_ref().write().config_mut().set_extension(Arc::new(Unusable(unusable)));
         Ok(context)
@@ -191,22 +183,24 @@ impl Workspace {
         &self,
         context: &SessionContext,
         files: &[SqlFile],
-    ) -> Vec<Result<LogicalPlan, SqlError>> {
-        let mut plans: BTreeMap<&str, Result<LogicalPlan, SqlError>> = BTreeMap::new();
+    ) -> Vec<Result<LogicalPlan, Diagnostic>> {
+        let mut plans: BTreeMap<&str, Result<LogicalPlan, Diagnostic>> = BTreeMap::new();
         for file in in_order_of_reading(files, &|name| self.catalog.get(name).is_some()) {
             let planned = match file {
                 Err(error) => Err(error),
                 Ok(file) if self.catalog.get(file.name()).is_some() => {
                     let message =
                         format!("'{}' is already a relation of {SOURCES}: name the file otherwise", file.name());
-                    Err((file, SqlError::new(file.path(), file.text(), None, message)))
+                    Err((file, Diagnostic::error(file.path(), file.text(), None, message)))
                 }
                 Ok(file) => match self.plan_over(context, file, &plans).await {
                     Ok(plan) => {
                         let view = Arc::new(ViewTable::new(plan.clone(), None));
                         match context.register_table(datafusion::common::TableReference::bare(file.name()), view) {
                             Ok(_) => Ok((file, plan)),
-                            Err(error) => Err((file, SqlError::new(file.path(), file.text(), None, error.to_string()))),
+                            Err(error) => {
+                                Err((file, Diagnostic::error(file.path(), file.text(), None, message_of(&error))))
+                            }
                         }
                     }
                     Err(error) => Err((file, error)),
@@ -225,12 +219,12 @@ impl Workspace {
         &self,
         context: &SessionContext,
         file: &SqlFile,
-        plans: &BTreeMap<&str, Result<LogicalPlan, SqlError>>,
-    ) -> Result<LogicalPlan, SqlError> {
+        plans: &BTreeMap<&str, Result<LogicalPlan, Diagnostic>>,
+    ) -> Result<LogicalPlan, Diagnostic> {
         for name in file.references().iter().filter(|name| self.catalog.get(name).is_none()) {
             if let Some(Err(error)) = plans.get(name.as_str()) {
                 let message = format!("reads '{name}', which cannot be used: {}", error.message);
-                return Err(SqlError::new(file.path(), file.text(), file.source().find_word(name), message));
+                return Err(Diagnostic::error(file.path(), file.text(), file.source().find_word(name), message));
             }
         }
         plan(context, file).await
@@ -242,14 +236,14 @@ async fn load(context: &SessionContext, relation: &StaticRelation) -> Result<(),
     relation.check_files()?;
     let loaded = async {
         let provider = relation.provider(context).await.map_err(|error| error.to_string())?;
-        let frame = context.read_table(provider).map_err(|error| words(&error))?;
+        let frame = context.read_table(provider).map_err(|error| message_of(&error))?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
-        let rows = frame.collect().await.map_err(|error| words(&error))?;
+        let rows = frame.collect().await.map_err(|error| message_of(&error))?;
         // One that went away in the midst of it had no rows.
         relation.check_files()?;
-        let table = MemTable::try_new(schema, vec![rows]).map_err(|error| words(&error))?;
+        let table = MemTable::try_new(schema, vec![rows]).map_err(|error| message_of(&error))?;
         let name = datafusion::common::TableReference::bare(relation.name());
-        context.register_table(name, Arc::new(table)).map_err(|error| words(&error))
+        context.register_table(name, Arc::new(table)).map_err(|error| message_of(&error))
     };
     let failed = |why: String| format!("cannot load {}: {why}", relation.locations().join(", "));
     loaded.await.map(|_| ()).map_err(failed)
@@ -262,7 +256,7 @@ pub async fn live_view(
     plan: LogicalPlan,
     usage: Use,
     max_rows: usize,
-) -> Result<LiveView, SqlError> {
+) -> Result<LiveView, Diagnostic> {
     LiveView::plan(&context.state(), plan, usage, max_rows).await.map_err(|error| {
         if let DataFusionError::External(inner) = &error
             && let Some(refusal) = inner.downcast_ref()
@@ -270,8 +264,8 @@ pub async fn live_view(
             return lint::refused(file, refusal);
         }
         match usage {
-            Use::NewRows => file.refused(words(&error)),
-            Use::Result => SqlError::new(file.path(), file.text(), None, words(&error)),
+            Use::NewRows => file.refused(message_of(&error)),
+            Use::Result => Diagnostic::error(file.path(), file.text(), None, message_of(&error)),
         }
     })
 }
@@ -281,7 +275,7 @@ pub async fn live_view(
 fn in_order_of_reading<'a>(
     files: &'a [SqlFile],
     is_relation: &dyn Fn(&str) -> bool,
-) -> Vec<Result<&'a SqlFile, (&'a SqlFile, SqlError)>> {
+) -> Vec<Result<&'a SqlFile, (&'a SqlFile, Diagnostic)>> {
     let reads = reads_of(files, is_relation);
     let mut ordered = Vec::with_capacity(files.len());
     let mut done: BTreeSet<&str> = BTreeSet::new();
@@ -310,7 +304,7 @@ fn in_order_of_reading<'a>(
             let stuck = reads[file.name()].iter().find(|read| !done.contains(*read)).copied().unwrap_or_default();
             (file.source().find_word(stuck), format!("reads '{stuck}', which is in a circle of files or reads one"))
         };
-        ordered.push(Err((file, SqlError::new(file.path(), file.text(), span, message))));
+        ordered.push(Err((file, Diagnostic::error(file.path(), file.text(), span, message))));
     }
     ordered
 }
