@@ -38,7 +38,7 @@ pub struct Cells<'a> {
 impl<'a> Cells<'a> {
     /// A formatter for the array; fails where Arrow cannot show the type.
     pub fn new(array: &'a dyn Array) -> Result<Self, ArrowError> {
-        // Nulls inside of structs and lists read as null; a null of the column itself is told apart by `get`.
+        // Nulls inside structs and lists are shown as null; `get` distinguishes a null of the column itself.
         let options = FormatOptions::new().with_null("null").with_display_error(true);
         Ok(Self { array, text: ArrayFormatter::try_new(array, &options)? })
     }
@@ -104,7 +104,7 @@ pub fn group_digits(number: &str) -> String {
 }
 
 /// How many decimals show values of this size well, so that a column has one width: 431.28, 0.0312, 12,345.
-pub fn decimals_for(values: impl Iterator<Item = f64>) -> usize {
+pub(crate) fn decimals_for(values: impl Iterator<Item = f64>) -> usize {
     let (mut largest, mut whole) = (0.0_f64, true);
     for value in values.filter(|value| value.is_finite()) {
         largest = largest.max(value.abs());
@@ -120,7 +120,7 @@ pub fn decimals_for(values: impl Iterator<Item = f64>) -> usize {
 }
 
 /// A double for people: so many decimals, digits grouped.
-pub fn show_double(value: f64, decimals: usize) -> String {
+pub(crate) fn show_double(value: f64, decimals: usize) -> String {
     // Beyond this a power of ten is easier to read than a row of digits.
     if value.is_finite() && value.abs() >= 1e15 {
         return format!("{value:.3e}");

@@ -29,10 +29,10 @@ use super::text::with_distinct_names;
 use super::{ColumnFormat, SinkError, portable};
 
 /// Rows of a row group at most: the unit that readers skip or share among threads.
-pub const ROW_GROUP_ROWS: usize = 1 << 20;
+pub(crate) const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// Encoded bytes of a row group at most: what the writer keeps in memory.
-pub const ROW_GROUP_BYTES: usize = 64 << 20;
+pub(crate) const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Writes one view, batch by batch.
 pub struct ColumnsWriter<W: Write + Send> {

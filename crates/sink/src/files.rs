@@ -1,11 +1,13 @@
 //! Results as files: one per view, each there complete or not at all.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use tempfile::TempPath;
 
 use super::text::write_view;
 use super::{Format, ResultFormat, SinkError};
@@ -51,7 +53,7 @@ impl OutputDir {
 pub struct PendingFile {
     writer: BufWriter<File>,
     /// Where the bytes wait; `None` where they are at their target already.
-    temporary: Option<PathBuf>,
+    temporary: Option<TempPath>,
     target: PathBuf,
 }
 
@@ -65,24 +67,34 @@ impl PendingFile {
             let file = OpenOptions::new().write(true).open(&target).map_err(failed)?;
             return Ok(Self { writer: BufWriter::new(file), temporary: None, target });
         }
-        let Some(name) = target.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+        let (Some(name), Some(folder)) = (target.file_name(), target.parent()) else {
             return Err(SinkError::FileName { name: path.display().to_string() });
         };
+        let mut prefix = OsString::from(".");
+        prefix.push(name);
         // In the same folder, because a rename is atomic within one file system only.
-        let temporary = target.with_file_name(format!(".{name}.{}.part", std::process::id()));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary).map_err(failed)?;
+        let mut temporary = tempfile::Builder::new();
+        temporary.prefix(&prefix).suffix(".part");
+        // Read by others as far as the umask lets them, like every result.
+        #[cfg(unix)]
+        temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let (file, temporary) = temporary.tempfile_in(folder).map_err(failed)?.into_parts();
         Ok(Self { writer: BufWriter::new(file), temporary: Some(temporary), target })
     }
 
     /// Gives the file its name, once every byte is on disk.
     pub fn commit(mut self) -> Result<PathBuf, SinkError> {
-        let written = self.writer.flush().and_then(|()| match &self.temporary {
-            Some(temporary) => self.writer.get_ref().sync_all().and_then(|()| fs::rename(temporary, &self.target)),
+        let written = self.writer.flush().and_then(|()| match self.temporary {
+            Some(temporary) => {
+                self.writer.get_ref().sync_all()?;
+                temporary.persist(&self.target).map_err(|refused| refused.error)
+            }
             None => Ok(()),
         });
-        written.map_err(|source| SinkError::File { path: self.target.clone(), source })?;
-        self.temporary = None;
-        Ok(self.target.clone())
+        match written {
+            Ok(()) => Ok(self.target),
+            Err(source) => Err(SinkError::File { path: self.target, source }),
+        }
     }
 }
 
@@ -93,17 +105,6 @@ impl Write for PendingFile {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
-    }
-}
-
-impl Drop for PendingFile {
-    fn drop(&mut self) {
-        // The error that prevented its completion is the one to report, not this one.
-        if let Some(temporary) = &self.temporary
-            && fs::remove_file(temporary).is_err()
-        {
-            tracing::debug!(file = %temporary.display(), "left a partial file behind");
-        }
     }
 }
 

@@ -22,7 +22,7 @@ mod format;
 pub mod places;
 mod portable;
 pub mod progress;
-pub mod readable;
+mod readable;
 pub mod sanitize;
 pub mod scale;
 mod series;
@@ -70,11 +70,4 @@ pub enum SinkError {
         /// The view's name
         name: String,
     },
-}
-
-impl SinkError {
-    /// Whether the reader of our output has closed it (`… | head`), which is not a failure.
-    pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
 }

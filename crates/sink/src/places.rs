@@ -6,16 +6,16 @@ use datafusion::arrow::datatypes::{DataType, Schema};
 use super::cells::{is_time, numbers};
 
 /// Kilometres of a degree of latitude on a sphere of 6,371.0088 km (the mean radius of the IUGG).
-pub const KM_PER_DEGREE: f64 = 111.195_08;
+pub(crate) const KM_PER_DEGREE: f64 = 111.195_08;
 /// Maps side by side at most.
-pub const MAX_MAPS: usize = 4;
+pub(crate) const MAX_MAPS: usize = 4;
 /// Below this extent everything is one place, however scattered: a region fits on a map.
 const ONE_PLACE_KM: f64 = 500.0;
 /// Cells per side of the grid that finds clusters.
 const COARSE: usize = 16;
 /// One row with a place on the sphere.
 #[derive(Debug, Clone, Copy)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// Which of the rows it is
     pub row: usize,
     /// Degrees north
@@ -28,7 +28,7 @@ pub struct Mark {
 
 /// The rows that have a place on the sphere, oldest first by the first time column. Without one the first row is the
 /// newest: queries for the last records put them on top.
-pub fn marks(schema: &Schema, rows: &[RecordBatch], lon: usize, lat: usize) -> Vec<Mark> {
+pub(crate) fn marks(schema: &Schema, rows: &[RecordBatch], lon: usize, lat: usize) -> Vec<Mark> {
     let first = |fits: fn(&DataType) -> bool| schema.fields().iter().position(|field| fits(field.data_type()));
     let moments = first(is_time).map(|column| numbers(rows, column));
     let special = first(|data_type| matches!(data_type, DataType::Boolean));
@@ -57,7 +57,7 @@ fn truths(batch: &RecordBatch, column: usize) -> Vec<bool> {
 }
 
 /// Cuts the circle of longitudes where it is emptiest, so that marks on both sides of the date line stay together.
-pub fn unwrap_longitudes(marks: &mut [Mark]) {
+pub(crate) fn unwrap_longitudes(marks: &mut [Mark]) {
     let mut longitudes: Vec<f64> = marks.iter().map(|mark| mark.lon).collect();
     longitudes.sort_by(f64::total_cmp);
     let (Some(first), Some(last)) = (longitudes.first(), longitudes.last()) else { return };
@@ -71,7 +71,7 @@ pub fn unwrap_longitudes(marks: &mut [Mark]) {
 
 /// Clusters of marks that are small compared to the distances between them, west to east; all marks in one where there
 /// are none, or too many.
-pub fn split(marks: &[Mark]) -> Vec<Vec<Mark>> {
+pub(crate) fn split(marks: &[Mark]) -> Vec<Vec<Mark>> {
     let whole = || vec![marks.to_vec()];
     let Some(plane) = Plane::around(marks) else { return Vec::new() };
     let span = (plane.east - plane.west).max(plane.north - plane.south);
@@ -129,7 +129,7 @@ pub fn split(marks: &[Mark]) -> Vec<Vec<Mark>> {
 
 /// The plane around some marks: degrees of latitude in both directions.
 #[derive(Debug, Clone, Copy)]
-pub struct Plane {
+pub(crate) struct Plane {
     /// How wide a degree of longitude is here
     pub narrowing: f64,
     /// The left edge
@@ -160,7 +160,7 @@ impl Plane {
     }
 
     /// Grown to the picture's shape: a dot is as wide as it is high, in degrees and on screen.
-    pub fn fitted(mut self, dots_x: f64, dots_y: f64) -> (Self, f64) {
+    pub(crate) fn fitted(mut self, dots_x: f64, dots_y: f64) -> (Self, f64) {
         const MARGIN: f64 = 1.08;
         // A single mark still has some ground around it: about 200 m.
         let smallest = 0.002;

@@ -8,6 +8,7 @@
 //! embeddings, overrides and isolates. Kept: everything that only has a shape, joiners of emoji included.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Whether a terminal might interpret this character instead of showing it.
 pub const fn is_unsafe(c: char) -> bool {
@@ -22,39 +23,12 @@ pub const fn is_unsafe(c: char) -> bool {
 
 /// The text on one line, every unsafe character as its escape. Borrows when there is none.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
-    escape_where(text, is_unsafe)
+    escape_where(text, is_unsafe, push_escape)
 }
 
 /// Like [`sanitize`], but line feeds stay: for text that is made of lines.
 pub fn sanitize_lines(text: &str) -> Cow<'_, str> {
-    escape_where(text, |c| c != '\n' && is_unsafe(c))
-}
-
-fn escape_where(text: &str, unsafe_here: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let Some(first) = text.find(&unsafe_here) else { return Cow::Borrowed(text) };
-    let mut safe = String::with_capacity(text.len() + 16);
-    safe.push_str(&text[..first]);
-    for c in text[first..].chars() {
-        if unsafe_here(c) { push_escape(&mut safe, c) } else { safe.push(c) }
-    }
-    Cow::Owned(safe)
-}
-
-fn push_escape(out: &mut String, c: char) {
-    match c {
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        c if (c as u32) < 0x100 => {
-            out.push_str("\\x");
-            push_hex(out, c, 2);
-        }
-        c => out.extend(c.escape_unicode()),
-    }
-}
-
-fn push_hex(out: &mut String, c: char, digits: u32) {
-    out.extend((0..digits).rev().filter_map(|digit| char::from_digit(c as u32 >> (4 * digit) & 0xf, 16)));
+    escape_where(text, |c| c != '\n' && is_unsafe(c), push_escape)
 }
 
 /// Encoded JSON with unsafe characters as `\uXXXX`: the same document, but harmless when `cat`ted to a terminal.
@@ -62,19 +36,25 @@ fn push_hex(out: &mut String, c: char, digits: u32) {
 /// Outside of strings JSON is ASCII without DEL, and JSON writers already escape C0 inside of them, so a plain
 /// replacement over the whole text is right. Line feeds between rows stay.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
-    let unsafe_here = |c: char| c >= '\u{7f}' && is_unsafe(c);
-    let Some(first) = json.find(unsafe_here) else { return Cow::Borrowed(json) };
-    let mut safe = String::with_capacity(json.len() + 16);
-    safe.push_str(&json[..first]);
-    for c in json[first..].chars() {
-        if unsafe_here(c) {
-            safe.push_str("\\u");
-            push_hex(&mut safe, c, 4); // all of them are in the basic plane
-        } else {
-            safe.push(c);
-        }
+    // All of them are in the basic plane.
+    escape_where(json, |c| c >= '\u{7f}' && is_unsafe(c), |out, c| _ = write!(out, "\\u{:04x}", c as u32))
+}
+
+fn escape_where(text: &str, unsafe_here: impl Fn(char) -> bool, push: impl Fn(&mut String, char)) -> Cow<'_, str> {
+    let Some(first) = text.find(&unsafe_here) else { return Cow::Borrowed(text) };
+    let mut safe = String::with_capacity(text.len() + 16);
+    safe.push_str(&text[..first]);
+    for c in text[first..].chars() {
+        if unsafe_here(c) { push(&mut safe, c) } else { safe.push(c) }
     }
     Cow::Owned(safe)
+}
+
+fn push_escape(out: &mut String, c: char) {
+    match c {
+        '\n' | '\r' | '\t' | '\u{100}'.. => out.extend(c.escape_default()),
+        c => _ = write!(out, "\\x{:02x}", c as u32),
+    }
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub fn scale((low, high): (f64, f64), from_zero: bool, most: f64, whole: bool) -
 }
 
 /// The next of 1, 2, 5, 10, 20, 50 …
-pub fn round_up(value: f64) -> f64 {
+pub(crate) fn round_up(value: f64) -> f64 {
     let power = 10_f64.powf(value.abs().max(f64::MIN_POSITIVE).log10().floor());
     [1.0, 2.0, 5.0].into_iter().map(|factor| factor * power).find(|round| *round >= value).unwrap_or(10.0 * power)
 }
@@ -71,7 +71,7 @@ pub fn multiples((low, high): (f64, f64), step: f64) -> Vec<f64> {
 }
 
 /// Round moments of a clock or a calendar, in milliseconds since 1970 (UTC), with their labels.
-pub fn time_ticks((low, high): (f64, f64), most: usize) -> Vec<(f64, String)> {
+pub(crate) fn time_ticks((low, high): (f64, f64), most: usize) -> Vec<(f64, String)> {
     const SECOND: f64 = 1000.0;
     const HOUR: f64 = 3_600_000.0;
     const DAY: f64 = 24.0 * HOUR;
@@ -144,7 +144,7 @@ pub fn decimals_of(step: f64) -> usize {
 }
 
 /// A number for a tick: 12k, 1.5M, 0.25; so many decimals below a thousand.
-pub fn show_tick(value: f64, decimals: usize) -> String {
+pub(crate) fn show_tick(value: f64, decimals: usize) -> String {
     match value.abs() {
         size if (1e4..1e6).contains(&size) => trim_zeros(&format!("{:.2}", value / 1e3)) + "k",
         size if size > 0.0 && size < 1e-6 => format!("{value:.1e}"),
@@ -153,7 +153,7 @@ pub fn show_tick(value: f64, decimals: usize) -> String {
 }
 
 /// A number for an axis: 1.5M rather than 1,500,000.
-pub fn show_short(value: f64, decimals: usize) -> String {
+pub(crate) fn show_short(value: f64, decimals: usize) -> String {
     for (size, unit) in [(1e12, "T"), (1e9, "G"), (1e6, "M")] {
         if value.abs() >= size && value.abs() < 1e15 {
             return trim_zeros(&format!("{:.2}", value / size)) + unit;
@@ -171,7 +171,7 @@ fn trim_zeros(number: &str) -> String {
 }
 
 /// Milliseconds since 1970 as a moment in UTC, as exact as the span of the axis requires.
-pub fn show_instant(ms: f64, span_ms: f64) -> String {
+pub(crate) fn show_instant(ms: f64, span_ms: f64) -> String {
     let format = match span_ms {
         span if span < 10.0 * MINUTE_MS => "%H:%M:%S",
         span if span < 2.0 * 24.0 * 60.0 * MINUTE_MS => "%H:%M",

@@ -15,7 +15,7 @@ use super::sanitize::sanitize;
 const PRESET: &str = "     ──            ";
 
 /// The rows as aligned columns with a header; ends with a line feed.
-pub fn aligned(schema: &Schema, batches: &[RecordBatch]) -> Result<String, ArrowError> {
+pub(crate) fn aligned(schema: &Schema, batches: &[RecordBatch]) -> Result<String, ArrowError> {
     if schema.fields().is_empty() {
         return Ok("(no columns)\n".to_owned());
     }
@@ -47,14 +47,14 @@ pub fn aligned(schema: &Schema, batches: &[RecordBatch]) -> Result<String, Arrow
 }
 
 /// The header of a Markdown table, numbers right-aligned.
-pub fn markdown_header(schema: &Schema) -> String {
+pub(crate) fn markdown_header(schema: &Schema) -> String {
     let names = schema.fields().iter().map(|field| markdown_text(field.name()));
     let rules = schema.fields().iter().map(|field| if is_number(field.data_type()) { "---:" } else { "---" });
     format!("{}{}", markdown_line(names), markdown_line(rules.map(str::to_owned)))
 }
 
 /// The rows of a Markdown table. A null is an empty cell with `NULL` in italics, so that it differs from any text.
-pub fn markdown_rows(batch: &RecordBatch) -> Result<String, ArrowError> {
+pub(crate) fn markdown_rows(batch: &RecordBatch) -> Result<String, ArrowError> {
     let columns = batch
         .columns()
         .iter()

@@ -53,7 +53,7 @@ impl Trend {
     }
 
     /// The change per minute, measured over the last one; `None` before there are a few seconds of samples.
-    pub fn per_minute(&self) -> Option<f64> {
+    pub(crate) fn per_minute(&self) -> Option<f64> {
         const MINUTE_S: f64 = 60.0;
         const LEAST_S: f64 = 5.0;
         let (_, newest) = *self.samples.back()?;

@@ -25,7 +25,7 @@ pub const CITIES: [GeoPoint; 2] = [GeoPoint { lat: 40.4168, lon: -3.7038 }, GeoP
 /// It keeps the centre as an orthonormal frame (up, east, north), in which nothing special happens at the poles or at
 /// the date line.
 #[derive(Debug, Clone)]
-pub struct Cap {
+pub(crate) struct Cap {
     lon: f64,
     sin_lat: f64,
     cos_lat: f64,

@@ -28,7 +28,7 @@ use super::{Dice, Purpose, dice};
 
 /// One of the people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct User {
+pub(crate) struct User {
     /// Counted from 1.
     pub id: u32,
     /// First and last name, with their accents.
@@ -44,7 +44,7 @@ const PEOPLE_SEED: u64 = 0x7461_6c6c;
 const DOMAINS: [&str; 3] = ["example.com", "example.org", "example.net"];
 
 /// The people, from user 1 on: always the same ones in the same order.
-pub fn people() -> impl Iterator<Item = User> {
+pub(crate) fn people() -> impl Iterator<Item = User> {
     let mut dice = dice(PEOPLE_SEED, Purpose::People);
     let mut namesakes: HashMap<String, u32> = HashMap::new();
     (1..=u32::MAX).map(move |id| {

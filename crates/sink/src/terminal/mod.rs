@@ -34,13 +34,13 @@ use datafusion::arrow::datatypes::SchemaRef;
 
 use tallgrass_chart::ChartKind;
 
-pub use self::draw::{Drawn, render};
-pub use self::palette::Palette;
+pub(crate) use self::draw::{Drawn, render};
+pub(crate) use self::palette::Palette;
 pub use self::plain::draw_plain;
 pub use self::screen::{Key, Screen};
 pub use self::strip::show_duration;
 pub use self::tail::LogTail;
-pub use self::trend::Trends;
+pub(crate) use self::trend::Trends;
 pub use super::readable::show_moment;
 
 /// All that is on screen at one moment.
@@ -126,7 +126,7 @@ pub struct LogPane {
 
 /// How a frame is shown.
 #[derive(Debug, Clone, Default)]
-pub struct ScreenState {
+pub(crate) struct ScreenState {
     /// The colours
     pub palette: Palette,
     /// Rows of tiles scrolled past
@@ -142,7 +142,7 @@ impl Tile {
     }
 
     /// How many rows the result has, shown or not.
-    pub fn total_rows(&self) -> usize {
+    pub(crate) fn total_rows(&self) -> usize {
         self.rows.iter().map(RecordBatch::num_rows).sum()
     }
 }

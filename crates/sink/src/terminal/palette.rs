@@ -10,12 +10,13 @@ use ratatui::style::{Color, Modifier, Style};
 /// The styles of a screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Palette {
-    colours: bool,
+    /// Without colours bold and dim remain, as <https://no-color.org> intends.
+    pub(super) colours: bool,
 }
 
 impl Default for Palette {
     fn default() -> Self {
-        Self::COLOURED
+        Self { colours: true }
     }
 }
 
@@ -27,11 +28,6 @@ const RED: Color = Color::Indexed(161);
 const SERIES: [Color; 5] = [TEAL, AMBER, VIOLET, GREEN, RED];
 
 impl Palette {
-    /// With colours.
-    pub const COLOURED: Self = Self { colours: true };
-    /// Without colours: bold and dim remain, as <https://no-color.org> intends.
-    pub const PLAIN: Self = Self { colours: false };
-
     /// The environment's choice: `NO_COLOR`, set and not empty, turns the colours off.
     pub fn from_env() -> Self {
         Self { colours: env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
@@ -76,7 +72,7 @@ impl Palette {
         self.coloured(SERIES[number % SERIES.len()])
     }
 
-    /// How many series can be told apart.
+    /// How many series can be distinguished.
     pub const fn max_series() -> usize {
         SERIES.len()
     }
@@ -118,7 +114,7 @@ mod tests {
 
     #[test]
     fn without_colours_there_are_none() {
-        let plain = Palette::PLAIN;
+        let plain = Palette { colours: false };
         for style in [plain.accent(), plain.good(), plain.warning(), plain.series(3), plain.faded(), plain.title()] {
             assert_eq!(style.fg, None);
         }

@@ -117,7 +117,7 @@ fn plain_blocks() {
 
 #[test]
 fn no_color_leaves_no_colour() {
-    let state = ScreenState { palette: Palette::PLAIN, ..state() };
+    let state = ScreenState { palette: Palette { colours: false }, ..state() };
     let (buffer, _) = drawn(&Frame { logs: logs(), ..frame() }, &state, 120, 40);
     assert!(buffer.content().iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
     let (coloured, _) = drawn(&Frame { logs: logs(), ..frame() }, &self::state(), 120, 40);
