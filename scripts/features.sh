@@ -4,8 +4,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+host=$(rustc -vV | sed -n 's/^host: //p')
+
 tree() {
-  cargo tree --locked --prefix none -f '{p} {f}' -e normal,build,dev "$@" | sed 's/ (\*)$//' | grep -v '^tallgrass' | sort -u
+  cargo tree --locked --target "$host" --prefix none -f '{p} {f}' -e normal,build,dev "$@" | sed 's/ (\*)$//' | grep -v '^tallgrass' | sort -u
 }
 
 all=$(tree --workspace)
