@@ -1,6 +1,6 @@
-//! The least that reading can cost: counts the records of topics by batch reads, and decodes nothing.
+//! The lower bound of reading: counts the records of topics by batch reads, without decoding.
 //!
-//! `count BROKERS TOPIC…` reads every partition from the earliest offset to the end as of its start, and prints how many
+//! `count BROKERS TOPIC…` reads every partition from the earliest offset to the end at its start, and prints how many
 //! records there were. `scripts/bench.sh` runs it beside the workloads.
 
 use std::error::Error;
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             records += 1;
             bytes += message.value.map_or(0, <[u8]>::len) as u64;
         };
-        // Nobody produces meanwhile, so each partition ends once.
+        // No records are produced meanwhile, so each partition ends once.
         let mut ended = 0;
         reader.read(READ_MAX, TIMEOUT, on_message, |signal| {
             if let Signal::End { .. } = signal {

@@ -1,6 +1,6 @@
 //! Our decoder beside arrow-json on the same records: `cargo bench --bench decode`.
 //!
-//! The records are what `pokemon-gen` sends: the thirteen columns of the pokedex, `lat` and `lon` at full precision.
+//! The records are those of `pokemon-gen`: the thirteen columns of the pokedex, `lat` and `lon` at full precision.
 //! Both build batches of 8,192 rows. With three columns wanted ours still checks the other twelve, and every byte of the
 //! grammar; arrow-json does neither.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

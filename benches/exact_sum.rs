@@ -1,4 +1,4 @@
-//! What an exact sum costs beside a rounding one.
+//! The cost of an exact sum compared to a rounding one.
 //!
 //! `cargo bench --bench exact_sum`; each figure is for one batch of 8,192 values, throughput in values.
 
@@ -23,8 +23,8 @@ fn main() {
     divan::main();
 }
 
-/// Coordinates, as the doubles of a dashboard are, and the group of each; several batches, so that a cache does not see
-/// the same groups again at once.
+/// Coordinates, as typical doubles of a dashboard, and the group of each; several batches, so that the same groups are not
+/// in the cache already.
 fn batches(groups: usize) -> Vec<(Vec<f64>, Vec<usize>)> {
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let batch = |random: &mut rand_chacha::ChaCha8Rng| {

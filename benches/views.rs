@@ -1,4 +1,4 @@
-//! What views cost, without a broker: `cargo bench --bench views`.
+//! The cost of views, without a broker: `cargo bench --bench views`.
 //!
 //! Each figure is the best of a few runs (the machine is shared, so the fastest run is the one that was disturbed least),
 //! and printed with its unit. `docs/performance.md` has a table of them.
@@ -133,11 +133,11 @@ fn keyed() -> Result<(), Box<dyn Error>> {
     let per_key = table.memory_size() as f64 / table.len() as f64;
     let batches = (0..100).map(|step| rows(at + step * BATCH as u64)).collect::<Result<Vec<_>, _>>()?;
     let updates = (batches.len() * BATCH) as f64;
-    for (name, told) in [("updates, result only", false), ("updates with their changes", true)] {
+    for (name, with_delta) in [("updates, result only", false), ("updates with their changes", true)] {
         let batches = batches.clone();
         let started = Instant::now();
         for batch in batches {
-            if told {
+            if with_delta {
                 table.apply(batch)?;
             } else {
                 table.absorb(batch)?;

@@ -1,5 +1,5 @@
--- Who gets an email: one row for each login, handed on as it is read.
--- Any SELECT that only filters and projects will do; the columns name and email are the ones that get printed.
+-- Who gets an email: one row for each login, passed on as it is read.
+-- Any SELECT that only filters and projects will do; the columns name and email are printed.
 -- @title: Logins
 SELECT id, name, email, _timestamp
 FROM user_events

@@ -1,12 +1,12 @@
--- The relations that every SQL file of this folder may read. Nothing about Pokémon is in the program itself:
+-- The relations that every SQL file of this folder may read. Nothing about Pokémon is in the engine itself:
 -- point this file at topics of your own (`tallgrass init TOPIC` writes a first draft) and the dashboard is yours.
 --
 -- A Kafka topic is declared in one of two ways:
---   without PRIMARY KEY   a stream: every record is a row, for ever; a tombstone (null value) is a row of nulls
+--   without PRIMARY KEY   a stream: every record is a row, forever; a tombstone (null value) is a row of nulls
 --   with PRIMARY KEY      a table: the newest record of each key is the row; a tombstone deletes it
 --
 -- A record is JSON, a column is the field of the same name. A field that is missing is null, a field that is not declared
--- is skipped. A record that does not fit its columns' types is counted and logged, and is no row.
+-- is skipped. A record that does not fit its columns' types is counted and logged, and is not a row.
 --
 -- Each Kafka relation has four more columns: _key VARCHAR, _partition INT, _offset BIGINT, _timestamp TIMESTAMP.
 
@@ -38,7 +38,7 @@ CREATE EXTERNAL TABLE user_events (
 ) STORED AS KAFKA LOCATION 'users';
 
 -- The same topic as a table: the users who are online now. The value of the primary key is the record's key. A tombstone
--- deletes a user anyway; `deleted_when` names the other records that do.
+-- deletes a user in any case; `deleted_when` names the other records that do.
 CREATE EXTERNAL TABLE users (
   id     BIGINT,
   name   VARCHAR,
@@ -47,7 +47,7 @@ CREATE EXTERNAL TABLE users (
   PRIMARY KEY (id)
 ) STORED AS KAFKA LOCATION 'users' OPTIONS ('deleted_when' 'action = ''logoff''');
 
--- All 1,025 species, seen or not. Any other format than KAFKA is a file that DataFusion reads itself.
+-- All 1,025 species, seen or not. Any format other than KAFKA is a file that DataFusion reads itself.
 CREATE EXTERNAL TABLE pokedex (
   number     BIGINT,
   name       VARCHAR,

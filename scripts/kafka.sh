@@ -2,14 +2,14 @@
 # One Apache Kafka node for development: a KRaft broker and controller in one process, on 127.0.0.1 only.
 #
 #   scripts/kafka.sh start [PORT]     fetch it (once, by Maven), start it, wait until it answers     PORT: 9092
-#   scripts/kafka.sh status [PORT]    say whether it answers; exit 0 if so
+#   scripts/kafka.sh status [PORT]    print whether it answers; exit 0 if so
 #   scripts/kafka.sh stop [PORT]      stop it and wait; its topics stay in .kafka/
 #   scripts/kafka.sh tool CLASS …     a tool of Kafka's own, such as
 #       scripts/kafka.sh tool TopicCommand --bootstrap-server 127.0.0.1:9092 --describe
 #       scripts/kafka.sh tool consumer.ConsoleConsumer --bootstrap-server 127.0.0.1:9092 --topic users --from-beginning
 #       scripts/kafka.sh tool consumer.group.ConsumerGroupCommand --bootstrap-server 127.0.0.1:9092 --all-groups --describe
 #
-# Everything lives in .kafka/ of the repository: delete that folder to begin anew. Needs Java 17 or later and Maven.
+# Everything lives in .kafka/ of the repository: delete that folder to start over. Needs Java 17 or later and Maven.
 set -euo pipefail
 
 readonly VERSION=4.3.1
@@ -68,7 +68,7 @@ POM
   local partial=$lib.partial
   rm -rf "$partial"
   mvn -q -B -f "$home/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$partial" >&2 ||
-    die "Maven could not fetch Kafka $VERSION (its own words are above)"
+    die "Maven could not fetch Kafka $VERSION (its output is above)"
   mv "$partial" "$lib"
 }
 
@@ -109,7 +109,7 @@ port_taken() {
   (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
-# Whether the broker answers a request, not merely takes a connection.
+# Whether the broker answers a request, not merely accepts a connection.
 answers() {
   port_taken "$port" &&
     run_class org.apache.kafka.tools.BrokerApiVersionsCommand --bootstrap-server "127.0.0.1:$port" >/dev/null 2>&1
@@ -139,7 +139,7 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 
-# As in Kafka's own defaults a first record makes its topic; four partitions, so that several processes have something to share.
+# As in Kafka's own defaults a first record creates its topic; four partitions, so that several processes can share them.
 auto.create.topics.enable=true
 num.partitions=4
 # A group of one machine need not wait for others to start.
@@ -182,7 +182,7 @@ start() {
 await_answer() {
   local deadline=$((SECONDS + START_SECONDS))
   until answers; do
-    kill -0 "$1" 2>/dev/null || die "Kafka ended while starting, its last words: $(tail -n 5 "$node/server.log")"
+    kill -0 "$1" 2>/dev/null || die "Kafka ended while starting, its last lines: $(tail -n 5 "$node/server.log")"
     ((SECONDS < deadline)) || die "Kafka does not answer on 127.0.0.1:$port after $START_SECONDS s: see $node/server.log"
     sleep 0.3
   done

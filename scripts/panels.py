@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Opens many control panels of a running dashboard and says what they cost.
+"""Opens many control panels of a running dashboard and prints their cost.
 
   scripts/kafka.sh start 29092
   tallgrass dashboard -b 127.0.0.1:29092 --listen 127.0.0.1:8080 --format ndjson >/dev/null &
@@ -45,7 +45,7 @@ async def follow(host, port, query, seen):
         now = time.time() * 1000
         seen.events += 1
         seen.bytes += len(line)
-        # One event in sixteen is looked into: this script shall not be what is measured.
+        # Only one event in sixteen is parsed, so that this script does not distort the measurement.
         if seen.events % 16 == 0:
             data = json.loads(line[6:])
             if rows := data.get("rows"):

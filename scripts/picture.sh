@@ -14,7 +14,7 @@ readonly COLUMNS_=142 LINES_=42
 
 [[ -x $binary ]] || { echo "picture.sh: no program at $binary: cargo build --release" >&2; exit 1; }
 
-# A server of our own, so that nobody's tmux settings are in the picture.
+# A server of our own, so that the user's tmux settings are not in the picture.
 terminal() { env -u TMUX LC_ALL=C.UTF-8 tmux -u -f /dev/null -L "picture-$$" "$@"; }
 trap 'terminal kill-server 2>/dev/null || true' EXIT
 

@@ -1,4 +1,4 @@
-"""What a running process has used so far, by /proc."""
+"""The resources that a running process has used so far, by /proc."""
 import os
 
 

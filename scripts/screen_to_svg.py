@@ -141,7 +141,7 @@ def ink(style):
 
 
 def draw(lines, columns, rows):
-    paths, words, backs = {}, [], []
+    paths, texts, backs = {}, [], []
     for row, column, width, letter, style in runs(cells(lines)):
         x, y = MARGIN + column * WIDTH, MARGIN + row * HEIGHT
         fore, back = ink(style)
@@ -152,12 +152,12 @@ def draw(lines, columns, rows):
         if path:
             paths.setdefault((fore, style["dim"]), []).append(path)
         elif letter != " ":
-            last = words[-1] if words else None
+            last = texts[-1] if texts else None
             if last and last["row"] == row and last["end"] == column and last["look"] == look:
                 last["text"] += letter
                 last["end"] += width
             else:
-                words.append(dict(row=row, start=column, end=column + width, look=look, text=letter))
+                texts.append(dict(row=row, start=column, end=column + width, look=look, text=letter))
     total_width, total_height = columns * WIDTH + 2 * MARGIN, rows * HEIGHT + 2 * MARGIN
     yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total_width:.1f} {total_height:.1f}"'
     yield f' font-family="DejaVu Sans Mono,Menlo,Consolas,monospace" font-size="{SIZE}">'
@@ -165,7 +165,7 @@ def draw(lines, columns, rows):
     yield from backs
     for (fore, dim), parts in paths.items():
         yield f'<path fill="{fore}"{faint(dim)} d="{"".join(parts)}"/>'
-    for word in words:
+    for word in texts:
         fore, bold, dim = word["look"]
         x, y = MARGIN + word["start"] * WIDTH, MARGIN + word["row"] * HEIGHT + HEIGHT * 0.74
         length = (word["end"] - word["start"]) * WIDTH

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Opens event streams of a running dashboard's page, as tabs do, and says what they cost the server.
+"""Opens event streams of a running dashboard's page, as tabs do, and prints their cost for the server.
 
   tallgrass demo --listen 127.0.0.1:8080 &
   scripts/tabs.py http://127.0.0.1:8080 --pid PID --tabs 0,1,20,200 --seconds 20

@@ -6,7 +6,7 @@
 //!            in batches columns    tables       reduce   one as-of     files, SVG  psql
 //! ```
 //!
-//! A module imports only what stands to its left; `cmd` holds one file per role and wires them up.
+//! Each of these is a crate that depends only on those to its left; `cmd` has one file per command, which wires them up.
 
 pub mod cli;
 pub mod cmd;

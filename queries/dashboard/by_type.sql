@@ -1,7 +1,7 @@
 -- @title: Pokémon by type
 -- @chart: bar  @x: type_1  @y: seen
 -- @order: 40  @width: 6
--- The second sort key settles ties: without it two runs may show equal counts in another order.
+-- The second sort key breaks ties: without it two runs may show equal counts in a different order.
 SELECT
   type_1,
   count(*) AS seen,

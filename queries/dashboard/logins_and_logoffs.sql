@@ -1,7 +1,7 @@
 -- @title: Logins and logoffs
 -- @chart: bar  @x: event  @y: events
 -- @order: 60  @width: 3
--- A tombstone is a logoff too: a row of `user_events` whose columns are null. Only _key says whose.
+-- A tombstone is a logoff too: a row of `user_events` whose columns are null. Only _key identifies the user.
 SELECT
   coalesce(action, 'logoff') AS event,
   count(*) AS events,

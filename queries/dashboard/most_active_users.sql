@@ -1,7 +1,7 @@
 -- @title: Most active users
 -- @chart: table
 -- @order: 130  @width: 6
--- Names repeat, ids do not: so the id is in the GROUP BY and settles the ties.
+-- Names repeat, ids do not: so the id is in the GROUP BY and breaks ties.
 SELECT name, email, count(*) AS logins, max(_timestamp) AS last_login
 FROM user_events
 WHERE action = 'login'

@@ -1,7 +1,7 @@
 -- @title: Pokédex progress by generation
 -- @chart: bar  @x: generation  @y: percent
 -- @order: 70  @width: 6
--- The inner DISTINCT keeps one row a species, not one an event; the join and the count above it are then small.
+-- The inner DISTINCT keeps one row per species, not one per event; the join and the count above it are then small.
 SELECT
   d.generation,
   count(s.number) AS seen,

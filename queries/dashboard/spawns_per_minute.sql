@@ -1,7 +1,7 @@
 -- @title: Spawns per minute
 -- @chart: line  @x: minute  @y: spawns
 -- @order: 25  @width: 6
--- The last hour that has events, not the last hour of the clock: so a replay of tomorrow shows the same.
+-- The last hour that has events, not the last hour of the clock: so a replay tomorrow shows the same.
 SELECT minute, spawns
 FROM (
   SELECT date_bin(INTERVAL '1 minute', _timestamp) AS minute, count(*) AS spawns

@@ -1,7 +1,7 @@
 -- @title: Types near each spawn point
 -- @chart: table
 -- @order: 100  @width: 6
--- Where an event belongs is decided row by row; shares and ranks are taken of the counts, which are few.
+-- The place of an event is determined row by row; shares and ranks are computed from the counts, which are few.
 WITH counts AS (
   SELECT
     CASE

@@ -1,5 +1,5 @@
--- What a control panel shows: each Pokémon near its place, as it appears.
--- A row is handed on the moment that its event is read, so only filter and project here: no GROUP BY, no ORDER BY.
+-- The rows of a control panel: each Pokémon near its place, as it appears.
+-- A row is passed on as soon as its event is read, so only filter and project here: no GROUP BY, no ORDER BY.
 -- A panel needs the parameters lat, lon and radius_km; the columns lat and lon put its rows on the map.
 -- @title: Pokémon nearby
 -- @order: 1

@@ -21,24 +21,22 @@ Examples:
   tallgrass replay --format parquet --output report/    for pandas, DuckDB and their like")]
 pub struct Replay {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub connection: Connection,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub queries: Queries,
     /// Names of dashboard files, without .sql [default: all]
     #[arg(value_name = "VIEW")]
     pub views: Vec<String>,
     /// earliest, or @TIME (RFC 3339 or milliseconds since 1970); keyed tables always start at the
-    /// earliest record, since their rows are what all updates left
+    /// earliest record, since their rows are the outcome of all updates
     #[arg(long, default_value = "earliest")]
     pub from: From,
     /// Stop exactly there, and read no record at or above: OFFSETS (TOPIC PARTITION:OFFSET …, as replay prints them on a
-    /// terminal at its end, or what a line of `dashboard --format ndjson` gives as `as_of`), or @TIME (the first record of each
-    /// partition of that time or later) [default: the ends as of now]
+    /// terminal at its end, or the `as_of` of a line of `dashboard --format ndjson`), or @TIME (the first record of each
+    /// partition at that time or later) [default: the current ends]
     #[arg(long, value_name = "OFFSETS|@TIME", value_parser = parse_until)]
     pub until: Option<Until>,
-    /// How the rows are written; ndjson, parquet and arrow hold one view, and the latter two are not for a terminal
+    /// Format of the rows; ndjson, parquet and arrow hold one view, and the latter two are not for a terminal
     #[arg(long, value_enum, default_value = "table")]
     pub format: ResultFormat,
     /// Write one file per view into this folder instead of stdout
@@ -58,15 +56,13 @@ Examples:
   tallgrass query \"SHOW TABLES\"")]
 pub struct Query {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub connection: Connection,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub queries: Queries,
     /// One SELECT, EXPLAIN or SHOW statement
     #[arg(allow_hyphen_values = true)]
     pub sql: String,
-    /// How the rows are written [default: as the name of -o says, else table]
+    /// Format of the rows [default: by the extension of -o, else table]
     #[arg(long, value_enum)]
     pub format: Option<ResultFormat>,
     /// Write to this file instead of stdout; it is replaced when the result is complete
@@ -83,21 +79,18 @@ Examples:
   tallgrass dashboard --format ndjson > today.ndjson
   tallgrass verify --against today.ndjson            tomorrow, or on another machine
 
-Exit code 0 says that no result differs, 1 that one does, or that nothing could be compared.")]
+Exit code 0 means that no result differs, 1 that one does, or that nothing could be compared.")]
 pub struct Verify {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub connection: Connection,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub queries: Queries,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub batching: Batching,
     /// Names of dashboard files, without .sql [default: all]
     #[arg(value_name = "VIEW")]
     pub views: Vec<String>,
-    /// Instead of a live run: lines of `dashboard --format ndjson`, the last one of each view; - is stdin
+    /// Compare lines of `dashboard --format ndjson`, the last one of each view, instead of a live run; - is stdin
     #[arg(long, value_name = "FILE|-")]
     pub against: Option<PathBuf>,
     /// Rows that a view without an incremental form may keep

@@ -16,7 +16,6 @@ Examples:
   tallgrass pokemon-gen --near 35.6762,139.6503 --near 40.7128,-74.0060 --spread-km 2 --seed 7")]
 pub struct PokemonGen {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub connection: Connection,
     /// CSV of species; its columns become the JSON's fields
     #[arg(long, default_value = "data/pokemon.csv", value_name = "FILE")]
@@ -33,7 +32,7 @@ pub struct PokemonGen {
     /// A spawn point (repeatable) [default: Madrid and Buenos Aires]
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
     pub near: Vec<Place>,
-    /// How far from its spawn point a Pokémon appears at most, km
+    /// Largest distance of a Pokémon from its spawn point, km
     #[arg(long, default_value = "5", value_name = "KM", value_parser = parse_positive, allow_hyphen_values = true)]
     pub spread_km: f64,
     /// Same seed, same events
@@ -41,9 +40,9 @@ pub struct PokemonGen {
     pub seed: Option<u64>,
 }
 
-/// How a logoff looks in Kafka.
+/// The form of a logoff in Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Logoff {
+pub enum LogoffForm {
     /// A null value under the user's key
     Tombstone,
     /// The whole user with "action":"logoff"
@@ -59,12 +58,11 @@ Examples:
   tallgrass user-gen --rate max --count 600000 --seed 1")]
 pub struct UserGen {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub connection: Connection,
     /// Topic to produce to
     #[arg(long, default_value = "users")]
     pub topic: String,
-    /// How many users there are
+    /// Number of users
     #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub users: u32,
     /// Events per second (10/s, 90/min), or max
@@ -76,7 +74,7 @@ pub struct UserGen {
     /// Same seed, same events
     #[arg(long)]
     pub seed: Option<u64>,
-    /// How a logoff looks in Kafka
+    /// Form of a logoff in Kafka
     #[arg(long, value_enum, default_value = "tombstone")]
-    pub logoff: Logoff,
+    pub logoff: LogoffForm,
 }

@@ -1,4 +1,4 @@
-//! What comes with an installed program: `completions`, `man`.
+//! Parts of an installation: `completions`, `man`.
 
 use std::path::PathBuf;
 

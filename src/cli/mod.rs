@@ -1,20 +1,20 @@
 //! The command line: one struct per command.
 //!
-//! Nothing here does anything; `cmd/` holds a file per command that takes its struct and runs.
+//! This is only data; `cmd/` has a file per command that takes its struct and runs.
 //!
 //! ```text
 //!  shared       groups of options that several commands take: Connection, Queries, Batching
-//!  values       what a user writes as one word: a rate, a place, a moment, a name
+//!  values       single values: a rate, a place, a moment, a name
 //!  generators   pokemon-gen, user-gen
 //!  live         demo, dashboard, login-checker, control-panel
 //!  bounded      replay, query, verify
 //!  setup        check, init, topics
 //!  install      completions, man
-//!  config       what the environment and a file say of all of these
+//!  config       the environment and the config file, for all of these
 //! ```
 
-// These comments are the help.
-#![allow(clippy::doc_markdown)]
+// These comments are the help, and a group of options that is flattened into a command has its own.
+#![allow(missing_docs, clippy::doc_markdown)]
 
 mod bounded;
 pub mod config;
@@ -68,9 +68,9 @@ pub enum Command {
     UserGen(UserGen),
     /// Show the tallies of queries/dashboard/*.sql live in the terminal
     Dashboard(Dashboard),
-    /// Say which email each login gets; instances of one group share the work
+    /// Print the email that each login gets; instances of one group share the work
     LoginChecker(LoginChecker),
-    /// Show the Pokémon that appear near a place
+    /// Show what appears near a place, by a file of queries/panels
     ControlPanel(ControlPanel),
     /// Run the dashboard's SQL over the history of the topics, then exit
     Replay(Replay),
@@ -78,15 +78,15 @@ pub enum Command {
     Query(Query),
     /// Compare live results with a replay up to the same offsets, row by row
     Verify(Verify),
-    /// Plan every SQL file and say what is wrong with it
+    /// Plan every SQL file and report what is wrong with it
     Check(Check),
     /// Show where a dashboard file's plan is cut: what runs on new rows, and what at a refresh
     Explain(Explain),
     /// Sample topics and write a sources.sql for them
     Init(Init),
-    /// Say what topics hold, which relations read them, and how far our groups are
+    /// Show what topics hold, which relations read them, and how far our groups are
     Topics(Topics),
-    /// Say which settings are in effect, and where each comes from
+    /// Show which settings are in effect, and where each comes from
     Config(Config),
     /// Print the completions of a shell
     Completions(Completions),
@@ -95,7 +95,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Where a command that talks to Kafka keeps how.
+    /// The connection of a command that talks to Kafka.
     fn connection_mut(&mut self) -> Option<&mut Connection> {
         match self {
             Self::PokemonGen(PokemonGen { connection, .. })

@@ -15,12 +15,11 @@ use tallgrass_sink::Format;
 #[command(after_help = "\
 Examples:
   tallgrass explain by_type
-  tallgrass explain --queries my-queries    every dashboard file; needs no broker")]
+  tallgrass explain --queries my-queries    every file; needs no broker")]
 pub struct Explain {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub queries: Queries,
-    /// Names of dashboard files, without .sql [default: all]
+    /// Names of files, without .sql [default: all]
     #[arg(value_name = "VIEW")]
     pub views: Vec<String>,
 }
@@ -33,7 +32,6 @@ Examples:
   tallgrass check --queries my-queries    needs no broker")]
 pub struct Check {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub queries: Queries,
 }
 
@@ -45,7 +43,6 @@ Examples:
   tallgrass init orders -o my-queries/sources.sql   write it (never over a file)")]
 pub struct Init {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub connection: Connection,
     /// Topics to sample
     #[arg(required = true, value_name = "TOPIC")]
@@ -71,10 +68,8 @@ records counts offsets: compaction and transactions may have taken some of them.
 would still read, the whole of a partition where it has committed nothing.")]
 pub struct Topics {
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub connection: Connection,
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub queries: Queries,
     /// Topics to show [default: all]
     #[arg(value_name = "TOPIC")]
@@ -85,7 +80,7 @@ pub struct Topics {
     /// A row for each partition
     #[arg(long)]
     pub partitions: bool,
-    /// How the rows are written
+    /// Format of the rows
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
 }
@@ -118,7 +113,7 @@ pub struct Config {
     pub command: ConfigCommand,
 }
 
-/// What can be done about settings.
+/// The actions on settings.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the settings that are in effect; secrets are hidden
@@ -138,7 +133,7 @@ pub struct ConfigShow {
     /// Arguments of that command
     #[arg(last = true, requires = "command", value_name = "ARGS")]
     pub args: Vec<OsString>,
-    /// How the rows are written
+    /// Format of the rows
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
 }

@@ -11,7 +11,7 @@ use tallgrass_kafka::KafkaConfig;
 use tallgrass_pipeline::BatchLimits;
 use tallgrass_serve::AllowedHost;
 
-/// Which cluster to talk to.
+/// The cluster to connect to.
 #[derive(Debug, Clone, Args)]
 pub struct Connection {
     /// Bootstrap servers, HOST:PORT[,HOST:PORT…] [env: TALLGRASS_BROKERS]
@@ -36,10 +36,10 @@ impl Connection {
     }
 }
 
-/// Where the SQL lives.
+/// The folder of SQL.
 #[derive(Debug, Clone, Args)]
 pub struct Queries {
-    /// Folder of sources.sql, dashboard/*.sql, `login_checker.sql` and `control_panel.sql`
+    /// Folder of sources.sql, dashboard/*.sql, panels/*.sql and `login_checker.sql`
     #[arg(long, default_value = "queries", value_name = "DIR")]
     pub queries: PathBuf,
 }
@@ -65,17 +65,17 @@ impl Batching {
     }
 }
 
-/// Where people and programs look at a live run.
+/// The servers of a live run.
 #[derive(Debug, Clone, Args)]
 pub struct Listening {
     /// Serve the page and its API at ADDRESS:PORT, or PORT of 127.0.0.1, or `off` [default: 8080, or the next free port]
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
     pub listen: Option<Listen>,
-    /// Answer to this name too, as behind a proxy: NAME or NAME:PORT (repeatable). Any other Host is refused
+    /// Also accept this Host, as behind a proxy: NAME or NAME:PORT (repeatable). Any other is refused
     #[arg(long, value_name = "NAME", help_heading = "Servers")]
     pub allow_host: Vec<AllowedHost>,
-    /// Serve the views and relations to psql and other Postgres clients there [default: off; in demo 5433, or the next
-    /// free port]
+    /// Serve the views and relations to psql and other Postgres clients at this address [default: off; in demo 5433, or the
+    /// next free port]
     #[arg(long, value_name = "ADDRESS", help_heading = "Servers")]
     pub pg: Option<Listen>,
     /// Password of Postgres clients: the first line of FILE (or `TALLGRASS_PG_PASSWORD`); needed beyond loopback

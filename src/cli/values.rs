@@ -1,4 +1,4 @@
-//! Words of the command line with a meaning of their own, and what is said when they have none.
+//! Parsed values of the command line, and the messages about wrong ones.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tallgrass_kafka::BadAsOf;
 use tallgrass_relation::Until;
 
-/// Events per second, or as fast as the broker takes them.
+/// Events per second, or as fast as the broker accepts them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rate {
     /// This many events a second
@@ -30,11 +30,11 @@ impl FromStr for Rate {
             Some((number, "h")) => (number, 3600.0),
             Some((_, unit)) => return Err(format!("unknown unit '/{unit}': use /s, /min or /h")),
         };
-        let events: f64 = number.trim().parse().map_err(|_| format!("'{text}' is no rate: try 50/s, 90/min or max"))?;
+        let events: f64 = number.trim().parse().map_err(|_| format!("'{text}' is not a rate: try 50/s, 90/min or max"))?;
         if events.is_finite() && events > 0.0 {
             Ok(Self::PerSecond(events / seconds))
         } else {
-            Err(format!("'{text}' is no rate: it must be above zero"))
+            Err(format!("'{text}' is not a rate: it must be above zero"))
         }
     }
 }
@@ -53,7 +53,7 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (lat, lon) =
-            text.split_once(',').ok_or_else(|| format!("'{text}' is no place: use LAT,LON as in 40.4168,-3.7038"))?;
+            text.split_once(',').ok_or_else(|| format!("'{text}' is not a place: use LAT,LON as in 40.4168,-3.7038"))?;
         Ok(Self { lat: parse_latitude(lat)?, lon: parse_longitude(lon)? })
     }
 }
@@ -88,7 +88,7 @@ fn parse_time(time: &str) -> Result<i64, String> {
         return Ok(timestamp.as_millisecond());
     }
     time.parse::<i64>().map_err(|_| {
-        format!("'{time}' is no time: use 2026-01-31T09:00:00Z (with Z or an offset such as +01:00) or milliseconds since 1970")
+        format!("'{time}' is not a time: use 2026-01-31T09:00:00Z (with Z or an offset such as +01:00) or milliseconds since 1970")
     })
 }
 
@@ -128,12 +128,12 @@ pub(super) fn parse_brokers(text: &str) -> Result<String, String> {
             None => (address, None),
         };
         if host.is_empty() {
-            return Err(format!("'{broker}' is no broker: use HOST:PORT as in 127.0.0.1:9092"));
+            return Err(format!("'{broker}' is not a broker: use HOST:PORT as in 127.0.0.1:9092"));
         }
         if let Some(port) = port
             && port.parse::<u16>().ok().is_none_or(|port| port == 0)
         {
-            return Err(format!("'{port}' is no port: use 1 to 65535"));
+            return Err(format!("'{port}' is not a port: use 1 to 65535"));
         }
     }
     Ok(text.to_owned())
@@ -146,11 +146,11 @@ pub(super) fn parse_group(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A name that becomes a part of a consumer group's.
+/// A name that becomes part of a consumer group's name.
 pub(super) fn parse_name(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if text.is_empty() || text.len() > MAX_NAME || !text.chars().all(allowed) {
-        return Err(format!("'{}' is no name: use letters, digits, '.', '_' and '-'", text.escape_debug()));
+        return Err(format!("'{}' is not a name: use letters, digits, '.', '_' and '-'", text.escape_debug()));
     }
     Ok(text.to_owned())
 }
@@ -159,7 +159,7 @@ pub(super) fn parse_name(text: &str) -> Result<String, String> {
 const MAX_NAME: usize = 200;
 
 fn parse_bounded(text: &str, what: &str, limit: f64) -> Result<f64, String> {
-    let degrees: f64 = text.trim().parse().map_err(|_| format!("'{text}' is no {what}"))?;
+    let degrees: f64 = text.trim().parse().map_err(|_| format!("'{text}' is not a {what}"))?;
     if (-limit..=limit).contains(&degrees) {
         Ok(degrees)
     } else {
@@ -185,9 +185,9 @@ pub(super) fn parse_positive(text: &str) -> Result<f64, String> {
 /// Where a server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listen {
-    /// Nowhere.
+    /// `off`.
     Off,
-    /// There.
+    /// An address.
     At(SocketAddr),
 }
 

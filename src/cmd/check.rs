@@ -1,18 +1,16 @@
-//! `tallgrass check`: plans every SQL file and says how it will be maintained, or what is wrong with it.
+//! `tallgrass check`: plans every SQL file and prints how it will be maintained, or what is wrong with it.
 
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use datafusion::common::ScalarValue;
 
 use super::Exit;
 use super::batch::stdout;
 use crate::cli::Check;
+use tallgrass_pipeline::AppendingView;
+use tallgrass_serve::panel;
 use tallgrass_view::incremental::cut::Use;
-use tallgrass_view::{Workspace, lint, live_view};
-
-/// The files of roles: they hand on rows as they come.
-const ROLES: [&str; 2] = ["login_checker", "control_panel"];
+use tallgrass_view::{PANELS, SqlFile, Workspace, WorkspaceError, lint, live_view};
 
 /// Runs the command.
 pub async fn run(args: Check) -> anyhow::Result<Exit> {
@@ -46,26 +44,20 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
             Err(error) => errors.push(error),
         }
     }
-    for role in ROLES {
-        if !workspace.dir().join(role).with_extension("sql").exists() {
-            continue;
-        }
+    for file in workspace.appending() {
         let checked = async {
-            let file = workspace.role(role)?;
-            // Any values will do: they change neither the types nor where the plan is cut.
-            let required = file.params().iter().filter(|param| param.default.is_none());
-            let values = required
-                .filter_map(|param| Some((param.name.as_str(), ScalarValue::new_default(&param.data_type).ok()?)));
-            let plan = workspace.plan_role(&session, &file, &file.bind(values)?).await?;
-            let view = live_view(&session, &file, plan, Use::NewRows, 0).await?;
-            Ok((file, view))
+            let file = file?;
+            let view = AppendingView::plan(&workspace, &file, &file.bind_any()?).await?;
+            let warnings = if is_panel(&file) { panel::check(&workspace, &file).await? } else { Vec::new() };
+            Ok((file, view, warnings))
         };
         match checked.await {
-            Ok((file, view)) => {
-                writeln!(out, "{:<width$}  {}", file.path().display(), view.describe()).context("stdout")?;
-                warn(file.warnings());
+            Ok((file, view, warnings)) => {
+                writeln!(out, "{:<width$}  {}", file.path().display(), view.view().describe()).context("stdout")?;
+                warn(file.warnings().iter().chain(&warnings));
             }
-            Err(error) => errors.push(error),
+            Err(WorkspaceError::Sql(error)) => errors.push(error),
+            Err(error) => return Err(error.into()),
         }
     }
     out.flush().context("stdout")?;
@@ -79,7 +71,11 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
     Ok(Exit::SqlError)
 }
 
-fn warn<'a>(warnings: impl IntoIterator<Item = &'a tallgrass_view::SqlWarning>) {
+fn is_panel(file: &SqlFile) -> bool {
+    file.path().parent().is_some_and(|folder| folder.ends_with(PANELS))
+}
+
+fn warn<'a>(warnings: impl IntoIterator<Item = &'a tallgrass_diagnostics::Diagnostic>) {
     for warning in warnings {
         eprintln!("{warning}\n");
     }

@@ -1,4 +1,4 @@
-//! `tallgrass completions SHELL`: what the shell offers at a tab.
+//! `tallgrass completions SHELL`: tab completions for a shell.
 
 use std::io::Write as _;
 
@@ -12,7 +12,7 @@ use crate::cli::{Cli, Completions};
 pub fn run(args: &Completions) -> anyhow::Result<Exit> {
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
-    // Into memory first: the generator does not return from a pipe that is closed.
+    // Into memory first: the generator does not return from a closed pipe.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, name, &mut script);
     std::io::stdout().lock().write_all(&script).context("stdout")?;

@@ -5,17 +5,18 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use tokio_util::sync::CancellationToken;
 
-use super::lines::{Line, lines_of};
+use super::lines::{RowValues, lines_of};
 use super::{Exit, group};
 use crate::cli::ControlPanel;
+use tallgrass_diagnostics::Diagnostic;
 use tallgrass_kafka::GroupStart;
 use tallgrass_pipeline::{AppendingView, GroupMember};
 use tallgrass_relation::BadRecords;
 use tallgrass_serve::panel::{GROUP_PREFIX, new_id};
 use tallgrass_sink::cells::is_text;
-use tallgrass_view::{AREA, Bindings, SqlError, SqlFile, Workspace};
+use tallgrass_view::{AREA, Bindings, SqlFile, Workspace};
 
-/// The column that says how far away a row is.
+/// The column with a row's distance.
 const DISTANCE: &str = "distance_km";
 
 /// Runs the command.
@@ -33,7 +34,7 @@ pub async fn run(args: ControlPanel, stop: CancellationToken) -> anyhow::Result<
         bad: BadRecords::default(),
     };
     eprintln!(
-        "panel {id}: {} within {} km of {}, {} (--id {id} goes on where it stopped)",
+        "panel {id}: {} within {} km of {}, {} (--id {id} continues where it stopped)",
         file.title(),
         args.radius_km,
         args.lat,
@@ -43,7 +44,7 @@ pub async fn run(args: ControlPanel, stop: CancellationToken) -> anyhow::Result<
 }
 
 /// The area as the file's parameters; its others have their defaults.
-pub fn bind(file: &SqlFile, lat: f64, lon: f64, radius_km: f64) -> Result<Bindings, SqlError> {
+pub fn bind(file: &SqlFile, lat: f64, lon: f64, radius_km: f64) -> Result<Bindings, Diagnostic> {
     file.bind(AREA.into_iter().zip([lat, lon, radius_km].map(ScalarValue::from)))
 }
 
@@ -52,20 +53,20 @@ pub fn consumer_group(id: &str) -> String {
     format!("{GROUP_PREFIX}{id}")
 }
 
-/// What is printed as text for the rows of a panel: how far away, which (of what kind), and the other columns by name.
+/// The text for the rows of a panel: the distance, the name with its kind, and the other columns by name.
 pub fn lines(rows: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
     let Some(first) = rows.first() else { return Ok(Vec::new()) };
     let headline = Headline::of(&first.schema());
-    Ok(Line::all(rows)?.into_iter().map(|line| headline.line(line)).collect())
+    Ok(RowValues::all(rows)?.into_iter().map(|line| headline.line(line)).collect())
 }
 
-/// Which columns make the beginning of a line.
+/// The columns at the beginning of a line.
 struct Headline {
     /// `name`, or the first text.
     title: Option<String>,
-    /// The texts right behind it.
+    /// The texts right after it.
     kinds: Vec<String>,
-    /// The first truth value, whose name is printed where it holds.
+    /// The first boolean column, whose name is printed where it is true.
     flag: Option<String>,
 }
 
@@ -81,16 +82,16 @@ impl Headline {
         Self { title: title.map(name), kinds, flag: flag.map(|field| field.name().clone()) }
     }
 
-    fn line(&self, mut line: Line) -> String {
+    fn line(&self, mut line: RowValues) -> String {
         let title = self.title.as_ref().and_then(|column| line.take(column)).unwrap_or_else(|| "—".to_owned());
         let kinds = self.kinds.iter().filter_map(|column| line.take(column)).collect::<Vec<_>>().join("/");
         let flag = self.flag.as_ref().filter(|column| line.take(column).as_deref() == Some("true"));
         let distance = line.take(DISTANCE).and_then(|km| km.parse::<f64>().ok());
         let distance = distance.map(|km| format!("{km:6.3} km  ")).unwrap_or_default();
-        let flagged: Vec<&str> = [kinds.as_str(), flag.map_or("", String::as_str)].into();
-        let words = flagged.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
-        let words = if words.is_empty() { words } else { format!(" ({words})") };
-        format!("{distance}{title}{words}  {}", line.rest())
+        let notes = [kinds.as_str(), flag.map_or("", String::as_str)];
+        let notes = notes.into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join(", ");
+        let notes = if notes.is_empty() { notes } else { format!(" ({notes})") };
+        format!("{distance}{title}{notes}  {}", line.rest())
     }
 }
 

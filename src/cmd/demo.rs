@@ -21,16 +21,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{flush, stdout};
 use super::board::Board;
-use super::dashboard::{Watched, lock, watch};
-use super::lines::Lines;
-use super::proof::{Claim, Prover};
+use super::dashboard::{WatchOutcome, lock, watch};
+use super::lines::RowFormatter;
 use super::servers::{Defaults, Servers, app};
-use super::verifier::Verifier;
 use super::verify::report;
 use super::{Exit, control_panel, generate, group, login_checker, pokemon_gen, user_gen};
 use crate::cli::{Demo, Logoff, Rate};
 use tallgrass_kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
-use tallgrass_pipeline::{AppendingView, BatchLimits, GroupMember, Live, LiveConfig, Newest, Shot, Snapshot, Sources, Variants};
+use tallgrass_pipeline::{AppendingView, BatchLimits, GroupMember, Live, LiveConfig, Newest, Published, Snapshot, Definitions, Variants};
+use tallgrass_proof::{Claim, Prover, Verifier};
 use tallgrass_relation::BadRecords;
 use tallgrass_serve::panel::new_id;
 use tallgrass_sink::terminal::{LogPane, LogTail, draw_plain};
@@ -38,23 +37,23 @@ use tallgrass_view::Workspace;
 use tallgrass_world::spawn::CITIES;
 use tallgrass_world::users;
 
-/// What this role calls itself.
+/// The name of this role.
 const NAME: &str = "tallgrass demo";
 
-/// The embedded broker keeps some megabytes a partition: with this many, hours of the demo's events.
+/// The embedded broker keeps some megabytes per partition: with this many, hours of the demo's events.
 const PARTITIONS: i32 = 24;
 
-/// Batches that wait longer compress better, so that the embedded broker's memory holds more history; short enough that
-/// the picture moves.
+/// Batches that wait longer compress better, so that the embedded broker's memory holds more history; short enough for a
+/// picture that moves.
 const PRODUCER_LINGER_MS: &str = "200";
 
-/// How far from its city a Pokémon appears at most.
+/// Largest distance of a Pokémon from its city.
 const SPREAD_KM: f64 = 5.0;
 
 /// Radius of the demo's control panel.
 const RADIUS_KM: f64 = 1.5;
 
-/// How long the dashboard may take to read what the stopped generators have left.
+/// How long the dashboard may take to read the rest after the generators have stopped.
 const CATCH_UP: Duration = Duration::from_secs(30);
 
 /// Runs the command.
@@ -80,16 +79,16 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     // Three stages: everything runs; the generators have stopped and the dashboard reads the rest; the proof.
     let watching = CancellationToken::new();
     let newest = Newest::default();
-    let verifier = Verifier::start(args.verify, kafka.clone(), &newest)?;
-    let app = app(NAME, &kafka, &args.queries.queries, &newest, &variants, verifier.proofs());
+    let verifier = args.verify.map(|interval| Verifier::start(interval, kafka.clone(), &newest)).transpose()?;
+    let app = app(NAME, &kafka, &args.queries.queries, &newest, &variants, verifier.as_ref());
     let servers = Servers::start(&args.listening, Defaults::DEMO, &app)?;
-    let board = Board::new(NAME, broker.brokers(), &live).with_proofs(verifier.proofs()).with_page(servers.page());
+    let board = Board::new(NAME, broker.brokers(), &live).with_proofs(app.proofs.clone()).with_page(servers.page());
     let board = Arc::new(Mutex::new(board));
     let watcher = {
         let (board, watching, panes) = (Arc::clone(&board), watching.clone(), roles.panes.clone());
         tokio::task::spawn_blocking(move || watch(&board, &watching, &move || panes.on_screen()))
     };
-    let mut last = Arc::<Shot>::default();
+    let mut last = Arc::<Published>::default();
     let alarm = alarm(args.duration);
     let reading = CancellationToken::new();
     let generators = roles.generators.clone();
@@ -104,10 +103,10 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     };
     let outcome = async {
         let show = |live: &Live, snapshot: Snapshot| {
-            let shot = Arc::new(Shot::of(live, snapshot));
-            last = Arc::clone(&shot);
-            lock(&board).update(Arc::clone(&shot));
-            newest.send_replace(Some(shot));
+            let published = Arc::new(Published::of(live, snapshot));
+            last = Arc::clone(&published);
+            lock(&board).update(Arc::clone(&published));
+            newest.send_replace(Some(published));
         };
         let running = live.run(&reading, show);
         tokio::pin!(running);
@@ -138,22 +137,25 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
         anyhow::Ok((watched, interrupted))
     }
     .await;
-    // However it ended, every role ends as it would on Ctrl-C.
+    // However it ended, every role is stopped as on Ctrl-C.
     roles.generators.stop.cancel();
     watching.cancel();
     roles.finish().await?;
     servers.stop();
     let (watched, interrupted) = outcome?;
-    // Whatever was edited: what ran last is what is proved.
-    let sources = live.sources().cloned();
+    // After any edits: the files that ran last are proved.
+    let definitions = live.definitions().cloned();
     drop(live);
-    let interrupted = interrupted || (watched? == Watched::Interrupted && args.duration.is_none());
+    let interrupted = interrupted || (watched? == WatchOutcome::Interrupted && args.duration.is_none());
 
-    let differed = verifier.finish().await;
+    let differed = match verifier {
+        Some(verifier) => verifier.finish().await,
+        None => false,
+    };
     print_tallies(&board)?;
-    let agree = match sources {
-        Some(sources) => prove(&sources, &kafka, &last).await?,
-        None => bail!("a file was saved in the last moment: not replayed"),
+    let agree = match definitions {
+        Some(definitions) => prove(&definitions, &kafka, &last).await?,
+        None => bail!("a file was saved at the last moment: not replayed"),
     };
     Ok(match (agree && !differed, interrupted) {
         (false, _) => Exit::Failed,
@@ -162,7 +164,7 @@ pub async fn run(args: Demo, stop: CancellationToken) -> anyhow::Result<Exit> {
     })
 }
 
-/// The broker, with its topics; says where it is.
+/// The broker, with its topics; prints its address.
 fn broker() -> anyhow::Result<EmbeddedBroker> {
     let broker = EmbeddedBroker::start()?;
     for topic in ["pokemons", "users"] {
@@ -175,7 +177,7 @@ fn broker() -> anyhow::Result<EmbeddedBroker> {
     Ok(broker)
 }
 
-/// Rings after this long, or never.
+/// Completes after this long, or never.
 async fn alarm(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,
@@ -183,19 +185,16 @@ async fn alarm(duration: Option<Duration>) {
     }
 }
 
-/// Compares the last results with a replay and says for each file what came of it; true if none differs.
-async fn prove(sources: &Sources, kafka: &KafkaConfig, last: &Shot) -> anyhow::Result<bool> {
-    let Sources { workspace, files } = sources;
-    let snapshot = &last.snapshot;
-    let claims: Vec<Claim> =
-        snapshot.results.iter().map(|result| Claim::of(snapshot, result, last.status.since())).collect();
-    let prover = Prover { workspace, files, kafka, views_at_once: Prover::VIEWS_AT_ONCE, target_partitions: None };
-    let verdicts = prover.prove(&claims, &BadRecords::quiet()).await?;
+/// Compares the last results with a replay and prints the verdict of each file; true if none differs.
+async fn prove(definitions: &Definitions, kafka: &KafkaConfig, last: &Published) -> anyhow::Result<bool> {
+    let claims = Claim::all(&last.snapshot, &last.status.since());
+    let prover = Prover::new(&definitions.workspace, &definitions.files, kafka);
+    let views = prover.prove(&claims, &BadRecords::quiet()).await?;
     let (mut out, _) = stdout();
     writeln!(out, "replay from the earliest offsets:")?;
-    let agree = report(&mut out, &verdicts, "  ")?;
+    let outcome = report(&mut out, &views, "  ")?;
     flush(out)?;
-    Ok(agree)
+    Ok(outcome.is_good())
 }
 
 /// The ends of both topics.
@@ -235,7 +234,7 @@ fn print_tallies(board: &Mutex<Board>) -> anyhow::Result<()> {
     flush(out)
 }
 
-/// What runs beside the dashboard.
+/// The roles beside the dashboard.
 struct Roles {
     generators: Generators,
     threads: Vec<tokio::task::JoinHandle<anyhow::Result<String>>>,
@@ -250,7 +249,7 @@ struct Generators {
     failed: CancellationToken,
 }
 
-/// Where the roles' lines go: panes of the screen, or lines of a plain terminal.
+/// The output of the roles' lines: panes of the screen, or lines of a plain terminal.
 #[derive(Clone)]
 struct Panes {
     logins: LogTail,
@@ -279,7 +278,7 @@ impl Roles {
         let seed = args.seed.unwrap_or_else(generate::any_seed);
         let mut threads = Vec::new();
         for (index, city) in CITIES.iter().enumerate() {
-            let config = pokemon_gen::GeneratorConfig {
+            let config = pokemon_gen::PokemonGenConfig {
                 pokedex: PathBuf::from("data/pokemon.csv"),
                 topic: "pokemons".to_owned(),
                 rate: args.rate,
@@ -326,7 +325,7 @@ impl Roles {
         kafka: &KafkaConfig,
         generators: &Generators,
     ) -> tokio::task::JoinHandle<anyhow::Result<String>> {
-        let config = user_gen::GeneratorConfig {
+        let config = user_gen::UserGenConfig {
             topic: "users".to_owned(),
             users: NonZeroU32::new(1000).unwrap_or(NonZeroU32::MIN),
             rate,
@@ -347,7 +346,7 @@ impl Roles {
         })
     }
 
-    /// Waits until every generator has delivered all that it sent; what each has to say.
+    /// Waits until every generator has delivered all that it sent; returns their reports.
     async fn finish_generators(&mut self) -> anyhow::Result<Vec<String>> {
         let mut lines = Vec::new();
         for thread in self.threads.drain(..) {
@@ -375,7 +374,7 @@ fn spawn(
     view: AppendingView,
     stop: &CancellationToken,
     pane: LogTail,
-    lines: Lines,
+    lines: RowFormatter,
 ) -> tokio::task::JoinHandle<anyhow::Result<()>> {
     let (runtime, stop) = (Handle::current(), stop.clone());
     let write = move |rows: &[RecordBatch]| {

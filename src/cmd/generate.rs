@@ -1,12 +1,12 @@
-//! What the generators share: events go to a topic at a steady rate, and every delivery is accounted for.
+//! What the generators share: events are sent to a topic at a steady rate, and every delivery is accounted for.
 //!
 //! ```text
 //!  events (pure, seeded) ──(pacer: due yet?)──▶ Producer ──▶ topic
 //!                                                  └─ delivery reports ──▶ Generated, or the first error
 //! ```
 //!
-//! Blocking: run it on a plain thread. The token stops it within [`STOP_POLL`], however slow the rate, and then what is
-//! already queued is still delivered.
+//! Blocking: run it on a plain thread. The token stops it within [`STOP_POLL`], however slow the rate; events that are
+//! already queued are then still delivered.
 
 use std::time::{Duration, Instant};
 
@@ -24,32 +24,32 @@ use tallgrass_world::pokemon::NoSpawnPoint;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest sleep, so that a stop is noticed soon.
 const STOP_POLL: Duration = Duration::from_millis(20);
-/// Events between two looks at the token and the delivery reports, at full speed: less than a millisecond.
+/// Events between two checks of the token and the delivery reports, at full speed: less than a millisecond.
 const LOOK_EVERY: u64 = 256;
-/// Events on their way at most: many batches, yet below the producer's own limit, behind which it waits without an ear
-/// for the token.
+/// Events in flight at most: many batches, yet below the producer's own limit, beyond which it waits without checking the
+/// token.
 const MAX_OUTSTANDING: u64 = 100_000;
-/// How often progress is told.
+/// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// How long a stopped generator still tries to deliver what it has queued.
 const FLUSH_AFTER_STOP: Duration = Duration::from_secs(10);
 
-/// Where events go, how fast and how many.
+/// The topic of events, their rate and number.
 #[derive(Debug, Clone)]
-pub struct Output {
-    /// The topic; made if it is missing and the broker can.
+pub struct EventTarget {
+    /// The topic; created if it is missing and the broker can.
     pub topic: String,
-    /// Partitions of a topic that is made.
+    /// Partitions of a new topic.
     pub partitions: i32,
-    /// Whether a topic that is made keeps the newest record of each key only.
+    /// Whether a new topic keeps only the newest record of each key.
     pub compacted: bool,
-    /// How fast.
+    /// The rate.
     pub rate: Rate,
-    /// How many; `None` goes on until it is stopped.
+    /// How many; `None` runs until it is stopped.
     pub count: Option<u64>,
 }
 
-/// How far a generator is.
+/// The progress of a generator.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
     /// Events handed to the producer.
@@ -60,7 +60,7 @@ pub struct Progress {
     pub elapsed: Duration,
 }
 
-/// What a generator did: everything that it sent has been delivered.
+/// The outcome of a generator: everything that it sent has been delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generated {
     /// Events that the broker has acknowledged.
@@ -78,10 +78,10 @@ pub enum GenerateError {
     /// No species to choose from.
     #[error(transparent)]
     Pokedex(#[from] PokedexError),
-    /// No place to appear at.
+    /// No spawn points.
     #[error(transparent)]
     NoSpawnPoint(#[from] NoSpawnPoint),
-    /// The broker is not there, or does not take the topic.
+    /// The broker is unreachable, or refuses the topic.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
     /// The producer refused an event, gave up on some, or still had some when its time was over.
@@ -100,9 +100,9 @@ pub enum GenerateError {
 
 /// Sends events until the count is reached or the token stops it; `send_next` sends exactly one each time.
 ///
-/// The first event that is not delivered ends it: a generator that goes on for hours while events are lost helps nobody.
+/// The first event that is not delivered ends it: a generator that runs for hours while events are lost is of no use.
 pub fn generate(
-    output: &Output,
+    output: &EventTarget,
     kafka: &KafkaConfig,
     stop: &CancellationToken,
     progress: &mut dyn FnMut(Progress),
@@ -111,7 +111,7 @@ pub fn generate(
     let Some(cluster) = Cluster::connect_unless(kafka, CONNECT_TIMEOUT, || stop.is_cancelled())? else {
         return Ok(Generated { delivered: 0, elapsed: Duration::ZERO, interrupted: true });
     };
-    // Before the topic, so that a property that cannot be had leaves none behind.
+    // Before the topic, so that a refused property does not leave one behind.
     let producer = Producer::new(kafka)?;
     cluster.ensure_topic(&output.topic, output.partitions, output.compacted)?;
     drop(cluster);
@@ -151,7 +151,7 @@ pub fn generate(
     let flushed = flush(&producer, stop);
     let (delivered, elapsed) = (producer.delivered(), started.elapsed());
     progress(Progress { sent, delivered: delivered.ok, elapsed });
-    // The first cause first: an event that the client refused ended the loop, a failed delivery may have come before.
+    // The first cause first: an event that the client refused ended the loop, a failed delivery may have preceded it.
     let reason = match (delivered.first_error.or(refused), flushed) {
         (Some(reason), _) => reason,
         (None, Err(error)) => error.with_cause(),
@@ -159,7 +159,7 @@ pub fn generate(
             let interrupted = output.count.is_none_or(|count| sent < count);
             return Ok(Generated { delivered: sent, elapsed, interrupted });
         }
-        (None, Ok(())) => "the others were never reported on".to_owned(),
+        (None, Ok(())) => "the others were never acknowledged".to_owned(),
     };
     Err(GenerateError::NotDelivered { topic: output.topic.clone(), sent, delivered: delivered.ok, reason })
 }
@@ -192,7 +192,7 @@ pub(super) fn run(
     let outcome = generator(&mut |progress| bar.set_position(progress.delivered));
     bar.finish_and_clear();
     let Generated { delivered, elapsed, interrupted } = outcome.map_err(|error| match error {
-        // By itself, so that `main` finds its exit code.
+        // Without context, so that `main` finds its exit code.
         GenerateError::Kafka(error) => anyhow::Error::new(error),
         error => anyhow::Error::new(error),
     })?;
@@ -205,7 +205,7 @@ pub(super) fn run(
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 
-/// The seed of a run without `--seed`: short enough to be typed again.
+/// The seed of a run without `--seed`: short enough to type.
 pub(super) fn any_seed() -> u64 {
     u64::from(rand::random::<u32>())
 }
@@ -229,7 +229,7 @@ fn per_second(rate: f64) -> String {
     }
 }
 
-/// Hidden by itself where stderr is no terminal.
+/// Hidden by the library where stderr is not a terminal.
 fn meter(count: Option<u64>) -> ProgressBar {
     let (bar, template) = match count {
         Some(count) => (ProgressBar::new(count), "{bar:32} {human_pos}/{human_len} events  {per_sec}  ETA {eta}"),

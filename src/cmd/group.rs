@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::batch::stdout;
-use super::lines::Lines;
+use super::lines::RowFormatter;
 use tallgrass_kafka::KafkaError;
-use tallgrass_pipeline::{Act, ActError, AppendingView, GroupError, GroupMember, MemberEvent};
+use tallgrass_pipeline::{AppendingView, GroupError, GroupMember, HandlerError, MemberEvent, RowHandler};
 
-/// How often trouble that goes on is logged: it is repeated with each attempt to connect.
+/// How often lasting trouble is logged: it is repeated with each attempt to connect.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Prints a line for each row to stdout until `stop`.
@@ -22,7 +22,7 @@ pub async fn print(
     member: GroupMember,
     view: AppendingView,
     stop: &CancellationToken,
-    lines: Lines,
+    lines: RowFormatter,
 ) -> anyhow::Result<Exit> {
     let (mut out, _) = stdout();
     let print = move |rows: &[RecordBatch]| {
@@ -36,7 +36,7 @@ pub async fn print(
     Ok(if stop.is_cancelled() { Exit::Interrupted } else { Exit::Done })
 }
 
-/// Hands each micro-batch's rows to `write` until `stop`; blocking. Rows that it has returned for are committed.
+/// Passes each micro-batch's rows to `write` until `stop`; blocking. Rows for which it has returned are committed.
 pub fn run(
     member: &GroupMember,
     view: AppendingView,
@@ -46,17 +46,17 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let topic = view.relation().topic().to_string();
     let mut logged = Logged { group: &member.group, topic, trouble: None, write };
-    // The causes themselves, for the exit code goes by them.
+    // The causes themselves, for the exit code depends on them.
     member.run(view, runtime, stop, &mut logged).map_err(|error| match error {
         GroupError::Kafka(error) => error.into(),
         GroupError::Relation(error) => error.into(),
         GroupError::View(error) => error.into(),
-        GroupError::Act(error) => anyhow::Error::from_boxed(error),
+        GroupError::Handler(error) => anyhow::Error::from_boxed(error),
         other => other.into(),
     })
 }
 
-/// Writes rows, and logs how the member is doing.
+/// Writes rows, and logs the member's state.
 struct Logged<'a, W> {
     group: &'a str,
     topic: String,
@@ -65,9 +65,9 @@ struct Logged<'a, W> {
     write: W,
 }
 
-impl<W: FnMut(&[RecordBatch]) -> anyhow::Result<()>> Act for Logged<'_, W> {
-    fn rows(&mut self, rows: &[RecordBatch]) -> Result<(), ActError> {
-        (self.write)(rows).map_err(ActError::from)
+impl<W: FnMut(&[RecordBatch]) -> anyhow::Result<()>> RowHandler for Logged<'_, W> {
+    fn rows(&mut self, rows: &[RecordBatch]) -> Result<(), HandlerError> {
+        (self.write)(rows).map_err(HandlerError::from)
     }
 
     fn event(&mut self, event: &MemberEvent<'_>) {

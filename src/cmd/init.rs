@@ -1,6 +1,6 @@
-//! `tallgrass init TOPIC…`: from topics that nobody described yet to a `sources.sql`, and a first tile.
+//! `tallgrass init TOPIC…`: from undeclared topics to a `sources.sql`, and a first tile.
 //!
-//! Reads a few records at both ends of every partition: what was first produced and what is produced now often differ.
+//! Reads a few records at both ends of every partition: the oldest and the newest records often differ.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,17 +10,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use datafusion::common::utils::quote_identifier;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli;
 use crate::cmd::Exit;
 use crate::cmd::topic_names::chosen;
+use tallgrass_chart::ChartKind;
 use tallgrass_kafka::{BatchReader, Cluster, KafkaConfig, KafkaError, Signal, Start, Watermarks};
-use tallgrass_relation::infer::{Sources, TopicSample, sources};
+use tallgrass_relation::Catalog;
+use tallgrass_relation::infer::{SuggestedSources, TopicSample, sources};
+use tallgrass_sink::chart::Axes;
+use tallgrass_view::{PANELS, SOURCES};
 
-/// How long a broker may take to answer at all.
+/// How long a broker may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one topic may take; what was read until then is the sample.
+/// How long one topic may take; the records read until then are the sample.
 const TOPIC_TIMEOUT: Duration = Duration::from_secs(15);
 /// Messages of one call.
 const READ_MAX: usize = 1_000;
@@ -57,7 +62,8 @@ pub fn run(args: cli::Init, stop: &CancellationToken) -> anyhow::Result<Exit> {
             let queries =
                 file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
             let tiles = write_first_tiles(&queries, &sources)?;
-            for written in std::iter::once(&file).chain(&tiles) {
+            let panels = write_first_panels(&queries, &sources)?;
+            for written in std::iter::once(&file).chain(&tiles).chain(&panels) {
                 eprintln!("wrote {}", written.display());
             }
             eprintln!("{}", next_step(&file, &queries, &args.connection));
@@ -66,7 +72,7 @@ pub fn run(args: cli::Init, stop: &CancellationToken) -> anyhow::Result<Exit> {
     Ok(if sources.undeclared.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
-/// What is still to be read of one partition.
+/// The offsets still to be read of one partition.
 #[derive(Debug, PartialEq, Eq)]
 struct Slice {
     next_offset: i64,
@@ -75,7 +81,7 @@ struct Slice {
     records: usize,
 }
 
-/// Partition → the records at its start: all it has if they are no more than `sample`, else half of `sample`.
+/// Partition → the records at its start: all of them if there are at most `sample`, else half of `sample`.
 fn heads(watermarks: &BTreeMap<i32, Watermarks>, sample: usize) -> BTreeMap<i32, Slice> {
     let slice = |marks: &Watermarks| {
         let all = usize::try_from(marks.high - marks.low).unwrap_or(0) <= sample;
@@ -88,7 +94,7 @@ fn heads(watermarks: &BTreeMap<i32, Watermarks>, sample: usize) -> BTreeMap<i32,
         .collect()
 }
 
-/// The same partitions' ends, without what the heads have read.
+/// The same partitions' ends, without the records that the heads have read.
 fn tails(heads: &BTreeMap<i32, Slice>, sample: usize) -> BTreeMap<i32, Slice> {
     let records = sample / 2;
     let length = i64::try_from(records).unwrap_or(i64::MAX);
@@ -136,7 +142,7 @@ fn read(
     topic: &str,
     mut slices: BTreeMap<i32, Slice>,
     sample: &mut TopicSample,
-    goes_on: &dyn Fn() -> bool,
+    continues: &dyn Fn() -> bool,
 ) -> anyhow::Result<BTreeMap<i32, Slice>> {
     if slices.is_empty() {
         return Ok(slices);
@@ -149,7 +155,7 @@ fn read(
     };
     let mut reader = BatchReader::open(config, &slices.iter().map(start).collect::<Vec<_>>())?;
     let mut open: Vec<i32> = slices.keys().copied().collect();
-    while !open.is_empty() && goes_on() {
+    while !open.is_empty() && continues() {
         let mut ended = Vec::new();
         let read = reader.read(
             READ_MAX,
@@ -165,14 +171,14 @@ fn read(
                 }
             },
             |signal| match signal {
-                // Offsets below the end that compaction or a transaction took never come.
+                // Offsets below the end that compaction or a transaction has removed never arrive.
                 Signal::End { partition, .. } => ended.push(partition),
-                Signal::Error(error) => tracing::debug!(topic, %error, "the client goes on trying"),
+                Signal::Error(error) => tracing::debug!(topic, %error, "the client keeps trying"),
             },
         );
         match read {
             Ok(_) => {}
-            // Retention took the start since the watermarks were asked for; the end of the partition is left.
+            // Retention has removed the start since the watermarks were read; the end of the partition is left.
             Err(KafkaError::OffsetOutOfRange { partition, .. }) => ended.push(partition),
             Err(error) => return Err(error.into()),
         }
@@ -204,14 +210,14 @@ fn write_new(file: &Path, text: &str) -> anyhow::Result<()> {
     }
     let written = fs::File::create_new(file).and_then(|mut created| created.write_all(text.as_bytes()));
     match written {
-        // It appeared since the first look.
+        // It was created since the first check.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => refuse_existing(file),
         written => written.with_context(|| format!("write {}", file.display())),
     }
 }
 
 /// A tile that counts each relation, where the folder has no dashboard yet.
-fn write_first_tiles(queries: &Path, sources: &Sources) -> anyhow::Result<Vec<PathBuf>> {
+fn write_first_tiles(queries: &Path, sources: &SuggestedSources) -> anyhow::Result<Vec<PathBuf>> {
     let dashboard = queries.join("dashboard");
     if dashboard.exists() {
         return Ok(Vec::new());
@@ -224,6 +230,37 @@ fn write_first_tiles(queries: &Path, sources: &Sources) -> anyhow::Result<Vec<Pa
             &file,
             &format!("-- @title: Rows of {name}\n-- @chart: number\nSELECT count(*) AS rows_now FROM {name}\n"),
         )?;
+        written.push(file);
+    }
+    Ok(written)
+}
+
+/// A panel of each stream whose rows have a latitude and a longitude, where the folder has no panels yet.
+fn write_first_panels(queries: &Path, sources: &SuggestedSources) -> anyhow::Result<Vec<PathBuf>> {
+    let panels = queries.join(PANELS);
+    if panels.exists() {
+        return Ok(Vec::new());
+    }
+    let catalog = Catalog::parse(&sources.sql, queries, SOURCES)?;
+    let mut written = Vec::new();
+    for relation in catalog.kafka_relations().filter(|relation| !relation.is_keyed()) {
+        let declared = relation.declared();
+        let Some(Axes { x, y, .. }) = Axes::of(ChartKind::Map, declared, None, &[]) else { continue };
+        let name = |index: usize| quote_identifier(declared.field(index).name()).into_owned();
+        let (lat, lon) = (name(y.first().copied().unwrap_or_default()), name(x));
+        let is_flat = |index: &usize| !declared.field(*index).data_type().is_nested();
+        let columns: Vec<String> = (0..declared.fields().len()).filter(is_flat).map(name).collect();
+        let distance = format!("haversine_km({lat}, {lon}, $lat, $lon)");
+        let sql = format!(
+            "-- @title: {relation} nearby\n\
+             -- @param lat DOUBLE\n-- @param lon DOUBLE\n-- @param radius_km DOUBLE = 3\n\
+             SELECT\n  {},\n  {distance} AS distance_km,\n  _timestamp\n\
+             FROM {relation}\nWHERE {distance} <= $radius_km\n",
+            columns.join(",\n  "),
+            relation = relation.name(),
+        );
+        let file = panels.join(format!("{}_nearby.sql", relation.name()));
+        write_new(&file, &sql)?;
         written.push(file);
     }
     Ok(written)
@@ -242,7 +279,7 @@ fn next_step(file: &Path, queries: &Path, connection: &cli::Connection) -> Strin
     format!("next: tallgrass dashboard{brokers} --queries {}", queries.display())
 }
 
-/// What `-b` is when nobody says so.
+/// The default of `-b`.
 const DEFAULT_BROKERS: &str = "127.0.0.1:9092";
 
 #[cfg(test)]
@@ -273,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_end_does_not_repeat_what_the_start_has_read() {
-        // Compaction left few records, so half the sample reached far.
+        // Compaction left few records, so half the sample spans many offsets.
         let heads = BTreeMap::from([(0, Slice { next_offset: 98, end: 100, records: 0 })]);
         assert_eq!(tails(&heads, 10)[&0].next_offset, 98);
     }

@@ -8,10 +8,10 @@ use tallgrass_sink::terminal::show_moment;
 use tallgrass_sink::text::json_rows;
 
 /// Makes a line of each row.
-pub type Lines = fn(&[RecordBatch]) -> anyhow::Result<Vec<String>>;
+pub type RowFormatter = fn(&[RecordBatch]) -> anyhow::Result<Vec<String>>;
 
-/// The lines that were asked for: `text` is a role's own sentence.
-pub fn lines_of(format: LineFormat, text: Lines) -> Lines {
+/// Lines in the requested format: `text` makes a role's own sentence.
+pub fn lines_of(format: LineFormat, text: RowFormatter) -> RowFormatter {
     match format {
         LineFormat::Text => text,
         LineFormat::Ndjson => objects,
@@ -27,11 +27,11 @@ fn objects(rows: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
 }
 
 /// The named values of one row, nulls left out, in the order of the columns.
-pub struct Line {
+pub struct RowValues {
     values: Vec<(String, String)>,
 }
 
-impl Line {
+impl RowValues {
     /// One line for each row.
     pub fn all(batches: &[RecordBatch]) -> anyhow::Result<Vec<Self>> {
         let mut lines = Vec::new();
@@ -51,13 +51,13 @@ impl Line {
         Ok(lines)
     }
 
-    /// Takes a value out by its column's name.
+    /// Removes a value by its column's name.
     pub fn take(&mut self, name: &str) -> Option<String> {
         let index = self.values.iter().position(|(column, _)| column == name)?;
         Some(self.values.remove(index).1)
     }
 
-    /// What has not been taken: `id 7, _timestamp 2026-01-31 09:00:00`.
+    /// The values that are left: `id 7, _timestamp 2026-01-31 09:00:00`.
     pub fn rest(&self) -> String {
         let rest: Vec<String> =
             self.values.iter().map(|(name, value)| format!("{} {value}", name.trim_start_matches('_'))).collect();

@@ -1,4 +1,4 @@
-//! Where log lines go: stderr, or a pane of the screen while one is open.
+//! The output of log lines: stderr, or a pane of the screen while one is open.
 
 use std::fmt::Result as FmtResult;
 use std::io::{self, Write};
@@ -15,8 +15,8 @@ static PANE: Mutex<Option<LogTail>> = Mutex::new(None);
 
 /// Starts logging; `TALLGRASS_LOG` filters as `RUST_LOG` does elsewhere (default: `info` of our own lines).
 pub fn init() {
-    // The client's wrapper complains when it finds a consumer closed already, which is how we leave a group; what matters
-    // of the client comes under `librdkafka`.
+    // The client's wrapper complains about a consumer that is closed already, which is how we leave a group; the client's
+    // relevant lines have the target `librdkafka`.
     let ours = || EnvFilter::new("warn,tallgrass=info,rdkafka=off");
     let filter = EnvFilter::try_from_env("TALLGRASS_LOG").unwrap_or_else(|_| ours());
     let started = fmt()
@@ -25,7 +25,7 @@ pub fn init() {
         // No colours: the same lines may end up in a pane or a file.
         .with_ansi(false)
         .with_timer(Clock)
-        .with_writer(Target)
+        .with_writer(LogTarget)
         .compact()
         .try_init();
     if started.is_err() {
@@ -63,7 +63,7 @@ impl Drop for Captured {
     }
 }
 
-/// The time of day: whoever keeps logs for longer adds the date there.
+/// The time of day: a log that is kept longer gets its date elsewhere.
 struct Clock;
 
 impl FormatTime for Clock {
@@ -72,9 +72,9 @@ impl FormatTime for Clock {
     }
 }
 
-struct Target;
+struct LogTarget;
 
-impl<'a> MakeWriter<'a> for Target {
+impl<'a> MakeWriter<'a> for LogTarget {
     type Writer = Box<dyn Write>;
 
     fn make_writer(&'a self) -> Self::Writer {

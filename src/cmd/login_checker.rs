@@ -1,9 +1,9 @@
-//! `tallgrass login-checker`: which email each login gets. Instances of one group share the partitions.
+//! `tallgrass login-checker`: the email that each login gets. Instances of one group share the partitions.
 
 use datafusion::arrow::array::RecordBatch;
 use tokio_util::sync::CancellationToken;
 
-use super::lines::{Line, lines_of};
+use super::lines::{RowValues, lines_of};
 use super::{Exit, group};
 use crate::cli::LoginChecker;
 use tallgrass_kafka::GroupStart;
@@ -26,11 +26,12 @@ pub async fn run(args: LoginChecker, stop: CancellationToken) -> anyhow::Result<
     group::print(member, view, &stop, lines_of(args.format, lines)).await
 }
 
-/// What is printed as text for the rows of the view.
+/// The lines of text for the rows of the view.
 pub fn lines(rows: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
-    let lines = Line::all(rows)?.into_iter().map(|mut line| {
+    let lines = RowValues::all(rows)?.into_iter().map(|mut line| {
         let (name, email) = (line.take("name"), line.take("email"));
-        let (name, email) = (name.as_deref().unwrap_or("a user without a name"), email.as_deref().unwrap_or("address unknown"));
+        let (name, email) =
+            (name.as_deref().unwrap_or("a user without a name"), email.as_deref().unwrap_or("address unknown"));
         format!("would send an email to {name} <{email}> ({})", line.rest())
     });
     Ok(lines.collect())

@@ -13,7 +13,7 @@ use tallgrass_sink::files::PendingFile;
 
 /// Prints the program's page, or writes one for each command.
 pub fn run(args: &Man) -> anyhow::Result<Exit> {
-    // `tallgrass-help.1` would be the same text once more.
+    // `tallgrass-help.1` would repeat the same text.
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
     match &args.dir {

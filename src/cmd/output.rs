@@ -1,16 +1,17 @@
-//! Where the rows of a bounded run go, and in which form.
+//! The output of a bounded run: its destination and format.
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use std::path::Path;
 
 use super::batch::{flush, stdout};
+use tallgrass_relation::PlannedQuery;
 use tallgrass_sink::columns::{ColumnsWriter, Destination};
 use tallgrass_sink::files::PendingFile;
 use tallgrass_sink::text::ViewsWriter;
 use tallgrass_sink::{ColumnFormat, ResultFormat, Format};
 
-/// Arguments that do not go together in a way that only a running program can see; the exit code says so.
+/// Arguments that conflict in a way that only a running program can detect; this decides the exit code.
 #[derive(Debug)]
 pub struct Usage(pub String);
 
@@ -22,46 +23,46 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// stdout, or a file that is there when it is complete.
+/// stdout, or a file that appears when it is complete.
 pub enum Output {
     /// stdout, and whether it is a terminal.
     Stdout(BufWriter<Stdout>, bool),
-    /// A file on its way.
+    /// A file that is being written.
     File(PendingFile),
 }
 
-/// The encoding that was asked for, or else that of the file's name, or else a table.
+/// The requested format, or else that of the file's name, or else a table.
 ///
-/// An error where a name asks for something else, and where columns, which are no text, would go to a terminal.
+/// An error where the file's name has another extension, and where a binary format would go to a terminal.
 pub fn encoding(asked: Option<ResultFormat>, file: Option<&Path>) -> Result<ResultFormat, Usage> {
     let named = asked.or_else(|| file.and_then(ResultFormat::of_file));
     if let (None, Some(extension)) = (named, regular(file).and_then(Path::extension)) {
         let known = ResultFormat::ALL.map(ResultFormat::extension).join(", .");
         let extension = extension.display();
-        return Err(Usage(format!("-o: .{extension} names no format: use .{known}, or --format")));
+        return Err(Usage(format!("-o: .{extension} is not a known format: use .{known}, or --format")));
     }
     let encoding = named.unwrap_or(ResultFormat::Text(Format::Table));
     refuse_terminal(encoding, regular(file).is_none() && io::stdout().is_terminal())?;
     Ok(encoding)
 }
 
-/// The file, unless its name stands for stdout: a new file must not take the place of the one that a shell has opened.
+/// The file, unless its name means stdout: a new file must not replace the one that a shell has opened.
 fn regular(file: Option<&Path>) -> Option<&Path> {
     file.filter(|path| !["-", "/dev/stdout"].iter().any(|name| *path == Path::new(name)))
 }
 
-/// An error where columns would go to a terminal.
+/// An error where a binary format would go to a terminal.
 fn refuse_terminal(encoding: ResultFormat, terminal: bool) -> Result<(), Usage> {
     match encoding {
         ResultFormat::Columns(_) if terminal => {
-            Err(Usage(format!("{encoding} is no text for a terminal: write it to a file, or pipe it into a program")))
+            Err(Usage(format!("{encoding} is not a format for a terminal: write it to a file, or pipe it into a program")))
         }
         _ => Ok(()),
     }
 }
 
 impl Output {
-    /// Opens it; the file is at its place after [`finish`](Self::finish).
+    /// Opens it; the file appears at [`finish`](Self::finish).
     pub fn open(file: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(path) = regular(file) {
             return Ok(Self::File(PendingFile::at(path)?));
@@ -70,7 +71,7 @@ impl Output {
         Ok(Self::Stdout(out, terminal))
     }
 
-    /// Whether people read it as it comes.
+    /// Whether a person reads it directly.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Stdout(_, true))
     }
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_files_name_says_the_encoding_where_nobody_does() {
+    fn a_files_name_gives_the_format_by_default() {
         let of = |asked, file| encoding(asked, Some(Path::new(file))).ok();
         assert_eq!(of(None, "a.parquet"), Some(ResultFormat::Columns(ColumnFormat::Parquet)));
         assert_eq!(of(None, "table"), Some(ResultFormat::Text(Format::Table)));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::generate::{self, GenerateError, Generated, Output, Progress};
+use super::generate::{self, GenerateError, Generated, EventTarget, Progress};
 use crate::cli;
 use tallgrass_kafka::KafkaConfig;
 use tallgrass_world::pokedex::Pokedex;
@@ -15,20 +15,20 @@ use tallgrass_world::spawn::{CITIES, GeoPoint};
 /// Partitions of a topic that does not exist yet: a few readers can share it.
 pub const PARTITIONS: i32 = 4;
 
-/// What to generate, and where to.
+/// What to generate, and the topic.
 #[derive(Debug, Clone)]
-pub struct GeneratorConfig {
+pub struct PokemonGenConfig {
     /// CSV of species.
     pub pokedex: PathBuf,
     /// Topic to produce to; records have no key.
     pub topic: String,
-    /// How fast.
+    /// The rate.
     pub rate: cli::Rate,
-    /// How many; `None` goes on until it is stopped.
+    /// How many; `None` runs until it is stopped.
     pub count: Option<u64>,
     /// Spawn points.
     pub near: Vec<GeoPoint>,
-    /// How far from its spawn point a Pokémon appears at most, km.
+    /// Largest distance of a Pokémon from its spawn point, km.
     pub spread_km: f64,
     /// Same seed, same events: give each generator its own.
     pub seed: u64,
@@ -36,14 +36,14 @@ pub struct GeneratorConfig {
 
 /// Runs the role until its count is reached or `stop` is cancelled. Blocking.
 pub fn generate(
-    config: &GeneratorConfig,
+    config: &PokemonGenConfig,
     kafka: &KafkaConfig,
     stop: &CancellationToken,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Generated, GenerateError> {
     let pokedex = Pokedex::open(&config.pokedex)?;
     let mut pokemons = Pokemons::new(&pokedex, &config.near, config.spread_km, config.seed)?;
-    let output = Output {
+    let output = EventTarget {
         topic: config.topic.clone(),
         partitions: PARTITIONS,
         compacted: false,
@@ -64,7 +64,7 @@ pub fn run(args: cli::PokemonGen, stop: CancellationToken) -> anyhow::Result<Exi
         [] => CITIES.to_vec(),
         places => places.iter().map(|place| GeoPoint { lat: place.lat, lon: place.lon }).collect(),
     };
-    let config = GeneratorConfig {
+    let config = PokemonGenConfig {
         pokedex: args.pokedex,
         topic: args.topic,
         rate: args.rate,

@@ -17,7 +17,7 @@ use tallgrass_sink::sanitize::sanitize_lines;
 use tallgrass_sink::{ResultFormat, Format};
 use tallgrass_view::{Workspace, plan_statement};
 
-/// What the one result is called where a format names it.
+/// The name of the one result where a format has one.
 const NAME: &str = "query";
 
 /// Runs the command.
@@ -47,7 +47,7 @@ async fn query(args: Query) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// EXPLAIN gives a plan of many lines in one cell, which is to be read as lines.
+/// EXPLAIN gives a plan of many lines in one cell, which is printed as lines.
 fn is_explanation(schema: &Schema) -> bool {
     schema.fields().iter().map(|field| field.name().as_str()).eq(["plan_type", "plan"])
 }

@@ -1,7 +1,7 @@
 //! `tallgrass replay`: the dashboard's SQL over history, by plain DataFusion.
 //!
-//! This path does not know that streaming exists. All views read up to the same end offsets: those that `--until` gives,
-//! or else the present ones, taken at the start.
+//! This path has nothing of streaming. All views read up to the same end offsets: those of `--until`, or else the current
+//! ones at the start.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
     let one_view = matches!(args.format, Encoding::Text(Format::Ndjson) | Encoding::Columns(_));
     if one_view && args.output.is_none() && views.len() != 1 {
         let (format, count) = (args.format, views.len());
-        anyhow::bail!("{format} holds the rows of one view, and {count} were asked for: name one, or use --output DIR");
+        anyhow::bail!("{format} holds the rows of one view, and {count} were requested: name one, or use --output DIR");
     }
 
     let (mut names, mut planned) = (Vec::with_capacity(views.len()), Vec::with_capacity(views.len()));
@@ -108,7 +108,7 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
     let as_of = bounds.as_of();
     tracing::debug!("{records} records in {:.1} s, as of {as_of}", started.elapsed().as_secs_f64());
     if io::stderr().is_terminal() && as_of.iter().next().is_some() {
-        eprintln!("note: --until '{as_of}' gives the same again");
+        eprintln!("note: --until '{as_of}' gives the same result again");
     }
     Ok(Exit::Done)
 }

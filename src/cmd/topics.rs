@@ -1,7 +1,7 @@
-//! `tallgrass topics`: what the cluster has for us, topic by topic, and how far our consumer groups are.
+//! `tallgrass topics`: what each topic holds, and how far our consumer groups are.
 //!
 //! One row for each topic and each group that has committed offsets on it (one without a group where none has); with
-//! `--partitions` one for each partition of those. Only asks: no record is read, no group is joined.
+//! `--partitions` one for each partition of those. It only asks: no record is read, no group is joined.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,16 +13,17 @@ use anyhow::Context as _;
 use datafusion::arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use tokio_util::sync::CancellationToken;
 
+use super::Exit;
 use super::batch::{CONNECT_TIMEOUT, flush, stdout};
 use super::topic_names::chosen;
-use super::Exit;
 use crate::cli::{Connection, LOGIN_CHECKER_GROUP, Queries, Topics};
 use tallgrass_kafka::{Cluster, KafkaError, Watermarks};
+use tallgrass_serve::panel::GROUP_PREFIX;
 use tallgrass_sink::Format;
 use tallgrass_sink::text::ViewsWriter;
 use tallgrass_view::{Workspace, WorkspaceError};
 
-/// What the rows are called where a format names them.
+/// The name of the rows where a format has one.
 const NAME: &str = "topics";
 
 /// Groups asked for at once: a broker's queue of new connections is short.
@@ -48,25 +49,25 @@ pub async fn run(args: Topics, stop: CancellationToken) -> anyhow::Result<Exit> 
 /// Topic → the relations of the folder's `sources.sql` that read it.
 type Readers = BTreeMap<Arc<str>, Vec<String>>;
 
-/// A topic as it is now.
+/// The current state of a topic.
 #[derive(Debug)]
 struct Topic {
     name: String,
     /// Relations that read it, in the order of their declarations.
     relations: Vec<String>,
     partitions: BTreeMap<i32, Watermarks>,
-    groups: Vec<Group>,
+    groups: Vec<TopicGroup>,
 }
 
 /// A consumer group that has committed something on a topic.
 #[derive(Debug)]
-struct Group {
+struct TopicGroup {
     name: String,
     /// Partition → next offset.
     committed: BTreeMap<i32, i64>,
 }
 
-/// Who reads what, if there is such a folder: topics can be looked at before anything is declared.
+/// The relations by topic, if there is such a folder: topics can be listed before anything is declared.
 fn relations(queries: &Queries) -> anyhow::Result<Readers> {
     let workspace = match Workspace::load(&queries.queries) {
         Ok(workspace) => workspace,
@@ -83,7 +84,7 @@ fn relations(queries: &Queries) -> anyhow::Result<Readers> {
     Ok(readers)
 }
 
-/// Asks the cluster; nothing if somebody stopped it.
+/// Asks the cluster; nothing if it was stopped.
 fn ask(
     connection: &Connection,
     names: Vec<String>,
@@ -101,7 +102,7 @@ fn ask(
     let mut topics = Vec::with_capacity(names.len());
     for name in names {
         let partitions = match cluster.watermarks(&name) {
-            // Deleted since the list was made.
+            // Deleted since the list was read.
             Err(KafkaError::TopicMissing { .. }) if all => continue,
             partitions => partitions?,
         };
@@ -132,7 +133,7 @@ fn ask(
                     eprintln!("note: group {group} has committed nothing on {where_to}");
                 }
                 Ok(committed) => add_group(&mut topics, group, committed),
-                // One that we may not look at hides none of the others.
+                // A group without permission must not hide the others.
                 Err(error) if !named && !matches!(error, KafkaError::Unreachable { .. }) => {
                     tracing::warn!("{}", error.with_cause());
                 }
@@ -146,8 +147,7 @@ fn ask(
 /// Topic → partition → next offset.
 type Committed = BTreeMap<String, BTreeMap<i32, i64>>;
 
-/// What each of a few groups has committed, all asked at once: each needs a client of its own, and most of its 130 ms it
-/// waits.
+/// The commits of a few groups, all requested at once: each needs a client of its own, which waits for most of its 130 ms.
 fn committed(cluster: &Cluster, topics: &[Topic], groups: &[String]) -> Vec<Result<Committed, KafkaError>> {
     let partitions: Vec<(&str, i32)> = topics
         .iter()
@@ -165,7 +165,7 @@ fn committed(cluster: &Cluster, topics: &[Topic], groups: &[String]) -> Vec<Resu
 fn add_group(topics: &mut [Topic], group: &str, mut committed: Committed) {
     for topic in topics {
         if let Some(committed) = committed.remove(&topic.name) {
-            topic.groups.push(Group { name: group.to_owned(), committed });
+            topic.groups.push(TopicGroup { name: group.to_owned(), committed });
         }
     }
 }
@@ -176,7 +176,7 @@ fn is_ours(group: &str) -> bool {
 
 impl Topic {
     /// Its groups, or none once, so that every topic has a row.
-    fn rows(&self) -> impl Iterator<Item = (&Self, Option<&Group>)> {
+    fn rows(&self) -> impl Iterator<Item = (&Self, Option<&TopicGroup>)> {
         let alone = self.groups.is_empty().then_some(None);
         self.groups.iter().map(Some).chain(alone).map(move |group| (self, group))
     }
@@ -186,7 +186,7 @@ impl Topic {
     }
 }
 
-impl Group {
+impl TopicGroup {
     fn lag(&self, partition: i32, marks: Watermarks) -> u64 {
         marks.lag(self.committed.get(&partition).copied())
     }
@@ -194,9 +194,9 @@ impl Group {
 
 /// A row for each topic and group.
 fn by_topic(topics: &[Topic]) -> anyhow::Result<RecordBatch> {
-    let rows: Vec<(&Topic, Option<&Group>)> = topics.iter().flat_map(Topic::rows).collect();
+    let rows: Vec<(&Topic, Option<&TopicGroup>)> = topics.iter().flat_map(Topic::rows).collect();
     let records = |topic: &Topic| topic.partitions.values().map(|marks| marks.records()).sum();
-    let lag = |topic: &Topic, group: &Group| -> u64 {
+    let lag = |topic: &Topic, group: &TopicGroup| -> u64 {
         topic.partitions.iter().map(|(partition, marks)| group.lag(*partition, *marks)).sum()
     };
     let columns: [(&str, ArrayRef, bool); 7] = [
@@ -237,7 +237,7 @@ fn by_partition(topics: &[Topic]) -> anyhow::Result<RecordBatch> {
         topic: &'a Topic,
         partition: i32,
         marks: Watermarks,
-        group: Option<&'a Group>,
+        group: Option<&'a TopicGroup>,
     }
     let rows: Vec<Row<'_>> = topics
         .iter()
@@ -288,7 +288,7 @@ mod tests {
             let marks = marks.iter().map(|(low, high)| Watermarks { low: *low, high: *high });
             (0..).zip(marks).collect::<BTreeMap<i32, Watermarks>>()
         };
-        let group = |name: &str, committed: &[(i32, i64)]| Group {
+        let group = |name: &str, committed: &[(i32, i64)]| TopicGroup {
             name: name.to_owned(),
             committed: committed.iter().copied().collect(),
         };

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::generate::{self, GenerateError, Generated, Output, Progress};
+use super::generate::{self, GenerateError, Generated, EventTarget, Progress};
 use crate::cli;
 use tallgrass_kafka::KafkaConfig;
 use tallgrass_world::users::{Logoff, UserEvents};
@@ -13,32 +13,32 @@ use tallgrass_world::users::{Logoff, UserEvents};
 /// Partitions of a topic that does not exist yet: a few readers can share it.
 pub const PARTITIONS: i32 = 4;
 
-/// What to generate, and where to.
+/// What to generate, and the topic.
 #[derive(Debug, Clone)]
-pub struct GeneratorConfig {
-    /// Topic to produce to; made compacted, since the newest record of a user is what counts.
+pub struct UserGenConfig {
+    /// Topic to produce to; created compacted, since only the newest record of a user counts.
     pub topic: String,
-    /// How many users there are.
+    /// The number of users.
     pub users: NonZeroU32,
-    /// How fast.
+    /// The rate.
     pub rate: cli::Rate,
-    /// How many events; `None` goes on until it is stopped.
+    /// How many events; `None` runs until it is stopped.
     pub count: Option<u64>,
     /// Same seed, same events: give each generator its own. The users are the same under every seed.
     pub seed: u64,
-    /// How a logoff looks.
+    /// The form of a logoff.
     pub logoff: Logoff,
 }
 
 /// Runs the role until its count is reached or `stop` is cancelled. Blocking.
 pub fn generate(
-    config: &GeneratorConfig,
+    config: &UserGenConfig,
     kafka: &KafkaConfig,
     stop: &CancellationToken,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Generated, GenerateError> {
     let mut events = UserEvents::new(config.users, config.logoff, config.seed);
-    let output = Output {
+    let output = EventTarget {
         topic: config.topic.clone(),
         partitions: PARTITIONS,
         compacted: true,
@@ -63,7 +63,7 @@ impl From<cli::Logoff> for Logoff {
 /// Runs the command.
 #[allow(clippy::needless_pass_by_value)] // every command takes its arguments and its token
 pub fn run(args: cli::UserGen, stop: CancellationToken) -> anyhow::Result<Exit> {
-    let config = GeneratorConfig {
+    let config = UserGenConfig {
         topic: args.topic,
         users: NonZeroU32::new(args.users).ok_or_else(|| anyhow::anyhow!("--users must be above zero"))?,
         rate: args.rate,

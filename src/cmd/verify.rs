@@ -1,22 +1,19 @@
 //! `tallgrass verify`: live results against a replay up to their as-of, row by row.
 //!
-//! The live results are those of a run of its own up to the present ends, or lines that a dashboard once wrote.
+//! The live results are those of a run of its own up to the current ends, or lines that a dashboard wrote before.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::batch::{choose_files, flush, stdout};
-use super::changes::read_claims;
-use super::proof::{Claim, Prover, Verdict};
 use crate::cli::Verify;
 use tallgrass_pipeline::{Live, LiveConfig, Snapshot, Variants};
+use tallgrass_proof::{Claim, Outcome, Prover, ViewProof, read_claims};
 use tallgrass_relation::BadRecords;
 use tallgrass_view::Workspace;
 
@@ -41,61 +38,55 @@ async fn verify(args: Verify) -> anyhow::Result<Exit> {
     if let Some(view) = args.views.iter().find(|view| !claims.iter().any(|claim| *claim.view == **view)) {
         bail!("there is no line about '{view}'");
     }
-    // With lines to go by, a broken file matters where a line names it, and then its verdict says so.
+    // With lines, a broken file matters only where a line names it, and its verdict reports it.
     let broken = if args.against.is_some() { Vec::new() } else { broken };
     for error in &broken {
         eprintln!("{error}\n");
     }
     let kafka = args.connection.config();
-    let prover = Prover {
-        workspace: &workspace,
-        files: &files,
-        kafka: &kafka,
-        views_at_once: Prover::VIEWS_AT_ONCE,
-        target_partitions: None,
-    };
-    // The live run has told of the same records already.
+    // The live run has reported the same records already.
     let bad = if args.against.is_some() { BadRecords::new() } else { BadRecords::quiet() };
-    let verdicts = prover.prove(&claims, &bad).await?;
+    let views = Prover::new(&workspace, &files, &kafka).prove(&claims, &bad).await?;
     let (mut out, _) = stdout();
-    let fine = report(&mut out, &verdicts, "")?;
+    let outcome = report(&mut out, &views, "")?;
     flush(out)?;
-    if fine && !verdicts.values().any(|verdict| matches!(verdict, Verdict::Agrees { .. })) && broken.is_empty() {
+    if outcome == Outcome::NotReplayable && broken.is_empty() {
         bail!("nothing could be compared, so nothing is proved");
     }
-    Ok(match (fine, broken.is_empty()) {
+    Ok(match (outcome.is_good(), broken.is_empty()) {
         (true, true) => Exit::Done,
         (false, _) => Exit::Failed,
         (true, false) => Exit::SqlError,
     })
 }
 
-/// Says for each view what was found, and which rows differ; true if nothing speaks against a live result.
-pub fn report(out: &mut dyn io::Write, verdicts: &BTreeMap<Arc<str>, Verdict>, indent: &str) -> io::Result<bool> {
-    for (name, verdict) in verdicts {
-        writeln!(out, "{indent}{name}: {verdict}")?;
+/// Prints the verdict of each view, and the rows that differ.
+pub fn report(out: &mut dyn io::Write, views: &[ViewProof], indent: &str) -> io::Result<Outcome> {
+    for ViewProof { view, verdict } in views {
+        writeln!(out, "{indent}{view}: {verdict}")?;
         for row in verdict.rows() {
             writeln!(out, "{indent}  {row}")?;
         }
     }
-    Ok(verdicts.values().all(Verdict::is_fine))
+    Ok(Outcome::of(views))
 }
 
-/// What lines of a file say, or of stdin for `-`.
+/// The claims in the lines of a file, or of stdin for `-`.
 fn read(path: &Path) -> anyhow::Result<Vec<Claim>> {
+    let cannot_read = || format!("cannot read {}", path.display());
     let claims = if path == Path::new("-") {
         read_claims(io::stdin().lock())
     } else {
-        File::open(path).map_err(anyhow::Error::from).and_then(|file| read_claims(BufReader::new(file)))
+        read_claims(BufReader::new(File::open(path).with_context(cannot_read)?))
     };
-    let claims = claims.with_context(|| format!("cannot read {}", path.display()))?;
+    let claims = claims.with_context(cannot_read)?;
     if claims.is_empty() {
         bail!("{} has no lines of `tallgrass dashboard --format ndjson`", path.display());
     }
     Ok(claims)
 }
 
-/// What a live run says, up to the ends as of its start.
+/// The claims of a live run up to the ends at its start.
 async fn live(args: &Verify) -> anyhow::Result<Vec<Claim>> {
     let mut live = Live::start(LiveConfig {
         kafka: args.connection.config(),
@@ -111,6 +102,5 @@ async fn live(args: &Verify) -> anyhow::Result<Vec<Claim>> {
     .await?;
     let mut last = Snapshot::default();
     live.run(&CancellationToken::new(), |_, snapshot| last = snapshot).await?;
-    let since = live.status().since();
-    Ok(last.results.iter().map(|result| Claim::of(&last, result, since.clone())).collect())
+    Ok(Claim::all(&last, &live.status().since()))
 }

@@ -3,5 +3,6 @@
 mod changes;
 mod description;
 mod exposition;
+mod proof;
 mod served;
 mod views;

@@ -1,4 +1,4 @@
-//! What the program says when it is not used as it should be, and its exit codes.
+//! The program's messages and exit codes when it is used wrongly.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use crate::program::{Run, tallgrass};
 use crate::support::skip;
 
-/// Nobody listens there.
-const NOBODY: &str = "127.0.0.1:9";
+/// Nothing listens there.
+const NO_BROKER: &str = "127.0.0.1:9";
 
 fn seen(run: &Run) -> String {
     format!(
@@ -63,6 +63,26 @@ fn check_points_at_the_place() {
 }
 
 #[test]
+fn check_says_what_a_panel_lacks_and_where() {
+    let folder = folder(&[]);
+    fs::create_dir(folder.path().join("panels")).unwrap();
+    let params = "-- @param lat DOUBLE\n-- @param lon DOUBLE\n-- @param radius_km DOUBLE = 3\n";
+    let near = "WHERE haversine_km(x, x, $lat, $lon) <= $radius_km";
+    for (name, sql) in [
+        ("good", format!("{params}-- @x: x  @y: x\nSELECT name, x FROM s {near}")),
+        ("no_map", format!("{params}SELECT name FROM s {near}")),
+        ("no_radius", "-- @param lat DOUBLE\n-- @param lon DOUBLE\nSELECT name FROM s WHERE x < $lat + $lon".to_owned()),
+        ("whole", format!("{}SELECT x AS lat, x AS lon FROM s {near}", params.replace("lon DOUBLE", "lon BIGINT"))),
+        ("counts", format!("{params}SELECT count(*) AS n FROM s {near}")),
+        ("keyed", format!("{params}SELECT id AS lat, id AS lon FROM t WHERE id < $radius_km + $lat + $lon")),
+        ("misspelt", format!("{params}-- @x: xx  @y: x\nSELECT name, x FROM s {near}")),
+    ] {
+        fs::write(folder.path().join(format!("panels/{name}.sql")), sql).unwrap();
+    }
+    assert_snapshot!(check(&folder));
+}
+
+#[test]
 fn check_explains_wrong_declarations() {
     let folder = folder(&[]);
     fs::write(
@@ -88,7 +108,7 @@ fn nothing_but_reading_is_allowed() {
         "SET a = 1",
         "DROP TABLE pokedex",
     ] {
-        let run = tallgrass(&["query", sql, "-b", NOBODY]);
+        let run = tallgrass(&["query", sql, "-b", NO_BROKER]);
         assert_eq!(run.code, Some(3), "{sql}: {}", run.stderr);
         assert!(run.stderr.contains("only SELECT, EXPLAIN"), "{sql}: {}", run.stderr);
     }
@@ -102,13 +122,13 @@ fn static_relations_need_no_broker() {
         "--format",
         "csv",
         "-b",
-        NOBODY,
+        NO_BROKER,
     ]);
     assert_eq!(seen(&run), "exit 0\n── stdout\nname\nNidoran♀\nFlabe\u{301}be\u{301}\n── stderr\n");
 }
 
 #[test]
-fn an_absent_broker_is_told_soon_by_every_command() {
+fn an_absent_broker_is_reported_soon_by_every_command() {
     let commands: [&[&str]; 10] = [
         &["dashboard"],
         &["dashboard", "--once"],
@@ -125,7 +145,7 @@ fn an_absent_broker_is_told_soon_by_every_command() {
         for command in commands {
             scope.spawn(move || {
                 let started = Instant::now();
-                let run = tallgrass(&[command, &["-b", NOBODY]].concat());
+                let run = tallgrass(&[command, &["-b", NO_BROKER]].concat());
                 assert_eq!(run.code, Some(4), "{command:?}: {}", run.stderr);
                 assert!(run.stderr.contains("no broker answers at 127.0.0.1:9"), "{command:?}: {}", run.stderr);
                 assert!(started.elapsed() < Duration::from_secs(15), "{command:?} took {:?}", started.elapsed());
@@ -158,14 +178,14 @@ fn wrong_arguments_are_explained() {
         &["verify", "by_typ"],
         &["verify", "--against", "no/such/file"],
     ];
-    let told: Vec<String> = wrong
+    let messages: Vec<String> = wrong
         .iter()
         .map(|args| {
             let run = tallgrass(args);
             format!("$ tallgrass {}\n{}", args.join(" "), seen(&run))
         })
         .collect();
-    assert_snapshot!(told.join("\n\n"));
+    assert_snapshot!(messages.join("\n\n"));
 }
 
 #[test]
@@ -222,9 +242,9 @@ fn a_tab_completes_commands_options_and_formats() {
         }
     }
     assert_eq!(tallgrass(&["completions", "cmd"]).code, Some(2));
-    let complete = |words: &[&str]| {
+    let complete = |args: &[&str]| {
         let script = tallgrass(&["completions", "bash"]).good().stdout;
-        let (line, last) = (words.join(" "), words.len() - 1);
+        let (line, last) = (args.join(" "), args.len() - 1);
         let script = format!(
             "{script}\nCOMP_WORDS=({line}); COMP_CWORD={last}\n\
              _tallgrass tallgrass \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"; echo \"${{COMPREPLY[@]}}\""

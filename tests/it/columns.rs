@@ -1,4 +1,4 @@
-//! Parquet and Arrow files that the program writes, as other programs read them.
+//! Parquet and Arrow files of the program, as other programs read them.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -67,7 +67,7 @@ fn a_file_has_every_row_and_its_name_says_the_format() {
     assert_eq!(lines(&parquet), rows);
     assert_eq!(lines(&arrow(&file("out.arrow"))), rows);
     assert_eq!(sorted(&fs::read_to_string(file("out.ndjson")).unwrap()), rows);
-    // Text that any reader knows, and not the views that the engine uses.
+    // Text types that any reader supports, not the views that the engine uses.
     let schema = parquet[0].schema();
     assert_eq!(schema.field_with_name("name").unwrap().data_type(), &DataType::Utf8);
     assert!(schema.fields().iter().all(|field| field.data_type() != &DataType::Utf8View), "{schema:?}");

@@ -1,4 +1,4 @@
-//! Settings as somebody meets them who writes a `tallgrass.toml`.
+//! Settings from the viewpoint of a user with a `tallgrass.toml`.
 
 use std::fs;
 
@@ -62,19 +62,19 @@ fn a_command_does_what_its_settings_say() {
     let folder = folder(FILE);
     // The folder that each of them looks into tells which value it took.
     let looks_into = |variables: &[(&str, &str)], args: &[&str]| run(&folder, variables, args).stderr;
-    let said = looks_into(&[], &["check"]);
-    assert!(said.contains("other/sources.sql"), "{said}");
-    let said = looks_into(&[], &["explain"]);
-    assert!(said.contains("sql/sources.sql"), "{said}");
-    let said = looks_into(&[("TALLGRASS_QUERIES", "third")], &["check"]);
-    assert!(said.contains("third/sources.sql"), "{said}");
-    let said = looks_into(&[("TALLGRASS_QUERIES", "third")], &["check", "--queries", "fourth"]);
-    assert!(said.contains("fourth/sources.sql"), "{said}");
+    let output = looks_into(&[], &["check"]);
+    assert!(output.contains("other/sources.sql"), "{output}");
+    let output = looks_into(&[], &["explain"]);
+    assert!(output.contains("sql/sources.sql"), "{output}");
+    let output = looks_into(&[("TALLGRASS_QUERIES", "third")], &["check"]);
+    assert!(output.contains("third/sources.sql"), "{output}");
+    let output = looks_into(&[("TALLGRASS_QUERIES", "third")], &["check", "--queries", "fourth"]);
+    assert!(output.contains("fourth/sources.sql"), "{output}");
     fs::write(folder.path().join("b.toml"), "queries = \"fifth\"").unwrap();
-    let said = looks_into(&[], &["check", "--config", "b.toml"]);
-    assert!(said.contains("fifth/sources.sql"), "{said}");
-    let said = looks_into(&[("TALLGRASS_CONFIG", "b.toml")], &["check"]);
-    assert!(said.contains("fifth/sources.sql"), "{said}");
+    let output = looks_into(&[], &["check", "--config", "b.toml"]);
+    assert!(output.contains("fifth/sources.sql"), "{output}");
+    let output = looks_into(&[("TALLGRASS_CONFIG", "b.toml")], &["check"]);
+    assert!(output.contains("fifth/sources.sql"), "{output}");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_wrong_file_and_a_wrong_variable_end_with_usage_and_the_place() {
     let refused = run(&folder, &[], &["dashboard"]);
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(2), ""));
     assert_snapshot!(refused.stderr);
-    // Even for a command that these tables do not concern: the file is right or wrong.
+    // Even for a command that these tables do not apply to: the file is valid or not.
     assert_eq!(run(&folder, &[], &["check"]).code, Some(2));
     assert_eq!(run(&folder, &[], &["dashboard", "--help"]).code, Some(0));
     let refused = run(&folder, &[("TALLGRASS_REFRESH", "1")], &["dashboard", "--config", "/dev/null"]);

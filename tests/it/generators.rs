@@ -1,4 +1,4 @@
-//! The generators end to end: what they say they delivered is what a reader of the topic finds.
+//! The generators end to end: a reader of the topic finds exactly the reported deliveries.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -22,9 +22,9 @@ fn pokedex() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/pokemon.csv")
 }
 
-fn pokemons(topic: &str, seed: u64, count: u64) -> pokemon_gen::GeneratorConfig {
+fn pokemons(topic: &str, seed: u64, count: u64) -> pokemon_gen::PokemonGenConfig {
     let (rate, near) = (Rate::Max, CITIES.to_vec());
-    pokemon_gen::GeneratorConfig {
+    pokemon_gen::PokemonGenConfig {
         pokedex: pokedex(),
         topic: topic.to_owned(),
         rate,
@@ -35,16 +35,16 @@ fn pokemons(topic: &str, seed: u64, count: u64) -> pokemon_gen::GeneratorConfig 
     }
 }
 
-fn users(topic: &str, seed: u64, count: u64, logoff: Logoff) -> user_gen::GeneratorConfig {
+fn users(topic: &str, seed: u64, count: u64, logoff: Logoff) -> user_gen::UserGenConfig {
     let users = NonZeroU32::new(50).unwrap();
-    user_gen::GeneratorConfig { topic: topic.to_owned(), users, rate: Rate::Max, count: Some(count), seed, logoff }
+    user_gen::UserGenConfig { topic: topic.to_owned(), users, rate: Rate::Max, count: Some(count), seed, logoff }
 }
 
-fn generate_pokemons(config: &pokemon_gen::GeneratorConfig, kafka: &KafkaConfig) -> Generated {
+fn generate_pokemons(config: &pokemon_gen::PokemonGenConfig, kafka: &KafkaConfig) -> Generated {
     pokemon_gen::generate(config, kafka, &CancellationToken::new(), &mut |_| {}).unwrap()
 }
 
-fn generate_users(config: &user_gen::GeneratorConfig, kafka: &KafkaConfig) -> Generated {
+fn generate_users(config: &user_gen::UserGenConfig, kafka: &KafkaConfig) -> Generated {
     user_gen::generate(config, kafka, &CancellationToken::new(), &mut |_| {}).unwrap()
 }
 
@@ -165,7 +165,7 @@ fn same_seed_same_users_events_and_other_seeds_speak_of_the_same_people() {
 fn a_stop_ends_a_slow_generator_at_once_and_delivers_what_it_sent() {
     let broker = broker();
     let topic = broker.topic("pokemons", 4);
-    let config = pokemon_gen::GeneratorConfig { rate: Rate::PerSecond(0.01), count: None, ..pokemons(&topic, 1, 0) };
+    let config = pokemon_gen::PokemonGenConfig { rate: Rate::PerSecond(0.01), count: None, ..pokemons(&topic, 1, 0) };
     let stop = CancellationToken::new();
     let (kafka, stop_button) = (broker.config(), stop.clone());
     let role = std::thread::spawn(move || pokemon_gen::generate(&config, &kafka, &stop, &mut |_| {}));
@@ -182,7 +182,7 @@ fn a_stop_ends_a_slow_generator_at_once_and_delivers_what_it_sent() {
 fn the_rate_is_kept_and_progress_never_falls() {
     let broker = broker();
     let topic = broker.topic("users", 4);
-    let config = user_gen::GeneratorConfig { rate: Rate::PerSecond(200.0), ..users(&topic, 1, 301, Logoff::Tombstone) };
+    let config = user_gen::UserGenConfig { rate: Rate::PerSecond(200.0), ..users(&topic, 1, 301, Logoff::Tombstone) };
     let mut reports = Vec::new();
     let done = user_gen::generate(&config, &broker.config(), &CancellationToken::new(), &mut |progress| {
         reports.push(progress);
@@ -202,8 +202,8 @@ fn the_rate_is_kept_and_progress_never_falls() {
 }
 
 #[test]
-fn an_absent_broker_is_told_within_seconds() {
-    // Port 9 is "discard": nobody listens there.
+fn an_absent_broker_is_reported_within_seconds() {
+    // Port 9 is "discard": nothing listens there.
     let kafka = KafkaConfig::new("127.0.0.1:9");
     let started = Instant::now();
     let error =
@@ -219,19 +219,19 @@ fn an_event_that_the_client_refuses_is_an_error_with_the_count_and_the_reason() 
     let kafka = broker.config_with(&[("message.max.bytes", "1000")]);
     let wide = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(wide.path(), format!("name,note\nMew,{}\n", "x".repeat(5000))).unwrap();
-    let config = pokemon_gen::GeneratorConfig { pokedex: wide.path().to_owned(), ..pokemons(&topic, 1, 10) };
+    let config = pokemon_gen::PokemonGenConfig { pokedex: wide.path().to_owned(), ..pokemons(&topic, 1, 10) };
     let error = pokemon_gen::generate(&config, &kafka, &CancellationToken::new(), &mut |_| {}).unwrap_err();
     let expected = format!("delivered 0 of 1 events to {topic}; cannot produce to '{topic}': ");
     assert!(error.to_string().starts_with(&expected) && error.to_string().contains("too large"), "{error}");
 }
 
-/// On an embedded broker of its own, also where the other tests use a real one: it has to go away.
+/// On an embedded broker of its own, also where the other tests use a real one: it has to end.
 #[test]
 fn a_broker_that_goes_away_ends_a_generator_with_the_count_and_the_reason() {
     let broker = EmbeddedBroker::start().unwrap();
     broker.create_topic("users", 4).unwrap();
     let kafka = broker.config().with_properties([("message.timeout.ms".to_owned(), "1500".to_owned())]);
-    let config = user_gen::GeneratorConfig {
+    let config = user_gen::UserGenConfig {
         rate: Rate::PerSecond(100.0),
         count: None,
         ..users("users", 1, 0, Logoff::Tombstone)

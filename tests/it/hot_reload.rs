@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Broker, broker, wait_for};
 
-/// One refresh as somebody saw it.
+/// One observed refresh.
 #[derive(Clone)]
 struct Seen {
     snapshot: Snapshot,
@@ -41,7 +41,7 @@ impl Seen {
     }
 }
 
-/// A dashboard over one topic that somebody edits.
+/// A dashboard over one topic whose files are edited.
 struct Edited {
     broker: Broker,
     topic: Arc<str>,
@@ -134,7 +134,7 @@ impl Edited {
         wait_for(what, || self.last().filter(|seen| holds(seen)))
     }
 
-    /// Everything that was seen.
+    /// All observed refreshes.
     fn end(mut self) -> Vec<Seen> {
         self.stop.cancel();
         self.live.take().unwrap().join().unwrap();
@@ -170,7 +170,7 @@ fn an_edit_under_load_shows_the_old_meaning_or_the_new_one_and_never_a_moment_be
         assert_eq!(a, factor * records, "neither the old meaning nor the new one at {}", seen.snapshot.as_of);
     }
     let swap = seen.last().unwrap().file("a").unwrap().swap.clone().unwrap();
-    assert_eq!(swap.difference.unwrap().changed, 1);
+    assert_eq!(swap.changes.unwrap().changed, 1);
 }
 
 #[test]
@@ -198,8 +198,8 @@ fn files_come_go_and_change_their_names() {
     edited.wait("a new file", |seen| seen.number("b") == Some(107));
     std::fs::rename(edited.path("dashboard/b.sql"), edited.path("dashboard/c.sql")).unwrap();
     let seen = edited.wait("a new name", |seen| seen.number("c") == Some(107) && seen.number("b").is_none());
-    // The view itself went on: it was not built again.
-    assert!(seen.file("b").is_none() && seen.file("c").unwrap().swap.as_ref().unwrap().difference.is_none());
+    // The view itself continued: it was not built again.
+    assert!(seen.file("b").is_none() && seen.file("c").unwrap().swap.as_ref().unwrap().changes.is_none());
     std::fs::remove_file(edited.path("dashboard/a.sql")).unwrap();
     edited.wait("one file less", |seen| seen.files.len() == 1 && seen.snapshot.results.len() == 1);
     edited.produce(10);
@@ -349,7 +349,7 @@ fn a_folder_put_in_the_place_of_another_is_followed() {
     edited.save("a", "SELECT count(*) * 3 AS n FROM s");
     edited.wait("an edit in it", |seen| seen.number("a") == Some(30));
     for seen in edited.end() {
-        assert_eq!(seen.files.len(), 1, "a folder that is gone for a moment takes no tile away");
+        assert_eq!(seen.files.len(), 1, "a folder that is missing for a moment removes no tile");
     }
 }
 

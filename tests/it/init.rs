@@ -1,4 +1,4 @@
-//! `tallgrass init`: a topic that nobody described yet becomes SQL, and a dashboard in two commands.
+//! `tallgrass init`: an undeclared topic becomes SQL, and a dashboard in two commands.
 
 use std::fs;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn a_topic_is_printed_as_ddl() {
 fn long_partitions_are_sampled_at_both_ends_only() {
     let broker = broker();
     let topic = broker.topic("orders", 1);
-    // What came first, in the middle and last differs.
+    // The first, middle and last records differ.
     let records: Vec<_> = (0..300)
         .map(|nth| match nth {
             0..100 => format!("{{\"first\":{nth}}}"),
@@ -101,7 +101,7 @@ fn a_file_is_written_once_with_a_first_tile() {
     assert_eq!(relations, [(format!("{name}_events"), false), (name.clone(), true)]);
     assert!(fs::read_to_string(&tile).unwrap().ends_with(&format!("SELECT count(*) AS rows_now FROM {name}\n")));
 
-    // Neither the file nor a dashboard that is there is ever touched.
+    // Neither the file nor an existing dashboard is ever changed.
     let before = fs::read_to_string(&file).unwrap();
     let again = init(&broker, &[&topic, "-o", path]);
     assert_eq!(again.code, Some(1));
@@ -125,7 +125,7 @@ fn a_mistyped_topic_is_an_error_that_names_the_right_one() {
     let mistyped = topic.replacen("payments", "paymnets", 1);
     let run = init(&broker, &[&topic, &mistyped]);
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
-    let expected = format!("error: there is no topic '{mistyped}'; did you mean {topic}");
+    let expected = format!("error: there is no topic '{mistyped}': did you mean '{topic}'?");
     assert!(run.stderr.starts_with(&expected), "{}", run.stderr);
 }
 
@@ -160,4 +160,25 @@ fn a_compacted_topic_becomes_a_keyed_table() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stdout.contains(&format!("-- Topic {topic}, compacted: 10 records sampled")), "{}", run.stdout);
     assert!(run.stdout.contains("  PRIMARY KEY (id)\n"), "{}", run.stdout);
+}
+
+#[test]
+fn records_with_a_place_get_a_first_panel_that_can_be_used() {
+    let broker = broker();
+    let topic = broker.topic("bikes", 1);
+    let bikes = (0..20).map(|id| format!(r#"{{"station":"S{id}","latitude":52.{id},"longitude":13.{id},"Dock":[1]}}"#));
+    let bikes: Vec<String> = bikes.collect();
+    broker.produce(&topic, bikes.iter().map(|bike| (None, Some(bike.as_str()))));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sources.sql");
+    let run = init(&broker, &[&topic, "-o", file.to_str().unwrap()]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let name = topic.replace('-', "_");
+    let panel = folder.path().join(format!("panels/{name}_nearby.sql"));
+    assert!(run.stderr.contains(&format!("wrote {}\n", panel.display())), "{}", run.stderr);
+    insta::assert_snapshot!(fs::read_to_string(&panel).unwrap().replace(&name, "RELATION"), @r"");
+    let check = Command::new(env!("CARGO_BIN_EXE_tallgrass")).arg("check").arg("--queries").arg(folder.path()).output();
+    let check = check.expect("the program starts");
+    let (out, err) = (String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));
+    assert!(check.status.success() && err.is_empty() && out.contains("_nearby.sql"), "{out}{err}");
 }

@@ -1,4 +1,4 @@
-//! What reading assigned partitions promises, on both brokers.
+//! The promises of reading assigned partitions, on both brokers.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -142,7 +142,7 @@ fn a_lone_message_does_not_wait_for_a_full_batch() {
 }
 
 #[test]
-fn an_offset_beyond_the_end_is_gone_and_the_other_partitions_go_on() {
+fn an_offset_beyond_the_end_is_out_of_range_and_the_other_partitions_continue() {
     let broker = broker();
     let topic = broker.topic("beyond", 2);
     produce_numbers(&broker, &topic, 0..10, 2);
@@ -151,7 +151,7 @@ fn an_offset_beyond_the_end_is_gone_and_the_other_partitions_go_on() {
     wait_for("failure and the other partition", || {
         match reader.read(1_000, POLL, |message| rest += usize::from(message.partition == 1), |_| {}) {
             Ok(_) => {}
-            Err(error) => assert!(failure.replace(error).is_none(), "told once"),
+            Err(error) => assert!(failure.replace(error).is_none(), "reported once"),
         }
         (rest == 5 && failure.is_some()).then_some(())
     });
@@ -167,7 +167,7 @@ fn an_offset_beyond_the_end_is_gone_and_the_other_partitions_go_on() {
 }
 
 /// Makes the broker forget the beginning of partition 0; returns its low watermark.
-fn forget_history(broker: &Broker, topic: &str) -> i64 {
+pub fn forget_history(broker: &Broker, topic: &str) -> i64 {
     if broker.is_real() {
         produce_numbers(broker, topic, 0..50, 1);
         let mut list = rdkafka::TopicPartitionList::new();
@@ -195,15 +195,15 @@ fn forget_history(broker: &Broker, topic: &str) -> i64 {
 }
 
 #[test]
-fn history_that_is_gone_is_an_error_and_the_guard_tells_from_where_it_counts() {
+fn lost_history_is_an_error_and_the_guard_reports_where_it_counts_from() {
     let broker = broker();
-    let topic = broker.topic("gone", 1);
+    let topic = broker.topic("expired", 1);
     let (cluster, mut guard) = (broker.cluster(), HistoryGuard::default());
     assert_eq!(guard.poll(&cluster, &[Arc::clone(&topic)]).unwrap(), []);
     let first_offset = forget_history(&broker, &topic);
     assert!(first_offset > 0);
-    let told = guard.poll(&cluster, &[Arc::clone(&topic)]).unwrap();
-    assert_eq!((told.len(), told[0].first_offset), (1, first_offset));
+    let reported = guard.poll(&cluster, &[Arc::clone(&topic)]).unwrap();
+    assert_eq!((reported.len(), reported[0].first_offset), (1, first_offset));
     assert_eq!(guard.poll(&cluster, &[Arc::clone(&topic)]).unwrap(), []);
 
     let mut reader = BatchReader::open(&broker.config(), &[start(&topic, 0, 3)]).unwrap();
@@ -258,7 +258,7 @@ fn a_partition_that_was_let_go_is_silent_and_disturbs_no_other() {
     received.extend(read_to_end_of(&mut reader, 0));
     assert_eq!(offsets(&received, 0), (0..20_000).collect::<Vec<i64>>());
     assert_eq!(offsets(&received, 1), before);
-    // And it can come again, from anywhere.
+    // And it can be added again, from any offset.
     reader.add(&[start(&topic, 1, 5)]).unwrap();
     assert_eq!(offsets(&read_to_end_of(&mut reader, 1), 1), (5..20_000).collect::<Vec<i64>>());
 }
@@ -280,7 +280,7 @@ fn a_callback_that_panics_loses_nothing_behind_its_message() {
         }));
         read.is_err().then_some(())
     });
-    // The tenth was handed over; what came with it has to be fetched again.
+    // The tenth was handed over; the rest of its batch has to be fetched again.
     assert_eq!(reader.next_offset(0, 0), Some(10));
     assert_eq!(offsets(&read_to_ends(&mut reader, 1), 0), (10..1_000).collect::<Vec<i64>>());
 }
@@ -399,7 +399,7 @@ fn offsets_that_compaction_took_are_not_waited_for() {
         let present = offsets(&broker.read_all(&topic), 0);
         (marks.low..marks.high).find(|offset| !present.contains(offset))
     });
-    // A reader may start at an offset that is not there.
+    // A reader may start at an offset that does not exist.
     let mut reader = BatchReader::open(&broker.config(), &[start(&topic, 0, missing)]).unwrap();
     let received = read_to_ends(&mut reader, 1);
     assert!(received[0].offset > missing, "{missing} {received:?}");
@@ -434,9 +434,9 @@ fn transaction_markers_and_aborted_records_are_not_waited_for() {
 }
 
 #[test]
-fn a_topic_deleted_and_made_anew_is_not_read_on_in_silence() {
+fn a_topic_deleted_and_created_again_is_not_read_on_silently() {
     let Some(broker) = real_broker("the embedded broker deletes no topics") else { return };
-    let topic = broker.topic("anew", 1);
+    let topic = broker.topic("again", 1);
     produce_numbers(&broker, &topic, 0..100, 1);
     let mut reader = BatchReader::open(&broker.config(), &[start(&topic, 0, 0)]).unwrap();
     assert_eq!(read_to_ends(&mut reader, 1).len(), 100);

@@ -1,4 +1,4 @@
-//! What metadata and producing promise, on both brokers.
+//! The promises of metadata and producing, on both brokers.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::kafka::produce_numbers;
 use crate::support::{TIME_LIMIT, broker, real_broker, unique};
 
 #[test]
-fn an_absent_broker_is_told_in_time_and_in_a_sentence() {
+fn an_absent_broker_is_reported_in_time_and_in_a_sentence() {
     let began = Instant::now();
     let error = Cluster::connect(&KafkaConfig::new("127.0.0.1:9"), Duration::from_secs(1)).err().unwrap();
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
@@ -121,7 +121,7 @@ fn a_full_queue_waits_and_every_record_is_counted() {
 }
 
 #[test]
-fn records_that_nobody_takes_are_counted_as_failed() {
+fn undeliverable_records_are_counted_as_failed() {
     let config = KafkaConfig::new("127.0.0.1:9").with_properties([("message.timeout.ms".to_owned(), "500".to_owned())]);
     let producer = Producer::new(&config).unwrap();
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! What a consumer group promises while its members come and go, on both brokers.
+//! The promises of a consumer group while members join and leave, on both brokers.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +13,11 @@ use tallgrass_kafka::{
 
 use crate::support::{Broker, POLL, TIME_LIMIT, broker, real_broker, unique, wait_for};
 
-/// A member that acts on what it reads and commits only when it must: before partitions leave, and at its end.
+/// A member that acts on what it reads and commits only when it must: before partitions are revoked, and at its end.
 struct Member {
     stop: Arc<AtomicBool>,
     owned: Arc<Mutex<BTreeSet<i32>>>,
-    /// How many commits before partitions left were refused.
+    /// How many commits before a revocation were refused.
     thread: JoinHandle<usize>,
 }
 
@@ -40,7 +40,7 @@ impl Member {
                     |message| batch.push((message.partition, message.offset)),
                     |event| match event {
                         GroupEvent::Revoking { lost, .. } => {
-                            assert!(!lost, "nobody was silent");
+                            assert!(!lost, "no member was silent");
                             if let Err(error) = reader.commit(&done) {
                                 assert!(error.is_transient(), "{error:?}");
                                 refused += 1;
@@ -150,11 +150,11 @@ fn join(broker: &Broker, group: &str, topic: &Arc<str>, start: GroupStart) -> Gr
     GroupReader::join(&broker.config(), group, &[Arc::clone(topic)], start).unwrap()
 }
 
-/// What came until there were partitions.
+/// What a member received until it had partitions.
 struct Assignment {
     starts: Vec<Start>,
     errors: Vec<String>,
-    /// The offset of a first message that came with them.
+    /// The offset of a first message that arrived with them.
     first: Option<i64>,
 }
 
@@ -178,7 +178,7 @@ fn await_assignment(reader: &GroupReader) -> Assignment {
     Assignment { starts: starts.into_inner(), errors: errors.into_inner(), first }
 }
 
-/// The offsets of so many messages, beginning with the one that came with the partitions.
+/// The offsets of so many messages, beginning with the one that arrived with the partitions.
 fn read_some(reader: &GroupReader, first: Option<i64>, count: usize) -> Vec<i64> {
     let mut offsets: Vec<i64> = first.into_iter().collect();
     wait_for("messages", || {
@@ -206,7 +206,7 @@ fn what_was_committed_does_not_come_again_and_the_rest_does() {
     assert_eq!(assigned.starts, [Start { topic: Arc::clone(&topic), partition: 0, next_offset: 0 }]);
     assert_eq!(read_some(&reader, assigned.first, 30), (0..30).collect::<Vec<i64>>());
     reader.commit(&as_of(&topic, 20)).unwrap();
-    // Of somebody else: left out, not committed.
+    // Another member's: left out, not committed.
     let mut foreign = AsOf::default();
     foreign.set(&topic, 7, 5);
     reader.commit(&foreign).unwrap();
@@ -220,7 +220,7 @@ fn what_was_committed_does_not_come_again_and_the_rest_does() {
 }
 
 #[test]
-fn a_group_that_starts_at_the_end_goes_on_there_when_it_comes_again() {
+fn a_group_that_starts_at_the_end_continues_there_after_a_restart() {
     let broker = broker();
     let topic = broker.topic("latest", 1);
     fill(&broker, &topic, 10);
@@ -228,7 +228,7 @@ fn a_group_that_starts_at_the_end_goes_on_there_when_it_comes_again() {
     let reader = join(&broker, &group, &topic, GroupStart::Latest);
     let Assignment { starts, .. } = await_assignment(&reader);
     assert_eq!(starts[0].next_offset, 10);
-    // It has seen nothing, and says that it wants to go on here.
+    // It has seen nothing, and commits to continue here.
     reader.commit(&as_of(&topic, starts[0].next_offset)).unwrap();
     drop(reader);
     fill(&broker, &topic, 5);
@@ -246,7 +246,7 @@ fn partitions_younger_than_a_member_that_starts_at_the_end_are_read_from_their_b
     let reader = join(&broker, &unique("group"), &topic, GroupStart::Latest);
     assert_eq!(await_assignment(&reader).starts[0].next_offset, 10);
     broker.add_partitions(&topic, 3);
-    // There before the member hears of the partitions.
+    // Created before the member is assigned the partitions.
     broker.produce_records([1, 2].map(|partition| Record {
         topic: &topic,
         partition: Some(partition),
@@ -262,9 +262,9 @@ fn partitions_younger_than_a_member_that_starts_at_the_end_are_read_from_their_b
 }
 
 #[test]
-fn a_committed_offset_that_is_gone_is_told_and_reading_goes_on() {
+fn a_committed_offset_out_of_range_is_reported_and_reading_continues() {
     let broker = broker();
-    let topic = broker.topic("gone", 1);
+    let topic = broker.topic("expired", 1);
     fill(&broker, &topic, 10);
     let group = unique("group");
     let reader = join(&broker, &group, &topic, GroupStart::Latest);

@@ -44,7 +44,7 @@ fn counts(snapshot: &Snapshot) -> Vec<i64> {
     snapshot.results.iter().map(|result| count(result.rows.as_ref().unwrap())).collect()
 }
 
-/// Runs a dashboard beside `test`, which gets a look at its last result.
+/// Runs a dashboard beside `test`, which can read its last result.
 fn with_live(config: LiveConfig, test: impl FnOnce(&dyn Fn() -> Option<Snapshot>)) {
     let last = Arc::new(Mutex::new(None));
     let stop = CancellationToken::new();
@@ -128,9 +128,9 @@ fn partitions_added_later_are_read_from_their_beginning() {
 }
 
 #[test]
-fn a_topic_made_anew_is_counted_anew() {
+fn a_topic_created_again_is_counted_from_its_start() {
     let Some(broker) = real_broker("the embedded broker deletes no topics") else { return };
-    let topic = broker.topic("anew", 1);
+    let topic = broker.topic("again", 1);
     let (config, _folder) = config(&broker, &topic);
     with_live(config, |look| {
         produce(&broker, &topic, 100);

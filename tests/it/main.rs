@@ -1,6 +1,6 @@
 //! What a user would notice, in one test binary (each would link all of `DataFusion`).
 
-// A test that cannot go on says so by a panic.
+// A test that cannot continue panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;
@@ -8,6 +8,7 @@ mod browser;
 mod cli;
 mod columns;
 mod config;
+mod feed;
 mod generators;
 mod hot_reload;
 mod init;

@@ -1,6 +1,6 @@
 //! The dashboard's page as a person sees it: the program itself, a broker, and a real browser.
 //!
-//! Each test ends with [`World::is_quiet`]: nothing left this machine, and the console has nothing to say.
+//! Each test ends with [`World::is_quiet`]: no request has left this machine, and the console is empty.
 
 mod edits;
 mod hostile;
@@ -78,12 +78,12 @@ impl World {
         self.dashboard = Some(dashboard);
     }
 
-    /// Ends the program without a word.
+    /// Kills the program.
     fn kill(&mut self) {
         self.dashboard = None;
     }
 
-    /// Stops the program from running, or lets it go on.
+    /// Pauses the program's process, or resumes it.
     fn halt(&self, halt: bool) {
         self.dashboard.as_ref().unwrap().halt(halt);
     }
@@ -97,7 +97,7 @@ impl World {
         agent.get(self.url(path)).call().expect("an answer").body_mut().read_to_string().expect("a text")
     }
 
-    /// What the API says that a view's rows are; nothing before there are any.
+    /// A view's rows by the API; `None` before there are any.
     fn rows(&self, view: &str) -> Vec<Value> {
         let agent: ureq::Agent =
             ureq::Agent::config_builder().timeout_global(Some(TIME_LIMIT)).http_status_as_error(false).build().into();
@@ -147,7 +147,7 @@ impl World {
     }
 }
 
-/// Records 0 to `count`, told apart by their names.
+/// Records 0 to `count`, with distinct names.
 fn numbered(count: usize) -> Vec<Value> {
     (0..count).map(|id| json!({ "id": id, "name": format!("n{id:03}"), "kind": format!("k{}", id % 6) })).collect()
 }

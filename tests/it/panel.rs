@@ -1,4 +1,4 @@
-//! Control panels in the browser: what a tab gets, over HTTP.
+//! Control panels in the browser: the data of a tab, over HTTP.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -32,6 +32,11 @@ impl World {
         }
         broker.create_topic(&users, 1, true);
         let queries = queries(&topic, &users);
+        Self::over(broker, topic, queries)
+    }
+
+    /// The dashboard of a folder.
+    fn over(broker: Broker, topic: String, queries: tempfile::TempDir) -> Self {
         let listen = free_port().to_string();
         let folder = queries.path().to_str().unwrap().to_owned();
         let args = ["dashboard", "--queries", &folder, "--format", "ndjson", "--listen", &listen];
@@ -41,13 +46,13 @@ impl World {
     }
 
     fn appear(&self, pokemons: &[(&str, f64, f64)]) {
-        let texts: Vec<String> = pokemons
-            .iter()
-            .map(|(name, lat, lon)| {
-                json!({"name": name, "type_1": "Grass", "legendary": name.starts_with('M'), "lat": lat, "lon": lon})
-                    .to_string()
-            })
-            .collect();
+        self.produce(pokemons.iter().map(|(name, lat, lon)| {
+            json!({"name": name, "type_1": "Grass", "legendary": name.starts_with('M'), "lat": lat, "lon": lon})
+        }));
+    }
+
+    fn produce(&self, records: impl Iterator<Item = Value>) {
+        let texts: Vec<String> = records.map(|record| record.to_string()).collect();
         self.broker.produce(&self.topic, texts.iter().map(|text| (None, Some(text.as_str()))));
     }
 
@@ -62,9 +67,14 @@ impl World {
         (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
     }
 
-    /// Follows a panel's events.
+    /// Follows the events of a panel of the first file.
     fn follow(&self, query: &str) -> Tab {
-        let url = format!("http://{}/panel/events?{query}", self.address);
+        self.follow_at("/panel", query)
+    }
+
+    /// Follows a panel's events.
+    fn follow_at(&self, base: &str, query: &str) -> Tab {
+        let url = format!("http://{}{base}/events?{query}", self.address);
         let (sender, events) = channel();
         std::thread::spawn(move || {
             let answer = ureq::get(&url).call().expect("a stream");
@@ -83,7 +93,7 @@ impl World {
     }
 }
 
-/// What a tab would show.
+/// The state of a tab.
 struct Tab {
     events: Receiver<(String, Value)>,
     names: Vec<String>,
@@ -93,7 +103,7 @@ struct Tab {
 }
 
 impl Tab {
-    /// Takes in events until the tab looks so.
+    /// Takes in events until the tab is in this state.
     fn until(&mut self, what: &str, looks: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + TIME_LIMIT;
         while !looks(self) {
@@ -174,9 +184,9 @@ fn the_page_has_its_rows_before_any_script_runs_and_event_data_stays_text() {
 fn a_link_that_is_none_says_what_is_wrong_with_it() {
     let world = World::new(true);
     for (query, word) in [
-        ("lat=91&lon=0", "lat: 91 is no latitude"),
-        ("lat=0&lon=0&radius_km=-1", "radius_km: -1 is no radius"),
-        ("lat=0&lon=0&colour=red", "colour: control_panel.sql has no such parameter"),
+        ("lat=91&lon=0", "lat: 91 is not a latitude"),
+        ("lat=0&lon=0&radius_km=-1", "radius_km: -1 is not a radius"),
+        ("lat=0&lon=0&colour=red", "colour: pokemons_nearby.sql has no such parameter"),
         ("place=Atlantis", "place: "),
     ] {
         let (status, page) = world.get(&format!("/panel?{query}"));
@@ -189,17 +199,17 @@ fn a_link_that_is_none_says_what_is_wrong_with_it() {
 }
 
 #[test]
-fn an_edit_takes_effect_and_a_broken_one_is_told_while_the_old_goes_on() {
+fn an_edit_takes_effect_and_a_broken_one_is_reported_while_the_old_stays_live() {
     let world = World::new(true);
     world.appear(&[("Mew", 40.4168, -3.7038), ("Oddish", 40.41, -3.70)]);
     let mut tab = world.follow(MADRID);
     tab.until("both", |tab| tab.names.len() == 2);
-    let file = world.queries.path().join("control_panel.sql");
+    let file = world.queries.path().join("panels/pokemons_nearby.sql");
     let good = fs::read_to_string(&file).unwrap();
     fs::write(&file, good.replace("type_1,", "typ_1,")).unwrap();
     tab.until("the error", |tab| tab.state["sql_error"].is_string());
     let error = tab.state["sql_error"].as_str().unwrap();
-    assert!(error.contains("control_panel.sql:9:3") && error.contains("^^^^^") && error.contains("type_1"), "{error}");
+    assert!(error.contains("pokemons_nearby.sql:11:3") && error.contains("^^^^^") && error.contains("type_1"), "{error}");
     world.appear(&[("Tangela", 40.42, -3.70)]);
     tab.until("what appears meanwhile", |tab| tab.total == 1);
     fs::write(&file, format!("{good}  AND legendary\n")).unwrap();
@@ -211,7 +221,7 @@ fn an_edit_takes_effect_and_a_broken_one_is_told_while_the_old_goes_on() {
 }
 
 #[test]
-fn a_panel_waits_for_a_topic_that_nobody_has_made() {
+fn a_panel_waits_for_a_topic_that_does_not_exist() {
     let world = World::new(false);
     let mut tab = world.follow(MADRID);
     tab.until("waiting", |tab| tab.state["phase"] == "waiting");
@@ -243,5 +253,134 @@ fn a_panel_may_have_a_consumer_group_of_its_own() {
     assert!(full.contains("16 panels have a consumer group of their own"), "{full}");
     drop(tabs);
     std::thread::sleep(Duration::from_millis(10));
+    world.dashboard.interrupt();
+}
+
+const BIKES_NEARBY: &str = "-- @title: Free bikes
+-- @x: lng_of_station  @y: latitude
+-- @param lat DOUBLE
+-- @param lon DOUBLE
+-- @param radius_km DOUBLE = 1
+-- @param charge INT = 0
+SELECT station, latitude, longitude AS lng_of_station, charge,
+  haversine_km(latitude, longitude, $lat, $lon) AS distance_km, _timestamp
+FROM bikes
+WHERE haversine_km(latitude, longitude, $lat, $lon) <= $radius_km AND charge >= $charge
+";
+
+/// A dashboard of a fleet of bikes, which has nothing to do with what ships.
+fn bikes(panels: &[(&str, &str)]) -> World {
+    let (broker, queries) = (broker(), tempfile::TempDir::new().unwrap());
+    let topic = broker.topic("bikes", 2).to_string();
+    let write = |name: &str, sql: &str| {
+        let file = queries.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, sql).unwrap();
+    };
+    let sources = format!(
+        "CREATE EXTERNAL TABLE bikes (station VARCHAR, latitude DOUBLE, longitude DOUBLE, charge BIGINT)
+         STORED AS KAFKA LOCATION '{topic}'"
+    );
+    write("sources.sql", &sources);
+    write("dashboard/how_many.sql", "SELECT count(*) AS seen FROM bikes");
+    panels.iter().for_each(|(name, sql)| write(&format!("panels/{name}.sql"), sql));
+    World::over(broker, topic, queries)
+}
+
+fn parked(bikes: &[(&'static str, f64, f64, i64)]) -> impl Iterator<Item = Value> {
+    bikes.iter().map(|(station, latitude, longitude, charge)| {
+        json!({"station": station, "latitude": latitude, "longitude": longitude, "charge": charge})
+    })
+}
+
+#[test]
+fn a_fleet_of_bikes_has_panels_too_with_parameters_and_columns_of_its_own() {
+    let flat = BIKES_NEARBY.replace("Free bikes", "Flat bikes").replace("charge >= $charge", "charge <= $charge");
+    let world = bikes(&[("bikes_nearby", BIKES_NEARBY), ("flat_bikes", &flat)]);
+    let berlin = "lat=52.52&lon=13.405&radius_km=2";
+    world.produce(parked(&[("Alex", 52.521, 13.41, 80), ("Museum", 52.519, 13.4, 5), ("Far", 48.1, 11.6, 90)]));
+    let mut all = world.follow_at("/panel/bikes_nearby", berlin);
+    all.until("both", |tab| tab.names.len() == 2);
+    assert_eq!(all.sorted(), ["Alex", "Museum"]);
+    let mut charged = world.follow_at("/panel/bikes_nearby", &format!("{berlin}&charge=50"));
+    charged.until("the charged one", |tab| tab.names == ["Alex"]);
+    let mut flat = world.follow_at("/panel/flat_bikes", &format!("{berlin}&charge=10"));
+    flat.until("the flat one", |tab| tab.names == ["Museum"]);
+    // Without a name it is the first file.
+    let mut first = world.follow(berlin);
+    first.until("both", |tab| tab.names.len() == 2);
+    let mut own = world.follow_at("/panel/bikes_nearby", &format!("{berlin}&charge=50&own_group=true"));
+    own.until("its group", |tab| tab.state["phase"] == "live");
+    world.produce(parked(&[("Dom", 52.519, 13.401, 70), ("Tacheles", 52.525, 13.39, 3)]));
+    all.until("what appears", |tab| tab.total == 2);
+    charged.until("what appears", |tab| tab.total == 1);
+    flat.until("what appears", |tab| tab.total == 1);
+    own.until("what appears", |tab| tab.total == 1);
+    assert_eq!((charged.sorted(), flat.sorted(), own.sorted()), (vec!["Alex", "Dom"], vec!["Museum", "Tacheles"], vec!["Dom"]));
+
+    let (status, page) = world.get(&format!("/panel/bikes_nearby?{berlin}&charge=50"));
+    assert!(status == 200 && page.contains("<h1 id=\"title\">Free bikes</h1>"), "{status} {page}");
+    assert!(page.contains("<bdi>Alex</bdi>") && !page.contains("<bdi>Museum</bdi>"), "{page}");
+    assert!(page.contains("name=\"charge\"") && page.contains("value=\"50\""), "{page}");
+    assert_eq!(page.matches("class=\"mark\"").count(), 2, "each on the map: {page}");
+    assert!(!page.to_lowercase().contains("pok"), "{page}");
+    let (_, dashboard) = world.get("/");
+    for (name, title) in [("bikes_nearby", "Free bikes"), ("flat_bikes", "Flat bikes")] {
+        assert!(dashboard.contains(&format!("href=\"/panel/{name}\"")) && dashboard.contains(title), "{dashboard}");
+    }
+    for (path, status, word) in [
+        ("/panel/bikes_nearby?colour=red", 400, "colour: bikes_nearby.sql has no such parameter; it has lat, lon, radius_km, charge"),
+        ("/panel/bikes_nearby?charge=much", 400, "charge: &#39;much&#39; is not a value of type Int32"),
+        ("/panel/scooters", 404, "The panels are bikes_nearby, flat_bikes."),
+        ("/panel/..%2Fsources", 404, "The panels are"),
+    ] {
+        let (found, page) = world.get(path);
+        assert!(found == status && page.replace("'", "&#39;").contains(word), "{path}: {found} {page}");
+    }
+
+    let folder = world.queries.path().to_str().unwrap();
+    let args = ["control-panel", "--panel", "bikes_nearby", "--lat", "52.52", "--lon", "13.405", "--from-beginning"];
+    let command = start(&world.broker, &[&args[..], &["--radius-km", "2", "--queries", folder]].concat());
+    let lines = wait_for("bikes", || (command.lines().len() == 4).then(|| command.lines()));
+    assert!(lines.iter().any(|line| line.contains(" km  Alex  latitude 52.521, lng_of_station 13.41, charge 80")), "{lines:?}");
+    command.interrupt();
+    world.dashboard.interrupt();
+}
+
+#[test]
+fn a_saved_file_is_a_panel_at_once_and_a_folder_without_any_says_so() {
+    let world = bikes(&[]);
+    assert!(!world.get("/").1.contains("/panel"), "there is no link");
+    let (status, page) = world.get("/panel?lat=52.52&lon=13.405");
+    assert!(status == 404 && page.contains("has no file in panels/"), "{status} {page}");
+    fs::create_dir(world.queries.path().join("panels")).unwrap();
+    let file = world.queries.path().join("panels/bikes_nearby.sql");
+    fs::write(&file, BIKES_NEARBY.replace("-- @param charge INT = 0\n", "")).unwrap();
+    assert!(world.get("/").1.contains("href=\"/panel/bikes_nearby\""));
+    let mut tab = world.follow("lat=52.52&lon=13.405");
+    tab.until("the error", |tab| tab.state["sql_error"].is_string());
+    let error = tab.state["sql_error"].as_str().unwrap();
+    assert!(error.contains("bikes_nearby.sql:9:") && error.contains("charge"), "{error}");
+    world.produce(parked(&[("Alex", 52.521, 13.41, 80)]));
+    fs::write(&file, BIKES_NEARBY).unwrap();
+    tab.until("the first", |tab| tab.names == ["Alex"] && tab.state["sql_error"].is_null());
+    world.dashboard.interrupt();
+}
+
+#[test]
+fn a_panel_with_a_group_of_its_own_follows_edits_too() {
+    let world = bikes(&[("bikes_nearby", BIKES_NEARBY)]);
+    let mut tab = world.follow("lat=52.52&lon=13.405&own_group=true");
+    tab.until("its group", |tab| tab.state["phase"] == "live");
+    let file = world.queries.path().join("panels/bikes_nearby.sql");
+    fs::write(&file, BIKES_NEARBY.replace("SELECT station,", "SELECT statoin,")).unwrap();
+    tab.until("the error", |tab| tab.state["sql_error"].is_string());
+    world.produce(parked(&[("Alex", 52.521, 13.41, 80)]));
+    tab.until("what appears meanwhile", |tab| tab.names == ["Alex"]);
+    fs::write(&file, BIKES_NEARBY.replace("SELECT station,", "SELECT upper(station) AS station,")).unwrap();
+    tab.until("a new round", |tab| tab.state["phase"] == "starting");
+    tab.until("its group again", |tab| tab.state["phase"] == "live");
+    world.produce(parked(&[("Dom", 52.519, 13.401, 70)]));
+    tab.until("what appears then", |tab| tab.names.contains(&"DOM".to_owned()));
     world.dashboard.interrupt();
 }

@@ -1,4 +1,4 @@
-//! The program itself, as a user runs it: what it prints, and its exit code.
+//! The program itself, as a user runs it: its output, and its exit code.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -37,7 +37,7 @@ impl Run {
 fn command<S: AsRef<str>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tallgrass"));
     command.args(args.iter().map(AsRef::as_ref)).env("NO_COLOR", "1");
-    // Whoever runs the tests may have settings of their own.
+    // The user who runs the tests may have settings of their own.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"TALLGRASS_")) {
         command.env_remove(name);
     }
@@ -125,14 +125,14 @@ impl Running {
         wait_for(part, || self.errors.lock().unwrap().iter().any(|line| line.contains(part)).then_some(()));
     }
 
-    /// What follows `part` in its line of stderr, once that has come.
+    /// The rest of the line of stderr after `part`, once it has been written.
     pub fn word_after(&self, part: &str) -> String {
         let found = |line: &String| line.split_once(part)?.1.split_whitespace().next().map(str::to_owned);
         wait_for(part, || self.errors.lock().unwrap().iter().find_map(found))
     }
 
     /// Ctrl-C, and the exit code and lines that follow.
-    /// Stops it from running, or lets it go on.
+    /// Pauses its process, or resumes it.
     #[cfg(unix)]
     pub fn halt(&self, halt: bool) {
         let signal = if halt { "-STOP" } else { "-CONT" };

@@ -1,4 +1,4 @@
-//! What a login checker and a control panel print for programs: an object a line.
+//! The output of a login checker and a control panel for programs: one object per line.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 
@@ -79,11 +79,11 @@ fn a_reader_that_has_enough_ends_the_role_quietly() {
     let mut line = String::new();
     BufReader::new(checker.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(objects(&[line])[0]["email"].is_string());
-    // The pipe is closed now, and the next line finds that out.
+    // The pipe is closed now, which the next line detects.
     log_in(&broker, &users, "20");
     let status = wait_for("the end", || checker.try_wait().unwrap());
-    let mut told = String::new();
-    checker.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-    assert_eq!(status.code(), Some(0), "{told}");
-    assert!(!told.contains("error"), "{told}");
+    let mut stderr = String::new();
+    checker.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(!stderr.contains("error"), "{stderr}");
 }

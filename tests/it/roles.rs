@@ -97,7 +97,7 @@ fn both_encodings_of_a_logoff_give_the_same_users_online() {
 }
 
 #[test]
-fn a_panel_sees_exactly_what_is_near_and_goes_on_where_it_stopped() {
+fn a_panel_sees_exactly_what_is_near_and_continues_where_it_stopped() {
     let world = World::new(4);
     world.pokemon_gen("2000", "3");
     let near = |(): ()| -> BTreeSet<String> {
@@ -114,7 +114,7 @@ fn a_panel_sees_exactly_what_is_near_and_goes_on_where_it_stopped() {
         places.filter(|(km, _)| *km <= 2.0).map(|(_, place)| place).collect()
     };
     // The same file with the coordinates in front, so that the test can tell records apart.
-    let file = world.queries.path().join("control_panel.sql");
+    let file = world.queries.path().join("panels/pokemons_nearby.sql");
     let sql = fs::read_to_string(&file).unwrap();
     fs::write(&file, sql.replacen("  name,\n", "  concat(_partition, '@', _offset) AS place,\n  name,\n", 1)).unwrap();
     let id = unique("panel");

@@ -1,4 +1,4 @@
-//! A topic as a bounded table: what is read, what is not, and that the answers are those of all records.
+//! A topic as a bounded table: which records are read, and that the answers are those of all records.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -74,7 +74,7 @@ impl Lab {
         let table = |relation: &Arc<_>| -> Arc<dyn datafusion::catalog::TableProvider> {
             Arc::new(KafkaTable::new(Arc::clone(relation), Arc::clone(&bounds), bad.clone()))
         };
-        catalog.register(&context, table).await.unwrap();
+        assert!(catalog.register(&context, table).await.is_empty());
         Session { context, bounds, bad }
     }
 }
@@ -183,7 +183,7 @@ async fn only_projected_columns_are_decoded_and_explain_says_so() {
         plan.contains(&format!("KafkaScan: topic={topic}, columns=[name, _partition, _offset], partitions=[1: 4..10]")),
         "{plan}"
     );
-    // Another order than the schema's, a column twice, and columns that nobody declared first.
+    // An order other than the schema's, a column twice, and undeclared columns first.
     let rows = session
         .rows("SELECT _offset, x, n, name, n AS m FROM t WHERE _partition = 0 ORDER BY _offset DESC LIMIT 2")
         .await;
@@ -221,9 +221,9 @@ async fn an_empty_topic_is_an_empty_table_and_a_missing_one_is_named() {
         support::skip("the embedded broker makes every topic that it is asked for");
         return;
     }
-    let session = lab.session(&stream("nobody-made-this")).await;
+    let session = lab.session(&stream("no-such-topic")).await;
     let error = session.batches("SELECT count(*) FROM t").await.unwrap_err();
-    assert!(error.to_string().contains("nobody-made-this"), "{error}");
+    assert!(error.to_string().contains("no-such-topic"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -439,7 +439,7 @@ async fn a_read_ends_exactly_at_the_as_of_that_it_is_given() {
         lab.bounded(&stream(&topic), ReadBounds::new(lab.config.clone()).until(Until::Result(as_of.clone()))).await;
     assert_eq!(session.number("SELECT count(*) FROM t").await, 20);
     assert_eq!(session.bounds.as_of(), as_of);
-    // More than there is cannot be read: the topic is not the one that was meant.
+    // A bound beyond the end cannot be read: the topic is not the intended one.
     as_of.set(&name, 0, 51);
     let session = lab.bounded(&stream(&topic), ReadBounds::new(lab.config.clone()).until(Until::Offsets(as_of))).await;
     let error = session.batches("SELECT count(*) FROM t").await.unwrap_err();
@@ -455,7 +455,7 @@ async fn a_start_time_moves_streams_and_not_tables() {
     let lab = Lab::start();
     let topic = lab.topic(2);
     lab.fill(&topic, 2, 100);
-    // After the start, and yet of an earlier time: it belongs to what came since.
+    // After the start, and yet with an earlier time: it belongs to the later records.
     lab.send(&topic, 0, Some("7"), Some(br#"{"n":7,"name":"late"}"#), Some(epoch_ms()));
     lab.flush();
     let from = |bounds: ReadBounds| bounds.from_timestamp_ms(Some(epoch_ms() + 900));

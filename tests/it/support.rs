@@ -46,7 +46,7 @@ pub fn broker() -> Broker {
     }
 }
 
-/// A real broker for what the embedded one cannot do, or a line that says so.
+/// A real broker for what the embedded one cannot do, or a line that the test was skipped.
 pub fn real_broker(why: &str) -> Option<Broker> {
     let broker = broker();
     if broker.is_real() {
@@ -56,9 +56,9 @@ pub fn real_broker(why: &str) -> Option<Broker> {
     None
 }
 
-/// Says in the test's output that, and why, it did not run.
+/// Prints in the test's output that it did not run, and why.
 pub fn skip(why: &str) {
-    // Past the capture of passing tests: a skipped promise should be seen.
+    // Past the capture of passing tests: a skipped promise should be visible.
     use std::io::Write;
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     writeln!(std::io::stderr(), "skipped: {name}: {why}").ok();
@@ -73,7 +73,7 @@ pub fn unique(prefix: &str) -> String {
 }
 
 impl Broker {
-    /// How clients reach it.
+    /// The configuration of its clients.
     pub fn config(&self) -> KafkaConfig {
         self.config.clone()
     }

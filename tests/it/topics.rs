@@ -1,4 +1,4 @@
-//! `tallgrass topics`: what is there, and how far groups are.
+//! `tallgrass topics`: the topics, and how far groups are.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -83,12 +83,12 @@ fn groups_of_ours_are_found_by_themselves() {
 }
 
 #[test]
-fn a_mistyped_topic_is_told_and_none_is_made() {
+fn a_mistyped_topic_is_reported_and_not_created() {
     let broker = broker();
     let topic = broker.topic("orders", 1);
     let run = on(&broker, &["topics", &topic.replacen("orders", "ordres", 1)]);
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
-    assert!(run.stderr.contains(&format!("did you mean {topic}")), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("did you mean '{topic}'?")), "{}", run.stderr);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Offsets are the clock: what a live run said can be replayed exactly, and a wrong number is found.
+//! Offsets are the clock: a live run's claims can be replayed exactly, and a wrong number is found.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -74,7 +74,7 @@ impl World {
         fs::write(self.elsewhere.path().join("dex.csv"), format!("name,kind\nn0,{kind}\nn1,odd\n")).unwrap();
     }
 
-    /// The same by a file of the same length and time, so that nobody notices.
+    /// The same by a file of the same length and time, so that the edit is not noticed.
     fn dex_unseen(&self, kind: &str) {
         let dex = self.elsewhere.path().join("dex.csv");
         let time = fs::metadata(&dex).unwrap().modified().unwrap();
@@ -119,7 +119,7 @@ impl World {
         on(&self.broker, &self.args(args))
     }
 
-    /// One line for each view, as of now.
+    /// One line for each view, at the current ends.
     fn lines(&self) -> Vec<Value> {
         parse(&self.run(&["dashboard", "--once", "--format", "ndjson"]).good().stdout)
     }
@@ -163,7 +163,7 @@ fn every_kind_of_view_is_verified_and_lines_can_be_verified_later() {
     assert_eq!(lines.len(), FILES.len());
     world.fill(300..400);
     world.users(20..60);
-    // Time goes on too, and yet now() is what it was.
+    // Time has passed, and yet now() is the same.
     let run = world.against(&lines).good();
     assert_eq!(run.stdout.matches("live and replay agree").count(), FILES.len(), "{}", run.stdout);
     for line in &lines {
@@ -187,7 +187,7 @@ fn a_line_of_a_running_dashboard_replayed_up_to_its_as_of_gives_its_rows() {
     let lines = parse(&run.stdout);
     let tallies = of(&lines, "tally");
     assert!(tallies.len() > 5, "{}", tallies.len());
-    // The first line may come before anything is known of the topics.
+    // The first line may be written before anything is known of the topics.
     for tally in tallies.iter().skip(1).step_by(3) {
         let replay = world.run(&["replay", "tally", "--until", &tally["as_of"].to_string(), "--format", "json"]).good();
         assert_eq!(bag(&replay.json()["tally"]), bag(&tally["rows"]), "{tally}");
@@ -223,7 +223,7 @@ fn a_view_is_written_when_its_result_has_changed_and_an_error_once() {
         assert!(line["error"].as_str().unwrap().contains(view), "{line}");
         assert!(line.get("rows").is_none() && line["as_of"].is_object(), "{line}");
     }
-    // The table's topic stood still; at most its first records came in several refreshes.
+    // The table's topic did not change; at most its first records were spread over several refreshes.
     let current = of(&lines, "current").len();
     assert!(current <= 3 && current < of(&lines, "tally").len(), "{}", run.stdout);
     // A line for a view without a result cannot be verified.
@@ -303,7 +303,7 @@ fn last_digits_that_depend_on_the_order_of_reading_are_forgiven_in_their_column_
 }
 
 #[test]
-fn a_replay_stops_exactly_where_it_is_told_while_more_comes() {
+fn a_replay_stops_exactly_at_its_bound_while_more_arrives() {
     let world = World::filled();
     world.file("count", "SELECT count(*) AS n FROM s");
     let (stream, table) = (&world.stream, &world.table);
@@ -343,7 +343,7 @@ fn a_replay_up_to_a_time_leaves_out_what_is_of_that_time_or_later() {
     let Some(broker) = real_broker("the embedded broker has no time index") else { return };
     let world = World::new(broker);
     world.file("count", "SELECT count(*) AS n FROM s");
-    // Not so long ago that the broker would take the records away again.
+    // Recent enough for the broker not to delete the records again.
     let start_ms = jiff::Timestamp::now().as_second() * 1000 - 3_600_000;
     let record = |offset: i64| Record {
         topic: &world.stream,
@@ -362,12 +362,12 @@ fn a_replay_up_to_a_time_leaves_out_what_is_of_that_time_or_later() {
 }
 
 #[test]
-fn a_dashboard_that_verifies_itself_finds_a_difference_and_goes_on() {
+fn a_dashboard_that_verifies_itself_finds_a_difference_and_continues() {
     let world = World::filled();
     let args = ["dashboard", "--format", "ndjson", "--refresh", "20ms", "--verify", "300ms"];
     let live = start(&world.broker, &world.args(&args));
     live.wait_for_log("live = replay: 4 views, as of");
-    // A file has no offsets, and this one hides that it is another now.
+    // A file has no offsets, and this one hides that it has changed.
     world.dex_unseen("EVEN");
     live.wait_for_log("kinds: DIFFERS: 1 row only live, 1 row only in the replay, as of");
     live.wait_for_log("kinds: - only live: kind = even");
@@ -387,7 +387,7 @@ fn a_dashboard_that_verifies_itself_finds_a_difference_and_goes_on() {
 }
 
 #[test]
-fn a_file_that_is_saved_while_proofs_run_is_no_difference() {
+fn a_file_that_is_saved_while_proofs_run_is_not_a_difference() {
     let world = World::filled();
     let live = start(&world.broker, &world.args(&["dashboard", "--format", "ndjson", "--verify", "100ms"]));
     live.wait_for_log("live = replay: 4 views, as of");
@@ -456,14 +456,14 @@ fn lines_come_from_stdin_too_and_wrong_ones_are_named() {
         assert_eq!(run.code, Some(1), "{says}: {}", run.stdout);
         assert!(run.stderr.contains(says), "{}", run.stderr);
     }
-    let gone = text.replace("\"view\":\"tally\"", "\"view\":\"gone\"");
-    let run = verify(gone, &[]);
+    let removed = text.replace("\"view\":\"tally\"", "\"view\":\"removed\"");
+    let run = verify(removed, &[]);
     assert_eq!(run.code, Some(1));
-    assert!(run.stdout.contains("gone: FAILED: there is no file of this name"), "{}", run.stdout);
+    assert!(run.stdout.contains("removed: FAILED: there is no file of this name"), "{}", run.stdout);
 }
 
 #[test]
-fn what_retention_took_cannot_be_replayed_and_is_no_difference() {
+fn history_lost_to_retention_cannot_be_replayed_and_is_not_a_difference() {
     let Some(broker) = real_broker("the embedded broker deletes no records") else { return };
     let world = World::new(broker);
     world.fill(0..300);
@@ -476,8 +476,8 @@ fn what_retention_took_cannot_be_replayed_and_is_no_difference() {
     block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
 
     let run = world.against(&whole).good();
-    let gone = format!("tally: cannot be replayed: {}[1] counts from offset 40", world.stream);
-    assert!(run.stdout.contains(&gone), "{}", run.stdout);
+    let verdict = format!("tally: cannot be replayed: {}[1] counts from offset 40", world.stream);
+    assert!(run.stdout.contains(&verdict), "{}", run.stdout);
     assert!(run.stdout.contains("current: live and replay agree"), "{}", run.stdout);
     // A run that began after the loss counts from there, and so does its replay.
     let rest = world.lines();

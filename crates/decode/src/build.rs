@@ -210,19 +210,19 @@ impl Views {
 
 /// Text in one buffer with offsets, for columns declared so.
 #[derive(Debug)]
-pub struct Strings<O> {
+pub struct OffsetStrings<O> {
     bytes: Vec<u8>,
     ends: Vec<O>,
     nulls: Nulls,
 }
 
-impl<O> Default for Strings<O> {
+impl<O> Default for OffsetStrings<O> {
     fn default() -> Self {
         Self { bytes: Vec::new(), ends: Vec::new(), nulls: Nulls::default() }
     }
 }
 
-impl<O: OffsetSizeTrait> Strings<O> {
+impl<O: OffsetSizeTrait> OffsetStrings<O> {
     /// `None` where the offsets end before the text does.
     pub fn push(&mut self, text: &[u8]) -> Option<()> {
         let end = O::from_usize(self.bytes.len() + text.len())?;

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_is_no_text() {
+    fn a_lone_surrogate_is_not_text() {
         for json in [r#""\ud800""#, r#""\udc00""#, r#""\ud800\u0041""#, r#""\ud800x""#, r#""\udc00\ud800""#] {
             assert_eq!(read(json).unwrap_err().kind(), "malformed", "{json}");
         }

@@ -312,7 +312,7 @@ fn every_zero_is_positive() {
 }
 
 #[test]
-fn states_that_nobody_wrote_are_refused() {
+fn invalid_states_are_refused() {
     for (bytes, reason) in [
         (&[7_u8][..], "half a header"),
         (&[0, 0x80, 1], "unknown flags"),

@@ -13,178 +13,117 @@ use super::sphere::{EARTH_RADIUS_KM, EARTH_RADIUS_M, Operand, distances, within}
 
 /// Every function of this module.
 pub fn functions() -> Vec<ScalarUDF> {
+    use DataType::{Boolean, Float64};
+    let distance_takes = "ST_DistanceSphere takes two points, as made by ST_Point(lon, lat)";
+    let within_takes = "ST_DWithin takes two points, as made by ST_Point(lon, lat), and a number of metres";
     vec![
-        ScalarUDF::new_from_impl(HaversineKm::new()),
-        ScalarUDF::new_from_impl(StPoint::new()),
-        ScalarUDF::new_from_impl(StDistanceSphere::new()),
-        ScalarUDF::new_from_impl(StDWithin::new()),
+        GeoFunction::of_numbers("haversine_km", 4, Float64, haversine_km),
+        GeoFunction::of_numbers("st_point", 2, point_type(), st_point),
+        GeoFunction::of_points("st_distancesphere", 0, distance_takes, Float64, st_distance_sphere),
+        GeoFunction::of_points("st_dwithin", 1, within_takes, Boolean, st_dwithin),
     ]
 }
 
-/// `haversine_km(lat1, lon1, lat2, lon2)`
+/// The result for so many rows; `None` where a constant null makes all of them null.
+type Run = fn(&[ColumnarValue], usize) -> Result<Option<ArrayRef>>;
+
+/// One function by its parts.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct HaversineKm {
+struct GeoFunction {
+    name: &'static str,
     signature: Signature,
+    /// Numbers behind the two points.
+    numbers: usize,
+    /// What it takes, in words.
+    takes: &'static str,
+    returns: DataType,
+    run: Run,
 }
 
-impl HaversineKm {
-    fn new() -> Self {
-        Self { signature: Signature::exact(vec![DataType::Float64; 4], Volatility::Immutable) }
+impl GeoFunction {
+    fn of_numbers(name: &'static str, numbers: usize, returns: DataType, run: Run) -> ScalarUDF {
+        let signature = Signature::exact(vec![DataType::Float64; numbers], Volatility::Immutable);
+        ScalarUDF::new_from_impl(Self { name, signature, numbers, takes: "", returns, run })
+    }
+
+    fn of_points(name: &'static str, numbers: usize, takes: &'static str, returns: DataType, run: Run) -> ScalarUDF {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        ScalarUDF::new_from_impl(Self { name, signature, numbers, takes, returns, run })
     }
 }
 
-impl ScalarUDFImpl for HaversineKm {
+impl ScalarUDFImpl for GeoFunction {
     fn name(&self) -> &'static str {
-        "haversine_km"
+        self.name
     }
 
     fn signature(&self) -> &Signature {
         &self.signature
     }
 
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        let is_number = |data_type: &DataType| data_type.is_numeric() || data_type.is_null();
+        match arg_types {
+            [a, b, numbers @ ..]
+                if is_point(a) && is_point(b) && numbers.len() == self.numbers && numbers.iter().all(is_number) =>
+            {
+                Ok([vec![point_type(); 2], vec![DataType::Float64; numbers.len()]].concat())
+            }
+            _ => plan_err!("{}", self.takes),
+        }
+    }
+
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Float64)
+        Ok(self.returns.clone())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows = RowCount::of(&args);
-        let [lat1, lon1, lat2, lon2] = take_function_args(self.name(), &args.args)?;
-        let (Some(lat1), Some(lon1), Some(lat2), Some(lon2)) = (
-            NumberArgument::of(lat1)?,
-            NumberArgument::of(lon1)?,
-            NumberArgument::of(lat2)?,
-            NumberArgument::of(lon2)?,
-        ) else {
-            return Ok(ColumnarValue::Scalar(ScalarValue::Float64(None)));
-        };
-        let nulls = all_known([&lat1, &lon1, &lat2, &lon2].map(|numbers| numbers.nulls.as_ref()));
-        let values = [lat1.values, lon1.values, lat2.values, lon2.values];
-        rows.give(Arc::new(distances(rows.count, EARTH_RADIUS_KM, values, nulls)))
+        // One result holds for all rows where all arguments are constants.
+        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let result = (self.run)(&args.args, if constant { 1 } else { args.number_rows })?;
+        Ok(match result {
+            None => ColumnarValue::Scalar(ScalarValue::try_from(&self.returns)?),
+            Some(result) if constant => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
+            Some(result) => ColumnarValue::Array(result),
+        })
     }
+}
+
+/// `haversine_km(lat1, lon1, lat2, lon2)`
+fn haversine_km(args: &[ColumnarValue], rows: usize) -> Result<Option<ArrayRef>> {
+    let [lat1, lon1, lat2, lon2] = take_function_args("haversine_km", args)?;
+    let (Some(lat1), Some(lon1), Some(lat2), Some(lon2)) =
+        (NumberArgument::of(lat1)?, NumberArgument::of(lon1)?, NumberArgument::of(lat2)?, NumberArgument::of(lon2)?)
+    else {
+        return Ok(None);
+    };
+    let nulls = all_known([&lat1, &lon1, &lat2, &lon2].map(|numbers| numbers.nulls.as_ref()));
+    let values = [lat1.values, lon1.values, lat2.values, lon2.values];
+    Ok(Some(Arc::new(distances(rows, EARTH_RADIUS_KM, values, nulls))))
 }
 
 /// `ST_Point(lon, lat)`
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct StPoint {
-    signature: Signature,
-}
-
-impl StPoint {
-    fn new() -> Self {
-        Self { signature: Signature::exact(vec![DataType::Float64; 2], Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for StPoint {
-    fn name(&self) -> &'static str {
-        "st_point"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(point_type())
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows = RowCount::of(&args);
-        let [x, y] = take_function_args(self.name(), &args.args)?;
-        let (Some(x), Some(y)) = (NumberArgument::of(x)?, NumberArgument::of(y)?) else {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from(point_type())?));
-        };
-        let nulls = all_known([x.nulls.as_ref(), y.nulls.as_ref()]);
-        // A null coordinate makes the whole point null, so the fields themselves carry no nulls.
-        let columns = vec![x.column(rows.count), y.column(rows.count)];
-        rows.give(Arc::new(StructArray::new(point_fields(), columns, nulls)))
-    }
+fn st_point(args: &[ColumnarValue], rows: usize) -> Result<Option<ArrayRef>> {
+    let [x, y] = take_function_args("st_point", args)?;
+    let (Some(x), Some(y)) = (NumberArgument::of(x)?, NumberArgument::of(y)?) else { return Ok(None) };
+    let nulls = all_known([x.nulls.as_ref(), y.nulls.as_ref()]);
+    // A null coordinate makes the whole point null, so the fields themselves carry no nulls.
+    Ok(Some(Arc::new(StructArray::new(point_fields(), vec![x.column(rows), y.column(rows)], nulls))))
 }
 
 /// `ST_DistanceSphere(point, point)`
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct StDistanceSphere {
-    signature: Signature,
-}
-
-impl StDistanceSphere {
-    fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for StDistanceSphere {
-    fn name(&self) -> &'static str {
-        "st_distancesphere"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        match arg_types {
-            [a, b] if is_point(a) && is_point(b) => Ok(vec![point_type(), point_type()]),
-            _ => plan_err!("ST_DistanceSphere takes two points, as made by ST_Point(lon, lat)"),
-        }
-    }
-
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Float64)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows = RowCount::of(&args);
-        let [a, b] = take_function_args(self.name(), &args.args)?;
-        match metres_between(rows.count, a, b)? {
-            Some(metres) => rows.give(Arc::new(metres)),
-            None => Ok(ColumnarValue::Scalar(ScalarValue::Float64(None))),
-        }
-    }
+fn st_distance_sphere(args: &[ColumnarValue], rows: usize) -> Result<Option<ArrayRef>> {
+    let [a, b] = take_function_args("st_distancesphere", args)?;
+    Ok(metres_between(rows, a, b)?.map(|metres| Arc::new(metres) as ArrayRef))
 }
 
 /// `ST_DWithin(point, point, metres)`
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct StDWithin {
-    signature: Signature,
-}
-
-impl StDWithin {
-    fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for StDWithin {
-    fn name(&self) -> &'static str {
-        "st_dwithin"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        match arg_types {
-            [a, b, metres] if is_point(a) && is_point(b) && (metres.is_numeric() || metres.is_null()) => {
-                Ok(vec![point_type(), point_type(), DataType::Float64])
-            }
-            _ => plan_err!("ST_DWithin takes two points, as made by ST_Point(lon, lat), and a number of metres"),
-        }
-    }
-
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Boolean)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let rows = RowCount::of(&args);
-        let [a, b, metres] = take_function_args(self.name(), &args.args)?;
-        let (Some(apart), Some(limit)) = (metres_between(rows.count, a, b)?, NumberArgument::of(metres)?) else {
-            return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)));
-        };
-        rows.give(Arc::new(within(&apart, limit.values, limit.nulls.as_ref())))
-    }
+fn st_dwithin(args: &[ColumnarValue], rows: usize) -> Result<Option<ArrayRef>> {
+    let [a, b, metres] = take_function_args("st_dwithin", args)?;
+    let (Some(apart), Some(limit)) = (metres_between(rows, a, b)?, NumberArgument::of(metres)?) else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(within(&apart, limit.values, limit.nulls.as_ref()))))
 }
 
 fn point_fields() -> Fields {
@@ -214,28 +153,6 @@ fn metres_between(rows: usize, a: &ColumnarValue, b: &ColumnarValue) -> Result<O
     let (Some(a), Some(b)) = (PointArgument::of(a)?, PointArgument::of(b)?) else { return Ok(None) };
     let nulls = NullBuffer::union(a.nulls.as_ref(), b.nulls.as_ref());
     Ok(Some(distances(rows, EARTH_RADIUS_M, [a.y, a.x, b.y, b.x], nulls)))
-}
-
-/// How many rows to compute, and whether one result holds for all of them: so for constant arguments.
-#[derive(Clone, Copy)]
-struct RowCount {
-    count: usize,
-    constant: bool,
-}
-
-impl RowCount {
-    fn of(args: &ScalarFunctionArgs) -> Self {
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        Self { count: if constant { 1 } else { args.number_rows }, constant }
-    }
-
-    fn give(self, result: ArrayRef) -> Result<ColumnarValue> {
-        if self.constant {
-            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))
-        } else {
-            Ok(ColumnarValue::Array(result))
-        }
-    }
 }
 
 /// A borrowed DOUBLE argument.

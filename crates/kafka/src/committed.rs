@@ -100,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_the_partition_does_not_have_means_that_it_was_made_anew() {
+    fn an_end_that_the_partition_does_not_have_means_that_it_was_created_again() {
         assert_eq!(resume(None, Watermarks { low: 0, high: 5 }, Some(18)), (0, None));
         assert_eq!(resume(None, Watermarks { low: 30, high: 40 }, Some(18)), (30, None));
     }
 
     #[test]
-    fn a_commit_that_is_gone_goes_on_at_the_oldest_record_and_says_so() {
+    fn a_commit_out_of_range_continues_at_the_oldest_record_and_is_reported() {
         let marks = Watermarks { low: 10, high: 20 };
         assert_eq!(resume(Some(3), marks, Some(20)), (10, Some(3)));
         assert_eq!(resume(Some(21), marks, None), (10, Some(21)));

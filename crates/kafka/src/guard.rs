@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_whole_history_is_silent_and_each_loss_is_told_once() {
+    fn a_whole_history_is_silent_and_each_loss_is_reported_once() {
         let topic: Arc<str> = Arc::from("pokemons");
         let mut guard = HistoryGuard::default();
         assert_eq!(guard.observe(&topic, &BTreeMap::from([(0, 0), (1, 0)])), []);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_made_anew_has_its_whole_history_again() {
+    fn a_topic_created_again_has_its_whole_history() {
         let topic: Arc<str> = Arc::from("users");
         let mut guard = HistoryGuard::default();
         guard.observe(&topic, &BTreeMap::from([(0, 7)]));

@@ -1,4 +1,4 @@
-//! What every handler sees.
+//! The state that every handler sees.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,33 +7,36 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use tallgrass_kafka::KafkaConfig;
-use tallgrass_pipeline::{Shot, Variants};
+use tallgrass_pipeline::{Published, Variants};
+use tallgrass_proof::Proofs;
 use tallgrass_sink::terminal::ProofNote;
 
-/// Asks whether live and replay agree; none where nobody checks, or nobody has yet.
-pub type ProofSource = Arc<dyn Fn() -> Option<ProofNote> + Send + Sync>;
-
-/// A live run, as its servers see it.
+/// A live run, from its servers' view.
 #[derive(Clone)]
 pub struct App {
-    /// What this is, such as `tallgrass demo`.
+    /// Its name, such as `tallgrass demo`.
     pub name: String,
     /// The cluster.
     pub kafka: KafkaConfig,
     /// The folder of SQL.
     pub queries: PathBuf,
     /// The newest refresh; none before the first.
-    pub shots: watch::Receiver<Option<Arc<Shot>>>,
-    /// Files that somebody wants with other values for their parameters.
+    pub newest: watch::Receiver<Option<Arc<Published>>>,
+    /// Files with other values for their parameters, as clients request them.
     pub variants: Variants,
-    /// Whether live and replay agree.
-    pub proof: ProofSource,
+    /// What proofs beside the run find; none where it is not verified.
+    pub proofs: Option<Arc<Proofs>>,
 }
 
 impl App {
     /// The newest refresh.
-    pub fn newest(&self) -> Option<Arc<Shot>> {
-        self.shots.borrow().clone()
+    pub fn newest(&self) -> Option<Arc<Published>> {
+        self.newest.borrow().clone()
+    }
+
+    /// Whether live and replay agree; none where that is not verified, or not yet.
+    pub(crate) fn proof(&self) -> Option<ProofNote> {
+        self.proofs.as_ref().and_then(|proofs| proofs.note())
     }
 }
 

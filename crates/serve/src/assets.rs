@@ -1,5 +1,5 @@
-//! What the pages need beside themselves, inside of the binary. Addresses carry a digest, so a browser keeps a file for ever
-//! and yet never an old one.
+//! The pages' static files, inside the binary. Addresses contain a digest, so a browser can keep a file forever and still
+//! never uses an old one.
 
 use std::sync::{Arc, LazyLock};
 
@@ -52,7 +52,7 @@ impl Asset {
 pub fn routes() -> Router {
     Router::new()
         .route("/assets/{name}", get(asset))
-        // Browsers ask for it unasked.
+        // Browsers request it by themselves.
         .route("/favicon.ico", get(async || Redirect::permanent(&ICON.path)))
 }
 

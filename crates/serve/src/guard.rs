@@ -1,9 +1,9 @@
 //! What every request must pass, and what every answer carries.
 //!
 //! ```text
-//!  connections  as many at once as there are slots; silent, trickling and stalled ones are cut
+//!  connections  as many at once as there are slots; silent, trickling and stalled ones are closed
 //!       │
-//!  fence        method, size, Host, Origin, Sec-Fetch-Site ─▶ refused with words
+//!  fence        method, size, Host, Origin, Sec-Fetch-Site ─▶ refused with a message
 //!       │       time limit, panics caught, headers on every answer
 //!  gzip         texts, but never events
 //!       │
@@ -11,9 +11,9 @@
 //! ```
 //!
 //! # Contract
-//! A page of another origin gets nothing from this server: a name that somebody points at this address (DNS rebinding)
-//! fails by its Host, a request of a foreign page by its Origin or its Sec-Fetch-Site, and no answer says that others may
-//! read it. What is asked for here never changes anything, so only GET and HEAD exist.
+//! A page of another origin gets nothing from this server: a foreign name that points at this address (DNS rebinding)
+//! fails by its Host, a request of a foreign page by its Origin or its Sec-Fetch-Site, and no answer allows others to
+//! read it. Requests never change anything, so only GET and HEAD exist.
 
 mod connections;
 mod fence;
@@ -35,13 +35,13 @@ pub use self::hosts::{AllowedHost, BadHost};
 use self::fence::{Fence, MAX_BODY_BYTES};
 use self::hosts::Hosts;
 
-/// Between the smallest and the fastest: SVG shrinks to a sixth in a third of the time that the default takes.
+/// A compromise of size and speed: SVG shrinks to a sixth in a third of the time that the default takes.
 const GZIP_LEVEL: i32 = 4;
 
-/// Below this many bytes an answer is one packet either way.
+/// An answer below this many bytes is one packet either way.
 const MIN_GZIP_BYTES: u64 = 860;
 
-/// Puts the guard around all routes of a server that listens at `address`; it answers to these names too.
+/// Puts the guard around all routes of a server that listens at `address`; it accepts these names too.
 pub fn protect(routes: Router, address: SocketAddr, names: Vec<AllowedHost>) -> Router {
     let fence = Arc::new(Fence::new(Hosts::new(address, names)));
     routes
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_answer_carries_the_headers_whatever_came_of_the_request() {
+    async fn every_answer_carries_the_headers_whatever_the_outcome() {
         let address = served().await;
         for (first_line, more, status) in [
             ("GET /html", "", 200),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_answer_and_the_server_goes_on() {
+    async fn a_panic_is_an_answer_and_the_server_continues() {
         let address = served().await;
         let (head, body) = ask(address, "GET /panic", "").await;
         assert!(head.starts_with("http/1.1 500") && !String::from_utf8_lossy(&body).contains("on purpose"));

@@ -16,10 +16,10 @@ use super::{api, assets, guard, page, panel};
 /// How many ports above the wanted one are tried.
 const NEXT_PORTS: u16 = 64;
 
-/// How long answers under way may take once the server is told to stop; event streams end at once.
+/// How long answers under way may take once the server is stopped; event streams end at once.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Listens at `address`; with `or_next`, at one of the next ports where that one is taken.
+/// Listens at `address`; with `or_next`, at one of the next ports if that one is in use.
 pub fn bind(address: SocketAddr, or_next: bool) -> io::Result<TcpListener> {
     let mut first = None;
     for port in address.port()..=address.port().saturating_add(if or_next { NEXT_PORTS } else { 0 }) {
@@ -40,7 +40,7 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Serves `app` on a bound listener until [`stop`](Self::stop), also under other names than its address.
+    /// Serves `app` on a bound listener until [`stop`](Self::stop), also under names other than its address.
     pub fn start(listener: TcpListener, app: App, names: Vec<AllowedHost>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
@@ -64,12 +64,12 @@ impl HttpServer {
         Ok(Self { address, stop, thread })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends it, with the answers that are under way.
+    /// Stops it, after the answers under way.
     pub fn stop(self) {
         self.stop.cancel();
         if let Ok(Err(error)) = self.thread.join() {

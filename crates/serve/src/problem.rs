@@ -1,11 +1,11 @@
-//! What is wrong with a request, in words: JSON for programs, text for people.
+//! The error of a request: JSON for programs, text for people.
 
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// An answer that is none.
+/// An answer that refuses a request, with the reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     status: StatusCode,
@@ -15,24 +15,24 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Words: lower case, no full stop.
-    pub fn new(status: StatusCode, words: impl Into<String>) -> Self {
-        Self { status, error: Value::String(words.into()), help: None, retry_after_s: None }
+    /// The message: lower case, no full stop.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, error: Value::String(message.into()), help: None, retry_after_s: None }
     }
 
-    /// An error that has parts, such as a place in a file.
+    /// An error with parts, such as a position in a file.
     pub fn of(status: StatusCode, error: Value) -> Self {
         Self { status, error, help: None, retry_after_s: None }
     }
 
-    /// A way out.
+    /// What to do about it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<Option<String>>) -> Self {
         self.help = help.into();
         self
     }
 
-    /// When to ask again.
+    /// When to try again.
     #[must_use]
     pub fn with_retry(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
@@ -48,8 +48,8 @@ impl Problem {
     /// As a line of text.
     pub fn into_text(self) -> Response {
         let help = self.help.map(|help| format!("\n{help}")).unwrap_or_default();
-        let words = self.error.as_str().map_or_else(|| self.error.to_string(), str::to_owned);
-        (self.status, format!("{words}{help}\n")).into_response()
+        let message = self.error.as_str().map_or_else(|| self.error.to_string(), str::to_owned);
+        (self.status, format!("{message}{help}\n")).into_response()
     }
 }
 

@@ -18,16 +18,16 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// A bar that is drawn until this is dropped.
 #[must_use = "the bar disappears when this is dropped"]
-pub struct ReadProgress {
+pub struct ReadBar {
     stop: Arc<AtomicBool>,
     ticker: Option<JoinHandle<()>>,
 }
 
 /// Draws how many of `total` records `read` reports, from a thread of its own; nothing where stderr is not a terminal.
-pub fn progress(total: u64, read: impl Fn() -> u64 + Send + 'static) -> ReadProgress {
+pub fn progress(total: u64, read: impl Fn() -> u64 + Send + 'static) -> ReadBar {
     let stop = Arc::new(AtomicBool::new(false));
     if total == 0 || !stderr().is_terminal() {
-        return ReadProgress { stop, ticker: None };
+        return ReadBar { stop, ticker: None };
     }
     let bar = bar(total, ProgressDrawTarget::stderr());
     let stopped = Arc::clone(&stop);
@@ -40,10 +40,10 @@ pub fn progress(total: u64, read: impl Fn() -> u64 + Send + 'static) -> ReadProg
         bar.finish_and_clear();
     });
     // Without another thread the read can still be done.
-    ReadProgress { stop, ticker: ticker.ok() }
+    ReadBar { stop, ticker: ticker.ok() }
 }
 
-impl Drop for ReadProgress {
+impl Drop for ReadBar {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         if let Some(ticker) = self.ticker.take() {

@@ -49,7 +49,7 @@ pub fn all_series(schema: &Schema, axes: &Axes, rows: &[RecordBatch], most: usiz
             let name = name.unwrap_or_else(|| NULL.to_owned());
             match all.iter().position(|series| series.0 == name) {
                 Some(at) => all[at].1.push((x, y, row)),
-                // Past a few more than can be told apart, looking for a series in a list would be slow.
+                // Beyond a few more than can be distinguished, looking for a series in a list would be slow.
                 None if all.len() < 2 * most => all.push((name, vec![(x, y, row)])),
                 None => {}
             }

@@ -46,7 +46,7 @@ pub fn write_view(
 /// Writes any number of views one after the other, batch by batch.
 ///
 /// Only a table waits for all of its rows (their widths align it); the other formats hold no row back. NDJSON has no place
-/// for a view's name, so rows of several views could not be told apart: the caller writes only one.
+/// for a view's name, so rows of several views could not be distinguished: the caller writes only one.
 pub struct ViewsWriter<'a> {
     out: &'a mut dyn Write,
     format: Format,

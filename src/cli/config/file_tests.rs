@@ -72,7 +72,7 @@ fn properties_may_be_written_with_dots_or_quotes_and_a_commands_own_come_last() 
 }
 
 #[test]
-fn a_command_and_an_option_of_one_name_are_told_apart() {
+fn a_command_and_an_option_of_one_name_are_distinguished() {
     let file = parse("verify = '30s'").unwrap();
     assert_eq!(entry(&file, "dashboard", "verify"), Some((vec!["30s".to_owned()], false)));
     let file = parse("[verify]\nqueries = 'a'\n[dashboard]\nverify = '30s'").unwrap();
@@ -111,7 +111,7 @@ fn a_value_for_all_commands_suits_all_or_is_set_for_some_only() {
 }
 
 #[test]
-fn what_is_no_toml_is_shown_where_it_is_none() {
+fn invalid_toml_is_shown_at_its_position() {
     insta::assert_snapshot!(wrong("refresh = 1s\n"));
     insta::assert_snapshot!("twice", wrong("queries = 'a'\nqueries = 'b'\n"));
 }

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::served::{Event, Events, Served};
 use crate::support::wait_for;
 
-/// A table whose rows change often: what each name was seen as last, and how often.
+/// A table whose rows change often: the last kind of each name, and how often it was seen.
 const LAST: &str = "SELECT name, count(*) AS seen, max(id) AS last FROM s GROUP BY name";
 
-/// Batches that come while somebody listens.
+/// Batches that arrive while a client listens.
 const ROUNDS: usize = 40;
 
 /// Rows as a bag.
@@ -55,7 +55,7 @@ fn records(as_of: &Value) -> i64 {
 }
 
 #[test]
-fn a_fresh_stream_begins_with_all_rows_and_goes_on_with_what_differs() {
+fn a_fresh_stream_begins_with_all_rows_and_continues_with_differences() {
     let served = Served::start(&[("last", LAST)]);
     served.produce(&["a", "b"]);
     wait_for("rows", || (served.get("/api/views/last").json()["rows"].as_array()?.len() == 2).then_some(()));
@@ -124,7 +124,7 @@ fn nothing_is_lost_or_doubled_over_broken_connections_while_records_come() {
 }
 
 #[test]
-fn an_id_that_nobody_knows_begins_anew_and_says_why() {
+fn an_unknown_id_starts_over_and_gives_the_reason() {
     let served = Served::start(&[("last", LAST)]);
     served.produce(&["a"]);
     let id = served.follow("last", None).next_of("reset").id.unwrap();
@@ -137,7 +137,7 @@ fn an_id_that_nobody_knows_begins_anew_and_says_why() {
         assert_eq!(event.kind, "reset");
         assert!(event.data["reason"].as_str().unwrap().contains(why), "{id}: {}", event.data);
     }
-    // As an address, for those who cannot set a header.
+    // As part of the address, for clients that cannot set a header.
     let asked = format!("/api/views/last/changes?last_event_id={}", id.replace(' ', "%20").replace(',', "%2C"));
     let mut stream = std::net::TcpStream::connect(served.address()).unwrap();
     write!(stream, "GET {asked} HTTP/1.1\r\nHost: {}\r\n\r\n", served.address()).unwrap();
@@ -171,7 +171,7 @@ fn an_edit_says_what_it_changed_and_a_broken_one_what_is_wrong() {
     served.save("last", "SELECT nam FROM s");
     let error = events.next_of("error");
     assert_eq!((error.data["error"]["line"].as_u64(), error.data["error"]["column"].as_u64()), (Some(1), Some(8)));
-    // Its rows of before go on.
+    // Its rows from before stay up.
     served.produce(&["c"]);
     let change = loop {
         let event = events.next_of("change");
@@ -205,7 +205,7 @@ fn a_client_that_does_not_read_gets_the_newest_and_no_queue() {
     let rounds = 40;
     for round in 1..=rounds {
         served.produce(&["a"]);
-        // Ingestion does not wait for who does not read.
+        // Ingestion does not wait for a client that does not read.
         wait_for("progress", || (served.get("/api/views/n").json()["rows"][0]["n"] == round).then_some(()));
     }
     let mut got = 0;

@@ -1,14 +1,15 @@
-//! The `OpenAPI` document against the server: what it says is so, and all that there is is in it.
+//! The `OpenAPI` document against the server: it is true, and it is complete.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::served::Served;
 use crate::support::{skip, wait_for};
 
-/// The tag of what only the page uses: it is listed, and not promised.
+/// The tag of routes that only the page uses: listed, without a promise.
 const PAGE: &str = "page";
 
 fn document(served: &Served) -> Value {
@@ -31,9 +32,11 @@ fn references(value: &Value, found: &mut Vec<String>) {
 
 #[test]
 fn every_route_answers_as_documented() {
-    let served = Served::start(&[("n", "-- @title: N\nSELECT count(*) AS n FROM s"), ("typo", "SELECT nope FROM s")]);
+    let files = [("n", "-- @title: N\nSELECT count(*) AS n FROM s"), ("typo", "SELECT nope FROM s")];
+    let served = Served::verified(&files, Duration::from_millis(50));
     served.produce(&["a"]);
     wait_for("rows", || (served.get("/api/views/n").json()["rows"][0]["n"] == 1).then_some(()));
+    wait_for("a proof", || (served.get("/api/proof").status == 200).then_some(()));
     let document = document(&served);
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     let mut asked = 0;
@@ -61,7 +64,7 @@ fn every_route_answers_as_documented() {
             );
             asked += 1;
         }
-        // Each content type of a good answer can be had.
+        // Each content type of a good answer is available.
         for content_type in responses["200"]["content"].as_object().unwrap().keys() {
             if content_type != "text/event-stream" {
                 let path = template.replace("{view}", "n");
@@ -110,7 +113,8 @@ fn no_route_is_undocumented() {
 
 #[test]
 fn objects_have_the_documented_fields_and_no_others() {
-    let served = Served::start(&[("n", "-- @title: N\nSELECT count(*) AS n FROM s"), ("typo", "SELECT nope FROM s")]);
+    let files = [("n", "-- @title: N\nSELECT count(*) AS n FROM s"), ("typo", "SELECT nope FROM s")];
+    let served = Served::verified(&files, Duration::from_millis(50));
     served.produce(&["a"]);
     wait_for("rows", || (served.get("/api/views/n").json()["rows"][0]["n"] == 1).then_some(()));
     let document = document(&served);
@@ -133,6 +137,9 @@ fn objects_have_the_documented_fields_and_no_others() {
     let list = served.get("/api/views").json();
     check("Views", &list);
     list["views"].as_array().unwrap().iter().for_each(|view| check("ViewState", view));
+    let proof = wait_for("a proof", || Some(served.get("/api/proof")).filter(|proof| proof.status == 200)).json();
+    check("Proof", &proof);
+    proof["views"].as_array().unwrap().iter().for_each(|view| check("ViewProof", view));
     let mut events = served.follow("n", None);
     check("Change", &events.next_of("reset").data);
     served.produce(&["b"]);
@@ -157,16 +164,16 @@ fn a_checker_accepts_the_document() {
             .arg(format!("-Dexec.args={}", file.display()))
             .output()
             .unwrap();
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        (output.status.success(), said)
+        let output_text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.success(), output_text)
     };
-    let (accepted, said) = check(&file);
-    if !accepted && !required && (said.contains("Unknown host") || said.contains("Could not transfer")) {
+    let (accepted, text) = check(&file);
+    if !accepted && !required && (text.contains("Unknown host") || text.contains("Could not transfer")) {
         return skip("the checker cannot be fetched");
     }
-    assert!(accepted && said.contains("no objections"), "{said}");
-    // It would object to a document that is wrong.
+    assert!(accepted && text.contains("no objections"), "{text}");
+    // The check fails for a wrong document.
     std::fs::write(&file, served.get("/api/openapi.json").text().replace("\"responses\"", "\"answers\"")).unwrap();
-    let (accepted, said) = check(&file);
-    assert!(!accepted && said.contains("responses"), "{said}");
+    let (accepted, text) = check(&file);
+    assert!(!accepted && text.contains("responses"), "{text}");
 }

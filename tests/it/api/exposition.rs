@@ -1,6 +1,7 @@
 //! `/metrics`, read as a scraper reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::served::Served;
 use crate::support::wait_for;
@@ -35,8 +36,8 @@ impl Exposition {
             if line == "# EOF" {
                 ended = true;
             } else if let Some(rest) = line.strip_prefix("# HELP ") {
-                let (name, words) = rest.split_once(' ').unwrap();
-                assert!(helped.insert(name.to_owned()) && words.len() > 5, "{line}");
+                let (name, help) = rest.split_once(' ').unwrap();
+                assert!(helped.insert(name.to_owned()) && help.len() > 5, "{line}");
                 name.clone_into(&mut family);
             } else if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').unwrap();
@@ -68,10 +69,12 @@ impl Exposition {
 
 #[test]
 fn every_line_is_open_metrics_and_the_numbers_are_those_of_the_run() {
-    let served = Served::start(&[("n", "SELECT count(*) AS n FROM s"), ("typo", "SELECT nope FROM s")]);
+    let files = [("n", "SELECT count(*) AS n FROM s"), ("typo", "SELECT nope FROM s")];
+    let served = Served::verified(&files, Duration::from_millis(50));
     served.produce(&["a", "b", "c"]);
     served.broker.produce(&served.topic, [(Some("9"), Some("{broken"))]);
     wait_for("rows", || (served.get("/api/views/n").json()["rows"][0]["n"] == 3).then_some(()));
+    wait_for("a proof", || (served.get("/api/proof").status == 200).then_some(()));
     let topic = &served.topic;
     let exposition = wait_for("all records", || {
         let answer = served.get("/metrics").good();

@@ -7,33 +7,52 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tallgrass_pipeline::{BatchLimits, Live, LiveConfig, Newest, Shot, Snapshot, Variants};
+use tallgrass_pipeline::{BatchLimits, Live, LiveConfig, Newest, Published, Snapshot, Variants};
+use tallgrass_proof::Verifier;
 use tallgrass_serve::{App, HttpServer, bind};
-use tallgrass_sink::terminal::ProofNote;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Broker, TIME_LIMIT, broker, wait_for};
 
-/// A live run over one topic of `{"id":…,"name":…}`, as the stream `s` and, by its Kafka key, as the table `t`.
+/// A live run over one topic of `{"id":…,"name":…}`, as the stream `s` and, by its Kafka key, as the table `t`; and a file
+/// with the kinds of two names, as `dex`.
 pub struct Served {
     pub broker: Broker,
     pub topic: Arc<str>,
     folder: tempfile::TempDir,
+    /// Behind a link, so that the live run does not see its edits.
+    elsewhere: tempfile::TempDir,
     server: Option<HttpServer>,
     address: SocketAddr,
     stop: CancellationToken,
     live: Option<std::thread::JoinHandle<()>>,
+    verifier: Option<Verifier>,
 }
 
 impl Served {
     pub fn start(files: &[(&str, &str)]) -> Self {
+        Self::with_proofs(files, None)
+    }
+
+    /// The same, verified this often.
+    pub fn verified(files: &[(&str, &str)], interval: Duration) -> Self {
+        Self::with_proofs(files, Some(interval))
+    }
+
+    fn with_proofs(files: &[(&str, &str)], interval: Option<Duration>) -> Self {
         let broker = broker();
         let topic = broker.topic("api", 2);
         let folder = tempfile::TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("dashboard")).unwrap();
+        let elsewhere = tempfile::TempDir::new().unwrap();
+        let dex = folder.path().join("dex.csv");
+        std::fs::write(elsewhere.path().join("dex.csv"), "name,kind\na,even\nc,odd\n").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("dex.csv"), &dex).unwrap();
         let sources = format!(
             "CREATE EXTERNAL TABLE s (id BIGINT, name VARCHAR) STORED AS KAFKA LOCATION '{topic}';
-             CREATE EXTERNAL TABLE t (k BIGINT, id BIGINT, name VARCHAR, PRIMARY KEY (k)) STORED AS KAFKA LOCATION '{topic}'"
+             CREATE EXTERNAL TABLE t (k BIGINT, id BIGINT, name VARCHAR, PRIMARY KEY (k)) STORED AS KAFKA LOCATION '{topic}';
+             CREATE EXTERNAL TABLE dex (name VARCHAR, kind VARCHAR) STORED AS CSV LOCATION '{}' OPTIONS ('has_header' 'true')",
+            dex.display()
         );
         std::fs::write(folder.path().join("sources.sql"), sources).unwrap();
         let variants = Variants::default();
@@ -51,13 +70,14 @@ impl Served {
             std::fs::write(folder.path().join("dashboard").join(name).with_extension("sql"), sql).unwrap();
         }
         let (newest, stop) = (Newest::default(), CancellationToken::new());
+        let verifier = interval.map(|interval| Verifier::start(interval, broker.config(), &newest).unwrap());
         let app = App {
             name: "a test".to_owned(),
             kafka: broker.config(),
             queries: folder.path().to_owned(),
-            shots: newest.subscribe(),
+            newest: newest.subscribe(),
             variants,
-            proof: Arc::new(|| Some(ProofNote { text: "agrees".to_owned(), good: true })),
+            proofs: verifier.as_ref().map(|verifier| Arc::clone(verifier.proofs())),
         };
         let server = HttpServer::start(bind("127.0.0.1:0".parse().unwrap(), false).unwrap(), app, Vec::new()).unwrap();
         let stopped = stop.clone();
@@ -66,13 +86,13 @@ impl Served {
             runtime.block_on(async {
                 let mut live = Live::start(config).await.unwrap();
                 let show = |live: &Live, snapshot: Snapshot| {
-                    newest.send_replace(Some(Arc::new(Shot::of(live, snapshot))));
+                    newest.send_replace(Some(Arc::new(Published::of(live, snapshot))));
                 };
                 live.run(&stopped, show).await.unwrap();
             });
         });
         let address = server.address();
-        let served = Self { broker, topic, folder, server: Some(server), address, stop, live: Some(live) };
+        let served = Self { broker, topic, folder, elsewhere, server: Some(server), address, stop, live: Some(live), verifier };
         wait_for("ready", || (served.get("/readyz").status == 200).then_some(()));
         served
     }
@@ -83,6 +103,16 @@ impl Served {
 
     pub fn save(&self, name: &str, sql: &str) {
         std::fs::write(self.file(name), sql).unwrap();
+    }
+
+    /// Edits the static file so that the edit is not noticed: its length and time stay.
+    pub fn edit_unseen(&self, from: &str, to: &str) {
+        let dex = self.elsewhere.path().join("dex.csv");
+        let time = std::fs::metadata(&dex).unwrap().modified().unwrap();
+        let new = dex.with_extension("new");
+        std::fs::write(&new, std::fs::read_to_string(&dex).unwrap().replace(from, to)).unwrap();
+        std::fs::File::options().write(true).open(&new).unwrap().set_modified(time).unwrap();
+        std::fs::rename(new, dex).unwrap();
     }
 
     pub fn folder(&self) -> String {
@@ -125,7 +155,7 @@ impl Served {
         }
     }
 
-    /// A stream of a view's changes, which goes on from an event if there is one.
+    /// A stream of a view's changes, which resumes from an event if one is given.
     pub fn follow(&self, view: &str, last_id: Option<&str>) -> Events {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut request = agent.get(format!("http://{}/api/views/{view}/changes", self.address));
@@ -160,6 +190,9 @@ impl Drop for Served {
         self.stop_server();
         if let Some(live) = self.live.take() {
             drop(live.join());
+        }
+        if let Some(verifier) = self.verifier.take() {
+            futures::executor::block_on(verifier.finish());
         }
     }
 }
@@ -213,7 +246,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; comments are passed over. None at the end.
+    /// The next event; comments are skipped. `None` at the end.
     pub fn next(&mut self) -> Option<Event> {
         let (mut kind, mut id, mut data) = (None, None, None);
         loop {

@@ -1,4 +1,4 @@
-//! Views in every form, how they are doing, and who gets nothing.
+//! Views in every form, their states, and refused requests.
 
 use std::io::{Cursor, Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::support::wait_for;
 
 const BY_NAME: &str = "-- @title: By name\nSELECT name, count(*) AS seen FROM s GROUP BY name ORDER BY name";
 
-/// What somebody might call themselves.
+/// A name that a user might choose.
 const HOSTILE: [&str; 6] = [
     "<script>alert(1)</script>",
     "a,\"b\"\nc\r\nd",
@@ -145,7 +145,7 @@ fn hostile_names_arrive_as_they_are() {
     let mut reader = csv::Reader::from_reader(&*csv.body);
     let names = reader.records().map(|record| record.unwrap()[0].to_owned()).collect();
     assert_eq!(sorted(names), expected);
-    // On a terminal JSON harms nobody.
+    // JSON is safe on a terminal.
     let json = served.get("/api/views/named.json").text();
     assert!(json.chars().all(|c| c == '\n' || !c.is_control()) && !json.contains('\u{202e}'), "{json}");
 }
@@ -251,17 +251,17 @@ fn a_parameter_has_the_value_that_the_address_gives_and_nothing_else_is_understo
     assert_eq!(names("/api/views/least?least.least=1").0, "least", "the file's own");
     let csv = served.get("/api/views/least.csv?least.least=2").good();
     assert_eq!(csv.text(), "name,seen\na,2\n");
-    for (query, words) in [
-        ("least=2", "nothing here is called 'least'"),
-        ("least.least=many", "is no value for parameter 'least'"),
+    for (query, message) in [
+        ("least=2", "there is no parameter 'least' here"),
+        ("least.least=many", "is not a value for parameter 'least'"),
         ("least.most=2", "there is no parameter 'most'"),
-        ("other.least=2", "nothing here is called 'other.least'"),
+        ("other.least=2", "there is no parameter 'other.least' here"),
     ] {
         let answer = served.get(&format!("/api/views/least?{query}"));
         assert_eq!(answer.status, 400, "{query}");
-        assert!(answer.text().contains(words), "{query}: {}", answer.text());
+        assert!(answer.text().contains(message), "{query}: {}", answer.text());
     }
-    // It is one of the views while somebody looks, and yet no entry of its own.
+    // It is one of the views while it is in use, but not an entry of its own.
     assert_eq!(served.get("/api/views").json()["views"].as_array().unwrap().len(), 1);
 }
 
@@ -281,5 +281,5 @@ fn a_view_whose_parameter_has_no_default_is_there_with_a_value() {
     assert_eq!(given()["view"], "least?n=2");
     let wrong = served.get("/api/views/least?least.n=");
     assert_eq!(wrong.status, 400);
-    assert!(wrong.text().contains("'' is no value for parameter 'n'"), "{}", wrong.text());
+    assert!(wrong.text().contains("'' is not a value for parameter 'n'"), "{}", wrong.text());
 }

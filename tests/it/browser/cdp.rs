@@ -12,7 +12,7 @@ use tungstenite::{Error, Message, WebSocket};
 use super::log::Log;
 use crate::support::TIME_LIMIT;
 
-/// How long a read waits before its caller looks at the clock.
+/// How long a read waits before its caller checks the clock.
 const READ: Duration = Duration::from_millis(20);
 
 /// A picture of a wall screen comes as one message.
@@ -40,7 +40,7 @@ impl Connection {
         Self { socket, last_id: 0, logs: HashMap::new() }
     }
 
-    /// Sends without waiting for an answer; gives the call's id.
+    /// Sends without waiting for an answer; returns the call's id.
     pub fn send(&mut self, session: Option<&str>, method: &str, parameters: Value) -> u64 {
         self.last_id += 1;
         let mut call = json!({ "id": self.last_id, "method": method });
@@ -48,7 +48,7 @@ impl Connection {
         if let Some(session) = session {
             call["sessionId"] = session.into();
         }
-        // A browser that has gone is told by the next read.
+        // The next read reports a browser that has ended.
         self.socket.send(Message::text(call.to_string())).ok();
         self.last_id
     }
@@ -66,7 +66,7 @@ impl Connection {
         let deadline = Instant::now() + TIME_LIMIT;
         loop {
             assert!(Instant::now() < deadline, "no answer to {method} within {TIME_LIMIT:?}");
-            // Answers to calls that nobody waits for are not this one.
+            // Answers to calls without a waiter are skipped.
             let Some(mut message) = self.receive().filter(|message| message["id"] == id) else { continue };
             return match message.get("error") {
                 Some(error) => Err(error["message"].as_str().unwrap_or("an error").to_owned()),
@@ -75,7 +75,7 @@ impl Connection {
         }
     }
 
-    /// Takes in what comes within this time.
+    /// Takes in the messages that arrive within this time.
     pub fn listen(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
         while Instant::now() < deadline {
@@ -83,12 +83,12 @@ impl Connection {
         }
     }
 
-    /// What a tab has done so far.
+    /// The log of a tab.
     pub fn log(&mut self, session: &str) -> &mut Log {
         self.logs.entry(session.to_owned()).or_default()
     }
 
-    /// The next answer, if one comes soon; events go into the logs.
+    /// The next answer, if one arrives soon; events are added to the logs.
     fn receive(&mut self) -> Option<Value> {
         let text = match self.socket.read() {
             Ok(Message::Text(text)) => text,
@@ -96,7 +96,7 @@ impl Connection {
             Err(Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return None;
             }
-            Err(error) => panic!("the browser is gone: {error}"),
+            Err(error) => panic!("the browser has ended: {error}"),
         };
         let message: Value = serde_json::from_str(&text).expect("JSON");
         if message.get("id").is_some() {
@@ -107,7 +107,7 @@ impl Connection {
         };
         self.log(session).note(method, &message["params"]);
         if method == "Page.javascriptDialogOpening" {
-            // Nobody is there to answer, and until then the tab stands still.
+            // There is no user to answer, and until then the tab is blocked.
             self.send(Some(session), "Page.handleJavaScriptDialog", json!({ "accept": false }));
         }
         None

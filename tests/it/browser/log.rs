@@ -1,11 +1,11 @@
-//! What a tab has done by itself: what it wrote to its console, and what it asked for over the network.
+//! A tab's log: its console, and its requests over the network.
 
 use serde_json::Value;
 
-/// A tab that does more than this goes round in circles.
+/// A tab that does more than this is in a loop.
 const MAX_ENTRIES: usize = 100_000;
 
-/// A line of the console, an exception that nobody caught, or a dialog.
+/// A line of the console, an uncaught exception, or a dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// `log`, `warning`, `error`, `exception`, `dialog` …
@@ -19,7 +19,7 @@ impl Line {
     }
 }
 
-/// Something that a tab asked for.
+/// A request of a tab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     id: String,
@@ -42,7 +42,7 @@ impl Request {
     }
 }
 
-/// What a tab has done, in order.
+/// The log of a tab, in order.
 #[derive(Debug, Default)]
 pub struct Log {
     pub lines: Vec<Line>,
@@ -116,7 +116,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// What is said of an exception.
+/// The text of an exception.
 pub fn exception(details: &Value) -> String {
     let of = |value: &Value| value.as_str().map(str::to_owned);
     of(&details["exception"]["description"])

@@ -3,11 +3,11 @@
 //! ```text
 //!   Browser  one process with a profile of its own; ends with the test
 //!     Page   one tab: what a person does (click, type, look) and what the tab did (console, requests)
-//!       Connection  one WebSocket; a call waits for its answer and notes the events that come meanwhile
+//!       Connection  one WebSocket; a call waits for its answer and notes the events that arrive meanwhile
 //! ```
 //!
-//! It resolves no name but this machine's own, so a page that wants something from elsewhere fails here as it would in
-//! a place without a network; [`Page::outside_requests`] says that it tried.
+//! It resolves no name but this machine's own, so a page that loads something from elsewhere fails here as it would
+//! without a network; [`Page::outside_requests`] has the attempts.
 
 // Tests take what they need.
 #![allow(dead_code)]
@@ -36,7 +36,7 @@ const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "goog
 /// Names the program where it is called otherwise.
 const NAMED: &str = "TALLGRASS_CHROMIUM";
 
-/// Makes a missing browser a failure: a run that should prove everything must not skip.
+/// Makes a missing browser a failure: a complete run must not skip.
 const REQUIRED: &str = "TALLGRASS_REQUIRE_BROWSER";
 
 const ARGUMENTS: [&str; 16] = [
@@ -59,7 +59,7 @@ const ARGUMENTS: [&str; 16] = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ];
 
-/// One at a time: two would share the cores, and what is measured would be neither's.
+/// One at a time: two would share the cores and distort the measurements.
 static ONE: Mutex<()> = Mutex::new(());
 
 /// A running browser.
@@ -94,22 +94,22 @@ impl Browser {
     fn start(program: &PathBuf) -> Self {
         let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let profile = TempDir::new().expect("a folder");
-        let said = fs::File::create(profile.path().join("stderr")).expect("a file");
+        let stderr = fs::File::create(profile.path().join("stderr")).expect("a file");
         let mut child = Command::new(program)
             .args(ARGUMENTS)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(said)
+            .stderr(stderr)
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
         // Written when the port is open: the port, and the path of the browser's own WebSocket.
         let address = profile.path().join("DevToolsActivePort");
         let address = wait_for("browser that listens", || {
             if let Some(ended) = child.try_wait().expect("a child") {
-                let said = fs::read_to_string(profile.path().join("stderr")).unwrap_or_default();
-                panic!("{} ended at once, {ended}: {said}", program.display());
+                let stderr = fs::read_to_string(profile.path().join("stderr")).unwrap_or_default();
+                panic!("{} ended at once, {ended}: {stderr}", program.display());
             }
             let text = fs::read_to_string(&address).ok()?;
             let (port, path) = text.split_once('\n')?;
@@ -132,7 +132,7 @@ impl Browser {
         self.target(true)
     }
 
-    /// A tab of the last window at this address, in front of the others there, which then know that nobody sees them.
+    /// A tab of the last window at this address, in front of the others there, which are then hidden.
     pub fn open_in_front(&self, url: &str) -> Page<'_> {
         let page = self.target(false);
         page.go(url);
@@ -154,7 +154,7 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// Asks it to end, and sees to it.
+    /// Asks it to end, and makes sure that it does.
     fn drop(&mut self) {
         self.connection.get_mut().send(None, "Browser.close", json!({}));
         let deadline = std::time::Instant::now() + TIME_LIMIT / 12;

@@ -1,4 +1,4 @@
-//! A tab: what a person does in it, and what can be seen of it.
+//! A tab: the actions of a person in it, and its visible state.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,7 +11,7 @@ use super::Browser;
 use super::log::{Line, Request, exception};
 use crate::support::TIME_LIMIT;
 
-/// How long between two looks at a page that is waited for.
+/// Time between two checks of a page that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How much of a page a failure shows.
@@ -42,17 +42,17 @@ impl<'a> Page<'a> {
     /// Goes to an address and waits until it is loaded.
     #[track_caller]
     pub fn go(&self, url: &str) {
-        let gone = self.call("Page.navigate", json!({ "url": url }));
-        assert!(gone["errorText"].is_null(), "{url}: {}", gone["errorText"]);
+        let navigated = self.call("Page.navigate", json!({ "url": url }));
+        assert!(navigated["errorText"].is_null(), "{url}: {}", navigated["errorText"]);
         self.wait_until("document.readyState === 'complete' && location.href !== 'about:blank'");
     }
 
-    /// Makes it the tab that is seen; the others know that they are not.
+    /// Brings the tab to the front; the others are hidden.
     pub fn bring_to_front(&self) {
         self.call("Page.bringToFront", json!({}));
     }
 
-    /// Loads the page anew.
+    /// Reloads the page.
     #[track_caller]
     pub fn reload(&self) {
         self.eval("void (window.__before_reload = true)");
@@ -84,7 +84,7 @@ impl<'a> Page<'a> {
         self.wait_until_within(TIME_LIMIT, expression);
     }
 
-    /// The same with a limit of its own; gives the time that it took.
+    /// The same with a limit of its own; returns the time that it took.
     #[track_caller]
     pub fn wait_until_within(&self, limit: Duration, expression: &str) -> Duration {
         let started = Instant::now();
@@ -105,7 +105,7 @@ impl<'a> Page<'a> {
         panic!("not within {limit:?}: {expression} (now {last:?})\nconsole: {lines:#?}\nthe page reads:\n{text}");
     }
 
-    /// What an element reads like, as a person would see it; nothing where there is no such element.
+    /// The visible text of an element; empty where there is no such element.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
         let text = self.eval(&format!("document.querySelector({})?.innerText", quoted(selector)));
@@ -118,7 +118,7 @@ impl<'a> Page<'a> {
         self.eval(&format!("document.querySelectorAll({}).length", quoted(selector))).as_u64().expect("a number")
     }
 
-    /// Lets the page go on for a while.
+    /// Lets the page run for a while.
     pub fn listen(&self, time: Duration) {
         self.browser.connection.borrow_mut().listen(time);
     }
@@ -173,7 +173,7 @@ impl Page<'_> {
         self.drag((x, y), (x, y));
     }
 
-    /// Presses the mouse at one place and lets it go at another.
+    /// Presses the mouse button at one place and releases it at another.
     #[track_caller]
     pub fn drag(&self, from: (f64, f64), to: (f64, f64)) {
         self.hover_at(from.0, from.1);
@@ -309,18 +309,18 @@ impl Page<'_> {
         self.browser.connection.borrow_mut().log(&self.session).lines.clone()
     }
 
-    /// What of it tells of something wrong.
+    /// The errors and warnings among them.
     pub fn errors(&self) -> Vec<Line> {
         self.console().into_iter().filter(Line::is_error).collect()
     }
 
-    /// What it asked for over the network so far.
+    /// Its requests over the network so far.
     pub fn requests(&self) -> Vec<Request> {
         self.catch_up();
         self.browser.connection.borrow_mut().log(&self.session).requests.clone()
     }
 
-    /// What of it was meant for another machine.
+    /// Those to other machines.
     pub fn outside_requests(&self) -> Vec<Request> {
         let here = ["http://127.0.0.1:", "ws://127.0.0.1:", "http://localhost:"];
         let is_outside =
@@ -397,7 +397,7 @@ fn base64(text: &str) -> Vec<u8> {
         b'0'..=b'9' => u32::from(c - b'0') + 52,
         b'+' => 62,
         b'/' => 63,
-        other => panic!("{other} is no Base64"),
+        other => panic!("{other} is not Base64"),
     };
     let text = text.trim_end_matches('=').as_bytes();
     text.chunks(4)

@@ -1,4 +1,4 @@
-//! The harness itself, against pages of its own: that it does what a person does, and that it notices what goes wrong.
+//! The harness itself, against pages of its own: it acts as a person does, and it notices errors.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,14 +16,14 @@ const PAGE: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><titl
 <meta name="viewport" content="width=device-width">
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/style.css">
 <button id="button" onclick="clicks.textContent = +clicks.textContent + 1">more</button> <output id="clicks">0</output>
-<input id="field" oninput="said.textContent = this.value"> <output id="said"></output> <output id="key"></output>
+<input id="field" oninput="typed.textContent = this.value"> <output id="typed"></output> <output id="key"></output>
 <div id="pad" style="width:300px;height:100px;background:tan"></div><output id="path"></output>
 <div style="position:relative"><button id="under">under</button>
 <div style="position:absolute;inset:0;background:tan">over</div></div>
 <noscript><p id="plain">no scripts here</p></noscript>
 <div style="height:3000px"></div><button id="far" onclick="clicks.textContent = 'far'">far</button>
 <script>
-  const [clicks, said, key, path, pad] = ['clicks', 'said', 'key', 'path', 'pad'].map(id => document.getElementById(id));
+  const [clicks, typed, key, path, pad] = ['clicks', 'typed', 'key', 'path', 'pad'].map(id => document.getElementById(id));
   addEventListener('keydown', e => key.textContent += [e.shiftKey ? 'Shift+' : '', e.key, ' '].join(''));
   for (const kind of ['pointerdown', 'pointermove', 'pointerup', 'wheel'])
     pad.addEventListener(kind, e => { if (!path.textContent.endsWith(kind)) path.textContent += ' ' + kind; });
@@ -31,7 +31,7 @@ const PAGE: &str = r#"<!doctype html><html lang="en"><meta charset="utf-8"><titl
 
 const STYLE: &str = "body { background: white } @media (prefers-color-scheme: dark) { body { background: black } }";
 
-/// Serves what these tests look at, until the test's process ends; gives the address.
+/// Serves the pages of these tests until the test's process ends; returns the address.
 fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
@@ -64,11 +64,11 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(body.as_bytes())
 }
 
-/// Pages that do wrong in one way each.
+/// Pages with one fault each.
 fn scripts(path: &str) -> &'static str {
     match path {
         "/console" => "console.log('fine', 1); console.error('not', {a: 1}, 'fine')",
-        "/exception" => "setTimeout(() => { throw new Error('nobody caught me') })",
+        "/exception" => "setTimeout(() => { throw new Error('not caught') })",
         "/dialog" => "alert('<script> of a name')",
         "/refused" => "fetch('http://127.0.0.1:9/').catch(() => document.title = 'refused')",
         "/outside" => "document.body.append(Object.assign(new Image(), {src: 'http://elsewhere.example/x.png'}))",
@@ -88,7 +88,7 @@ fn it_clicks_types_presses_and_drags_as_a_person_does() {
     assert_eq!(page.text("#clicks"), "far");
     page.click("#field");
     page.type_text("Flabébé ♀");
-    assert_eq!(page.text("#said"), "Flabébé ♀");
+    assert_eq!(page.text("#typed"), "Flabébé ♀");
     page.press("Shift+Tab");
     page.press("Enter");
     page.press("?");
@@ -115,7 +115,7 @@ fn it_fails_where_a_person_would_not_get_on() {
         page.wait_until_within(Duration::from_millis(100), "false");
     }));
     assert!(fails(&|| {
-        page.eval("nobody.knows");
+        page.eval("not.defined");
     }));
     assert!(fails(&|| page.go("http://127.0.0.1:9/")));
 }
@@ -135,7 +135,7 @@ fn it_notices_errors_exceptions_dialogs_and_requests_to_elsewhere() {
         page.errors().into_iter().map(|line| format!("{}: {}", line.level, line.text)).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(errors("/console", 1), "error: not Object fine");
-    assert!(errors("/exception", 1).starts_with("exception: Error: nobody caught me"));
+    assert!(errors("/exception", 1).starts_with("exception: Error: not caught"));
     assert_eq!(errors("/dialog", 1), "dialog: <script> of a name");
     assert!(errors("/refused", 1).contains("127.0.0.1:9"));
     let page = browser.open(&format!("{address}/outside"));
@@ -194,15 +194,15 @@ fn it_sets_size_preferences_scripts_and_network() {
     assert_eq!(size(&window), (1234, 567));
     assert!(size(&whole).1 > 3_000);
 
-    let fetched = "fetch('/numbers').then(() => 'came', () => 'failed')";
+    let fetched = "fetch('/numbers').then(() => 'arrived', () => 'failed')";
     page.set_offline(true);
     assert_eq!(page.eval(fetched), "failed");
     page.set_offline(false);
-    assert_eq!(page.eval(fetched), "came");
+    assert_eq!(page.eval(fetched), "arrived");
     page.block(&["*/numbers*"]);
     assert_eq!(page.eval(fetched), "failed");
     page.block(&[]);
-    assert_eq!(page.eval(fetched), "came");
+    assert_eq!(page.eval(fetched), "arrived");
 
     page.set_scripts(false);
     page.reload();

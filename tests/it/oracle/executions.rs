@@ -1,6 +1,6 @@
 //! One SQL, two executions: the engine fed in micro-batches, and plain DataFusion over all rows so far.
 //!
-//! This is the one place that knows how the program is put together.
+//! Only this file depends on how the program is put together.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const MAX_ROWS: usize = 10_000_000;
 /// Of the batch execution; the live one has one. The same plans whatever the machine.
 const PARTITIONS: usize = 3;
 
-/// A file of SQL, and whether it says the order of its rows wholly.
+/// A file of SQL, and whether it determines the order of its rows completely.
 #[derive(Debug, Clone)]
 pub struct View {
     pub name: String,
@@ -32,14 +32,14 @@ pub struct View {
     pub ordered: bool,
 }
 
-/// What became of one view.
+/// The outcome of one view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Equal, wherever compared.
     Agree,
     /// DataFusion itself has no result for it.
     Skipped(String),
-    /// The live result is another one, after this step.
+    /// The live result differs after this step.
     Differ { step: usize, how: String },
 }
 
@@ -92,7 +92,7 @@ async fn batch_session(
         let partitions = if partitions.is_empty() { vec![Vec::new()] } else { partitions };
         Arc::new(MemTable::try_new(Arc::clone(relation.schema()), partitions).unwrap())
     };
-    workspace.catalog().register(&context, rows).await.unwrap();
+    assert!(workspace.catalog().register(&context, rows).await.is_empty());
     context.state_ref().write().config_mut().options_mut().execution.target_partitions = partitions;
     context
 }
@@ -129,7 +129,7 @@ async fn run(context: &SessionContext, plan: datafusion::logical_expr::LogicalPl
     let frame = context.execute_logical_plan(plan).await?;
     let planned = Arc::new(frame.schema().as_arrow().clone());
     let batches = frame.collect().await?;
-    // The optimizer may change a type of text after the schema was said.
+    // The optimizer may change a text type after the schema was determined.
     Ok((batches.first().map_or(planned, RecordBatch::schema), batches))
 }
 
@@ -152,8 +152,8 @@ pub async fn decide_deletes(workspace: &Workspace, history: &mut History) {
     }
 }
 
-/// Feeds the steps and compares every view wherever a step says so, and at the end. A snapshot is of one as-of: that of
-/// the rows that the other execution gets.
+/// Feeds the steps and compares every view after each step that requires it, and at the end. A snapshot has one as-of: that
+/// of the rows that the other execution gets.
 pub async fn check(workspace: &Workspace, views: &[View], history: &History, steps: &[Step]) -> Vec<Verdict> {
     let files = files(views);
     let mut engine = engine(workspace, &files).await;
@@ -192,7 +192,7 @@ pub async fn check(workspace: &Workspace, views: &[View], history: &History, ste
 }
 
 /// Whether plain DataFusion gives the same rows in one partition as in several. Where it does not, as where it takes a
-/// constant that grouping sets or unions vary for an order, there is no telling which execution is right.
+/// constant that grouping sets or unions vary for an order, neither execution is the right one.
 async fn agrees_with_itself(
     files: &[SqlFile],
     (place, ordered): (usize, bool),
@@ -215,11 +215,11 @@ fn judge(views: &[View], snapshot: &Snapshot, expected: &[BatchResult]) -> Vec<V
         assert_eq!(*live.name, *view.name);
         let batches = match batch {
             Ok((_, batches)) => batches,
-            Err(error) => return Verdict::Skipped(tallgrass_view::words(error)),
+            Err(error) => return Verdict::Skipped(tallgrass_diagnostics::message_of(error)),
         };
         let how = match &live.rows {
             Ok(rows) => difference(rows, batches, view.ordered),
-            Err(error) => Some(format!("the live view fails: {}", tallgrass_view::words(error))),
+            Err(error) => Some(format!("the live view fails: {}", tallgrass_diagnostics::message_of(error))),
         };
         how.map_or(Verdict::Agree, |how| Verdict::Differ { step: 0, how })
     };

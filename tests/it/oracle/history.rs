@@ -1,7 +1,7 @@
-//! What topics hold, and how it comes: records in columns, cut into micro-batches by hand.
+//! The contents of topics, and their arrival: records in columns, cut into micro-batches by hand.
 //!
-//! A [`History`] is all that was ever written; a [`Step`] is a micro-batch of it. Which rows a keyed table has is said
-//! here by a plain map from key to newest record, which knows nothing of how the program keeps its tables.
+//! A [`History`] is all that was ever written; a [`Step`] is a micro-batch of it. The rows of a keyed table are determined
+//! here by a plain map from key to newest record, independent of how the program keeps its tables.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tallgrass_kafka::AsOf;
 use tallgrass_pipeline::{Engine, FeedTopic, MicroBatch};
 use tallgrass_relation::{KafkaRelation, RelationRows, Wanted};
 
-/// Where and under which key a record lies, and whether its value is null.
+/// The partition, key and time of a record, and whether its value is null.
 #[derive(Debug, Clone)]
 pub struct RecordOrigin {
     pub partition: i32,
@@ -99,7 +99,7 @@ impl Topic {
         &self.rows
     }
 
-    /// Says which records delete the row of a keyed relation besides tombstones.
+    /// Sets which records delete the row of a keyed relation besides tombstones.
     pub fn delete(&mut self, relation: &str, deletes: &BooleanArray) {
         let whole = deletes.iter().zip(&self.origins).map(|(delete, origin)| delete == Some(true) || origin.tombstone);
         self.deletes.insert(relation.to_owned(), whole.collect());
@@ -136,11 +136,11 @@ impl Topic {
         partitions.map(|rows| self.pick(rows)).collect()
     }
 
-    /// What decoding the records would give a relation of which some columns are wanted.
+    /// The decoded rows for a relation of which some columns are wanted.
     fn decoded(&self, wanted: &Wanted, rows: &[usize]) -> RelationRows {
         let relation = &wanted.relation;
         let keyed = relation.is_keyed();
-        // A record without a key is no row of a table.
+        // A record without a key is not a row of a table.
         let rows: Vec<usize> = rows.iter().copied().filter(|row| !keyed || self.identity(*row).is_some()).collect();
         let mut columns = wanted.columns.clone();
         columns.sort_unstable();
@@ -195,14 +195,14 @@ impl History {
 #[derive(Debug)]
 pub struct Fed<'a> {
     pub history: &'a History,
-    /// Rows of each topic in the order in which they came.
+    /// Rows of each topic in the order of their arrival.
     pub rows: Vec<Vec<usize>>,
-    /// What the engine's as-of must be.
+    /// The expected as-of of the engine.
     pub as_of: AsOf,
 }
 
 impl<'a> Fed<'a> {
-    /// Nothing so far: every partition stands at its beginning.
+    /// Nothing so far: every partition is at its beginning.
     pub fn start(history: &'a History, engine: &mut Engine) -> Self {
         let mut as_of = AsOf::default();
         let read: Vec<Arc<str>> = engine.topics().into_iter().map(|topic| topic.topic).collect();
@@ -215,7 +215,7 @@ impl<'a> Fed<'a> {
         Self { history, rows: vec![Vec::new(); history.topics.len()], as_of }
     }
 
-    /// The step as the feed would hand it on.
+    /// The step as the feed would send it.
     pub fn take(&mut self, step: &Step, topics: &[FeedTopic]) -> MicroBatch {
         let mut batch = MicroBatch::default();
         for (topic, rows) in &step.rows {

@@ -14,10 +14,10 @@ use super::compare::texts;
 use super::executions::decide_deletes;
 use super::history::{History, RecordOrigin, Topic};
 
-/// Records come a second after each other from here, unless they say otherwise.
+/// By default records are one second apart, starting here.
 const FIRST_TIMESTAMP_MS: i64 = 1_468_000_000_000;
 
-/// Over so many partitions records are spread, unless they say otherwise.
+/// By default records are spread over this many partitions.
 const PARTITIONS: i64 = 3;
 
 /// One offset of so many is left out.

@@ -1,4 +1,4 @@
-//! How each kind of query is maintained, and that it is right: queries written by hand, some of which once were wrong.
+//! How each kind of query is maintained, and that it is correct: queries written by hand, some of which once were wrong.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ const INCREMENTAL: &[&str] = &[
     "SELECT k, c, rank() OVER (ORDER BY c DESC, k) FROM (SELECT k, count(*) c FROM s GROUP BY k)",
     "SELECT k, array_agg(at ORDER BY _partition, _offset) FROM s GROUP BY k",
     "SELECT k, first_value(n ORDER BY _partition, _offset), last_value(n ORDER BY _partition, _offset) FROM s GROUP BY k",
-    // Once merged as if the batches came in the order that the rows of each have.
+    // Once merged as if the batches arrived in the order that the rows of each have.
     "SELECT last_value(n ORDER BY _offset DESC, _partition), array_agg(b ORDER BY _offset DESC, _partition) FROM s",
     "SELECT first_value(n ORDER BY _offset DESC, _partition), array_agg(b ORDER BY _offset DESC, _partition) FROM s",
     "SELECT k, last_value(n ORDER BY x, _offset, _partition), array_agg(b ORDER BY x, _offset, _partition) FROM s GROUP BY k",
@@ -84,7 +84,7 @@ const OVER_TABLES: &[&str] = &[
 ];
 
 #[tokio::test]
-async fn live_equals_batch_and_is_maintained_as_said() {
+async fn live_equals_batch_and_is_maintained_as_declared() {
     let dir = tempfile::tempdir().unwrap();
     let workspace = data::workspace(dir.path());
     for (queries, expected) in [

@@ -5,7 +5,7 @@
 //!                    (random, a seed)                └──▶ DataFusion over all rows so far ──▶ rows ───┴──▶ compare
 //! ```
 //!
-//! No broker takes part: rows are put into micro-batches by hand, and which rows a table has is said by a plain map.
+//! No broker takes part: rows are put into micro-batches by hand, and a plain map determines the rows of a table.
 
 mod compare;
 mod data;

@@ -1,9 +1,9 @@
 //! Random queries over random histories.
 //!
 //! A seed makes a history, its micro-batches and a folder of a few views; each view is a case. `TALLGRASS_ORACLE_CASES=N`
-//! says how many cases there are at least, `TALLGRASS_ORACLE_SEED=S` runs one seed alone. Seeds that once failed are kept
-//! in `seeds.txt` and run first: what they make changes with the grammar, so a bug that was found has a test of its own
-//! besides, in `maintained.rs` or an `.slt` file.
+//! is the least number of cases, `TALLGRASS_ORACLE_SEED=S` runs one seed alone. Seeds that once failed are kept in
+//! `seeds.txt` and run first: their queries change with the grammar, so a bug that was found also has a test of its own, in
+//! `maintained.rs` or an `.slt` file.
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
@@ -19,7 +19,7 @@ use super::executions::{Verdict, View, check};
 use super::history::{History, Step};
 use super::{data, grammar, shrink};
 
-/// How many cases a run has where nothing else is said.
+/// The default number of cases of a run.
 const CASES: usize = 2_000;
 
 /// Views in one folder at most.
@@ -45,13 +45,13 @@ impl Case {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let history = data::history(workspace, &mut random).await;
         let rows_a_step = [1, 5, 20, 60][random.random_range(0..4)];
-        // Few comparisons where there are many micro-batches: each plans all views anew.
+        // Few comparisons where there are many micro-batches: each plans all views again.
         let steps = history.steps(&mut random, rows_a_step, 0.005 * rows_a_step as f64);
         let views = grammar::views(seed, random.random_range(2..=VIEWS), &BTreeSet::new());
         Self { seed, views, history, steps }
     }
 
-    /// What becomes of each view; `None` where something panics.
+    /// The outcome of each view; `None` after a panic.
     pub async fn verdicts(&self, workspace: &Workspace) -> Option<Vec<Verdict>> {
         AssertUnwindSafe(check(workspace, &self.views, &self.history, &self.steps)).catch_unwind().await.ok()
     }
@@ -68,7 +68,7 @@ struct Tally {
 
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value}")))
 }
 
 /// `SEED  what it found` a line; `#` begins a comment.

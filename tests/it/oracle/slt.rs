@@ -194,7 +194,7 @@ async fn run(path: &Path, update: bool) -> (Vec<String>, Vec<String>) {
     runner.with_column_validator(types);
     let mut errors = Vec::new();
     if update {
-        // An error must not become what is expected.
+        // An error must not become the expected result.
         let mut database = Database::new(views.clone(), update);
         for record in &records {
             if let Record::Query { sql, .. } | Record::Statement { sql, .. } = record

@@ -1,4 +1,4 @@
-//! Files are edited while somebody looks.
+//! Files are edited while a tab is open.
 
 use serde_json::json;
 
@@ -109,7 +109,7 @@ fn a_parameter_is_part_of_the_address_and_of_this_tab_only() {
     let other = browser.open(&world.url("/"));
     other.wait_until(&rows(40, "n000"));
     assert_eq!(other.eval("document.querySelector(\"input[name='near.least']\").value"), "0");
-    // Both go on.
+    // Both continue.
     world.produce(&[json!({ "id": 99, "name": "n099" })]);
     page.wait_until(&rows(11, "n030"));
     other.wait_until(&rows(41, "n000"));
@@ -134,7 +134,7 @@ fn a_refused_value_stays_in_its_tile_with_the_reason_until_another_is_given() {
     let input = "document.querySelector(\"input[name='near.least']\").value";
     let is_refused = |page: &Page| {
         let error = page.text(&format!("{tile} .banner"));
-        assert!(error.contains("'abc' is no value for parameter 'least'"), "{error}");
+        assert!(error.contains("'abc' is not a value for parameter 'least'"), "{error}");
         assert!(error.contains("Below: the result with the file's own values."), "{error}");
         assert_eq!(page.eval(input), "abc");
         assert_eq!((page.count("article"), page.count(".banner")), (2, 1), "the other tile has nothing to do with it");
@@ -154,7 +154,7 @@ fn a_refused_value_stays_in_its_tile_with_the_reason_until_another_is_given() {
     // Without scripts too.
     let html = world.get("/?near.least=abc");
     assert!(html.contains("value=\"abc\"") && html.contains("file's own values"), "{html}");
-    assert_eq!(world.get("/view/near?near.least=abc").matches("is no value for parameter").count(), 1);
+    assert_eq!(world.get("/view/near?near.least=abc").matches("is not a value for parameter").count(), 1);
 
     give("98");
     page.wait_until(&format!("document.querySelectorAll('{tile} tbody tr').length === 1"));

@@ -10,7 +10,7 @@ use super::World;
 use crate::browser::browser;
 use crate::program::on;
 
-/// What people, and those who are no friends, call their Pokémon.
+/// Names of Pokémon, benign and hostile.
 const NAMES: [&str; 48] = [
     "<img src=x onerror=pwned=1>",
     "<script>pwned=1</script>",
@@ -71,7 +71,7 @@ fn names() -> Vec<String> {
     NAMES.iter().map(|name| (*name).to_owned()).chain(long).collect()
 }
 
-/// As people read it: on one line, and nothing in it is obeyed.
+/// As people read it: on one line, with control characters escaped.
 fn readable(name: &str) -> String {
     sanitize(name).replace('\u{ffff}', "\u{fffd}")
 }
@@ -142,7 +142,7 @@ fn hostile_names_are_text_on_the_page_and_under_the_pointer() {
 
     for (id, name) in names.iter().enumerate() {
         let bar = format!("[data-testid=tile-bars_{}] g.bar:nth-of-type({}) rect", id / 17, id % 17 + 1);
-        // Scrolling takes the words away, so it must be over before the pointer comes from elsewhere.
+        // Scrolling hides the hover text, so it must be over before the pointer moves.
         page.centre(&bar);
         page.hover_at(1.0, 1.0);
         page.listen(Duration::from_millis(60));
@@ -156,7 +156,7 @@ fn hostile_names_are_text_on_the_page_and_under_the_pointer() {
     }
     assert_eq!(page.count(EVIL), 0);
     assert_eq!(page.eval("typeof pwned"), "undefined");
-    // A tile alone, and all about it, are drawn by other code.
+    // A tile's own page and its details are drawn by other code.
     page.click("[data-testid=tile-all] h2 a");
     page.wait_until("document.querySelector('#detail').open");
     assert_eq!(page.count(EVIL), 0);

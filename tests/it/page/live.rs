@@ -1,4 +1,4 @@
-//! The page keeps up with the results, and with what becomes of the server.
+//! The page keeps up with the results, and with the state of the server.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -133,8 +133,8 @@ fn a_server_that_goes_leaves_the_last_picture_and_one_that_comes_back_is_found()
     assert_eq!(page.eval("document.querySelector('#offline').hidden"), true);
     world.kill();
     page.wait_until("!document.querySelector('#offline').hidden");
-    let words = page.text("#offline");
-    assert!(words.starts_with("Disconnected since "), "{words}");
+    let text = page.text("#offline");
+    assert!(text.starts_with("Disconnected since "), "{text}");
     assert_eq!(page.eval(&shows("total", 40)), true, "the last picture stays");
     world.produce(&numbered(5));
     world.run(&[]);
@@ -145,7 +145,7 @@ fn a_server_that_goes_leaves_the_last_picture_and_one_that_comes_back_is_found()
 }
 
 #[test]
-fn a_paused_page_stands_still_and_goes_on_with_the_newest() {
+fn a_paused_page_does_not_move_and_resumes_with_the_newest() {
     let Some(browser) = browser() else { return };
     let world = World::start(&[("total", TOTAL)]);
     world.produce(&numbered(10));
@@ -230,7 +230,7 @@ fn without_scripts_the_numbers_are_there() {
 }
 
 #[test]
-fn a_picture_that_is_no_longer_known_to_be_current_says_how_old_it_is() {
+fn a_picture_that_may_be_outdated_shows_its_age() {
     let Some(browser) = browser() else { return };
     let world = World::start(&[("total", TOTAL)]);
     world.produce(&numbered(10));
@@ -238,13 +238,13 @@ fn a_picture_that_is_no_longer_known_to_be_current_says_how_old_it_is() {
     page.wait_until(&shows("total", 10));
     let age = in_tile("total", ".age");
     page.wait_until(&format!("{age}.textContent === 'now'"));
-    // Nothing new is no reason to doubt: the run says every second that it is current.
+    // Without new results the page stays current: the run confirms that every second.
     page.listen(Duration::from_secs(7));
     assert_eq!(page.eval(&format!("{age}.classList.contains('stale')")), false);
     world.halt(true);
     page.wait_until(&format!("{age}.classList.contains('stale')"));
-    let words = page.text("[data-testid=\"tile-total\"] .age");
-    assert!(words.ends_with(" s ago"), "{words}");
+    let text = page.text("[data-testid=\"tile-total\"] .age");
+    assert!(text.ends_with(" s ago"), "{text}");
     let colour = |selector: &str| page.eval(&format!("getComputedStyle(document.querySelector('{selector}')).color"));
     assert_ne!(colour("[data-testid=\"tile-total\"] .age"), colour("[data-testid=\"tile-total\"] .foot"));
     world.halt(false);

@@ -1,4 +1,4 @@
-//! How it looks on a phone and on a wall, and what it costs the tab.
+//! The page on a phone and on a wall, and its cost for the tab.
 
 use std::path::Path;
 use std::time::Duration;

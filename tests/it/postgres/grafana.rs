@@ -1,11 +1,11 @@
-//! Every statement of the shipped Grafana dashboard, and those that Grafana's Postgres data source asks by itself.
+//! Every statement of the shipped Grafana dashboard, and those that Grafana's Postgres data source sends by itself.
 
 use serde_json::Value;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::Served;
 
-/// What Grafana puts in the place of its macros, for a time range around now.
+/// Grafana's macros, replaced for a time range around now.
 fn expand(sql: &str) -> String {
     let mut sql = sql.to_owned();
     while let Some((before, rest)) = sql.split_once("$__timeFilter(") {

@@ -1,13 +1,13 @@
-//! Statements that would not end: they do, and the dashboard does not feel them.
+//! Statements that would not end: they do, and the dashboard is not slowed down.
 
 use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
-use super::{Served, generate, runtime, said};
+use super::{Served, generate, runtime, state_and_message};
 
-/// Statements that compute for ever, each in another way.
+/// Statements that compute forever, each in another way.
 const ENDLESS: [(&str, &str); 6] = [
     ("cross join", "SELECT count(*) FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b"),
     (
@@ -42,12 +42,12 @@ fn a_statement_ends_with_its_time_and_frees_its_thread() {
             let error = client.simple_query(sql).await.expect_err(name);
             let took = started.elapsed();
             assert_eq!(
-                said(&error),
+                state_and_message(&error),
                 (SqlState::QUERY_CANCELED, "canceling statement due to statement timeout".to_owned()),
                 "{name}"
             );
             assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(3), "{name}: {took:?}");
-            // The thread that ran it is free: nothing of it goes on.
+            // The thread that ran it is free: nothing of it still runs.
             let started = Instant::now();
             assert_eq!(number(&other, "SELECT count(*) FROM pokedex").await, 1_025);
             assert!(started.elapsed() < Duration::from_secs(2), "after {name}: {:?}", started.elapsed());
@@ -63,7 +63,7 @@ fn a_client_cancels_whatever_runs() {
             let token = client.cancel_token();
             let running = client.simple_query(sql);
             tokio::pin!(running);
-            // A cancellation that comes before its statement cancels nothing, so on a busy machine there are more.
+            // A cancellation that arrives before its statement cancels nothing, so on a busy machine there are more.
             let (answer, cancelled) = loop {
                 tokio::select! {
                     answer = &mut running => panic!("{name} ended by itself: {answer:?}"),
@@ -76,13 +76,13 @@ fn a_client_cancels_whatever_runs() {
                 }
             };
             assert_eq!(
-                said(&answer.expect_err(name)),
+                state_and_message(&answer.expect_err(name)),
                 (SqlState::QUERY_CANCELED, "canceling statement due to user request".to_owned()),
                 "{name}"
             );
             assert!(cancelled.elapsed() < Duration::from_secs(2), "{name}: {:?}", cancelled.elapsed());
         }
-        // A cancellation that comes too late ends nothing.
+        // A cancellation that arrives too late ends nothing.
         client.cancel_token().cancel_query(NoTls).await.unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(number(client, "SELECT 1::bigint").await, 1);
@@ -106,7 +106,7 @@ fn a_client_that_leaves_takes_its_statement_with_it() {
     });
 }
 
-/// What the live run itself says that it has seen.
+/// The event count of the live run itself.
 fn seen(served: &Served) -> i64 {
     let lines = served.running.lines();
     let line = lines.iter().rev().find(|line| line.contains("\"view\":\"pokemons_seen\"")).expect("a line of the view");
@@ -143,7 +143,7 @@ fn the_dashboard_follows_its_topic_while_statements_run_away() {
                     served.run(async |client| {
                         client.simple_query("SET statement_timeout = '6s'").await.unwrap();
                         let error = client.simple_query(ENDLESS[which].1).await.unwrap_err();
-                        assert_eq!(said(&error).0, SqlState::QUERY_CANCELED);
+                        assert_eq!(state_and_message(&error).0, SqlState::QUERY_CANCELED);
                     });
                 })
             })
@@ -155,7 +155,7 @@ fn the_dashboard_follows_its_topic_while_statements_run_away() {
 }
 
 #[test]
-fn a_statement_that_wants_all_memory_ends_and_others_go_on() {
+fn a_statement_that_wants_all_memory_ends_and_others_continue() {
     let served = Served::start();
     served.run(async |client| {
         let greedy = [
@@ -165,7 +165,7 @@ fn a_statement_that_wants_all_memory_ends_and_others_go_on() {
         ];
         for sql in greedy {
             let error = client.simple_query(sql).await.expect_err(sql);
-            let (state, message) = said(&error);
+            let (state, message) = state_and_message(&error);
             assert!(state == SqlState::OUT_OF_MEMORY, "{sql}: {state:?} {message}");
         }
         assert_eq!(number(client, "SELECT count(*) FROM pokedex").await, 1_025);
@@ -209,7 +209,7 @@ fn a_large_result_waits_for_its_reader() {
             row.unwrap();
             count += 1;
             if count == 1_000 {
-                // Somebody looks at the first page; meanwhile little is made.
+                // The client reads the first page; meanwhile few rows are produced.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -227,7 +227,7 @@ fn a_function_that_would_burst_the_memory_is_refused() {
             "SELECT lpad(name, 2000000000) FROM pokedex",
         ] {
             let error = client.simple_query(sql).await.expect_err(sql);
-            assert_eq!(said(&error).0, SqlState::OUT_OF_MEMORY, "{sql}: {error:?}");
+            assert_eq!(state_and_message(&error).0, SqlState::OUT_OF_MEMORY, "{sql}: {error:?}");
         }
         assert_eq!(number(client, "SELECT length(repeat('x', 1000))::bigint").await, 1_000);
     });

@@ -1,4 +1,4 @@
-//! Clients of the Postgres protocol on the running program: psql, tokio-postgres, JDBC, and the questions of Grafana.
+//! Clients of the Postgres protocol on the running program: psql, tokio-postgres, JDBC, and the queries of Grafana.
 
 mod clients;
 mod grafana;
@@ -94,7 +94,7 @@ impl Served {
         runtime().block_on(async { work(&self.connect().await).await })
     }
 
-    /// psql's output, or what it says on stderr where it fails.
+    /// psql's output, or its stderr where it fails.
     pub fn psql(&self, args: &[&str]) -> Result<String, String> {
         let mut command = Command::new("psql");
         command.args(["-X", "-h", &self.host, "-p", &self.port.to_string(), "-U", "ana", "-d", "tallgrass"]);
@@ -133,7 +133,7 @@ pub async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
 }
 
 /// The SQLSTATE and the message of an error.
-pub fn said(error: &tokio_postgres::Error) -> (SqlState, String) {
+pub fn state_and_message(error: &tokio_postgres::Error) -> (SqlState, String) {
     let error = error.as_db_error().unwrap_or_else(|| panic!("no word of the server: {error:?}"));
     (error.code().clone(), error.message().to_owned())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
-use super::{Served, connect, has, refused_at, runtime, said};
+use super::{Served, connect, has, refused_at, runtime, state_and_message};
 
 async fn text(client: &tokio_postgres::Client, sql: &str) -> String {
     let messages = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -42,7 +42,7 @@ fn a_session_has_settings_and_transactions_that_promise_nothing() {
         client.simple_query("BEGIN").await.unwrap();
         client.simple_query("SELECT nothing_such").await.unwrap_err();
         let error = client.simple_query("SELECT 1").await.unwrap_err();
-        assert_eq!(said(&error).0, SqlState::IN_FAILED_SQL_TRANSACTION);
+        assert_eq!(state_and_message(&error).0, SqlState::IN_FAILED_SQL_TRANSACTION);
         client.simple_query("ROLLBACK").await.unwrap();
         assert_eq!(text(client, "SELECT 1").await, "1");
         assert!(client.simple_query("").await.is_ok());
@@ -51,7 +51,7 @@ fn a_session_has_settings_and_transactions_that_promise_nothing() {
 }
 
 #[test]
-fn beyond_loopback_nobody_comes_in_without_the_password() {
+fn beyond_loopback_a_login_needs_the_password() {
     let refused = refused_at("0.0.0.0:0", None);
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains("needs a password"), "{}", refused.stderr);
@@ -71,7 +71,7 @@ fn beyond_loopback_nobody_comes_in_without_the_password() {
         let error = connect(&config).await.unwrap_err();
         assert!(format!("{error:?}").contains("password missing"), "{error:?}");
         config.password("wrong");
-        let (state, message) = said(&connect(&config).await.unwrap_err());
+        let (state, message) = state_and_message(&connect(&config).await.unwrap_err());
         assert_eq!(state, SqlState::INVALID_PASSWORD);
         assert_eq!(message, "password authentication failed for user \"ana\"");
         config.password("correct horse 'battery'");
@@ -92,9 +92,9 @@ fn the_seventeenth_client_waits_outside() {
         for _ in 0..16 {
             clients.push(served.connect().await);
         }
-        let (state, message) = said(&connect(&served.config()).await.unwrap_err());
+        let (state, message) = state_and_message(&connect(&served.config()).await.unwrap_err());
         assert_eq!(state, SqlState::TOO_MANY_CONNECTIONS, "{message}");
-        // Its place is free once one leaves.
+        // A slot is free once a client leaves.
         clients.pop();
         let mut tries = 0;
         while connect(&served.config()).await.is_err() {
@@ -107,7 +107,7 @@ fn the_seventeenth_client_waits_outside() {
 }
 
 #[test]
-fn what_is_no_client_is_shown_the_door() {
+fn a_connection_that_is_not_a_client_is_closed() {
     use std::io::{Read as _, Write as _};
     let served = Served::start();
     for garbage in

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::{EVENTS, Served, generate, said};
+use super::{EVENTS, Served, generate, state_and_message};
 use crate::support::TIME_LIMIT;
 
 /// The first column of the rows, as text.
@@ -105,7 +105,7 @@ fn parameters_have_types_and_values() {
             let rows = client.query_typed(sql, &[(value, of)]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
             rows[0].get::<_, f64>(0).to_string()
         };
-        // What a client has typed is not cut to the type of what it meets.
+        // A client's typed value is not cut to the type that it is compared with.
         assert_eq!(typed("SELECT $1 + 1", &1.5, Type::FLOAT8).await, "2.5");
         let among = "SELECT CAST(count(*) AS DOUBLE) FROM pokedex WHERE number";
         assert_eq!(typed(&format!("{among} IN ($1)"), &2.7, Type::FLOAT8).await, "0");
@@ -204,8 +204,8 @@ fn errors_say_their_condition_a_way_out_and_the_place() {
         ];
         for (sql, state, message, hint) in cases {
             let error = client.simple_query(sql).await.expect_err(sql);
-            assert_eq!(said(&error).0, state, "{sql}: {error:?}");
-            assert!(said(&error).1.contains(message), "{sql}: {error:?}");
+            assert_eq!(state_and_message(&error).0, state, "{sql}: {error:?}");
+            assert!(state_and_message(&error).1.contains(message), "{sql}: {error:?}");
             if let Some(hint) = hint {
                 assert_eq!(error.as_db_error().unwrap().hint(), Some(hint), "{sql}");
             }
@@ -215,7 +215,7 @@ fn errors_say_their_condition_a_way_out_and_the_place() {
                     Ok(statement) => client.query(&statement, &[]).await.expect_err(sql),
                     Err(error) => error,
                 };
-                assert_eq!(said(&error).0, state, "{sql}, prepared: {error:?}");
+                assert_eq!(state_and_message(&error).0, state, "{sql}, prepared: {error:?}");
             }
         }
         let error = client.simple_query("SELECT 1;\nSELECT 'é', typ_1 FROM pokemons").await.unwrap_err();
@@ -251,24 +251,24 @@ fn nothing_is_written_and_no_file_is_read() {
         ];
         for sql in read_only {
             let error = client.simple_query(sql).await.expect_err(sql);
-            assert_eq!(said(&error).0, SqlState::READ_ONLY_SQL_TRANSACTION, "{sql}: {error:?}");
+            assert_eq!(state_and_message(&error).0, SqlState::READ_ONLY_SQL_TRANSACTION, "{sql}: {error:?}");
         }
         for sql in
             ["SET datafusion.execution.batch_size = 1", "SET datafusion.catalog.default_schema = 'x'", "SET ROLE x"]
         {
             let error = client.simple_query(sql).await.expect_err(sql);
-            assert_eq!(said(&error).0, SqlState::INSUFFICIENT_PRIVILEGE, "{sql}: {error:?}");
+            assert_eq!(state_and_message(&error).0, SqlState::INSUFFICIENT_PRIVILEGE, "{sql}: {error:?}");
         }
         for sql in ["SELECT * FROM '/etc/passwd'", "SELECT * FROM \"/etc/passwd\"", "SELECT * FROM 'data/pokemon.csv'"]
         {
             let error = client.simple_query(sql).await.expect_err(sql);
-            assert_eq!(said(&error).0, SqlState::UNDEFINED_TABLE, "{sql}: {error:?}");
+            assert_eq!(state_and_message(&error).0, SqlState::UNDEFINED_TABLE, "{sql}: {error:?}");
         }
         let deep = format!("SELECT 1{}", " + 1".repeat(5_000));
         let long = format!("SELECT '{}'", "x".repeat(300_000));
         for sql in [deep, long] {
             let error = client.simple_query(&sql).await.unwrap_err();
-            assert_eq!(said(&error).0, SqlState::STATEMENT_TOO_COMPLEX);
+            assert_eq!(state_and_message(&error).0, SqlState::STATEMENT_TOO_COMPLEX);
         }
         assert_eq!(texts(client, "SELECT count(*) > 0 FROM users").await, ["t"]);
     });
@@ -304,7 +304,7 @@ fn views_come_change_break_and_go_with_their_files() {
     // Another meaning, other columns.
     std::fs::write(&file, "SELECT max(total) AS best FROM pokemons").unwrap();
     until("SELECT best FROM fresh", &Result::is_ok);
-    // Broken: its last good form, as on the dashboard, with a warning.
+    // Broken: its last good result, as on the dashboard, with a warning.
     std::fs::write(&file, "SELECT max(totl) AS best FROM pokemons").unwrap();
     let broken = served.folder.path().join("dashboard/never_good.sql");
     std::fs::write(&broken, "SELECT\n  totl FROM pokemons").unwrap();
@@ -315,7 +315,7 @@ fn views_come_change_break_and_go_with_their_files() {
         assert_eq!(error.message(), "view \"never_good\" is broken: column 'totl' not found");
         assert!(error.detail().unwrap().contains("never_good.sql:2:3: error"), "{error:?}");
         assert!(!client.simple_query("SELECT best FROM fresh").await.unwrap().is_empty());
-        // A broken file is no reason for the list of tables to fail.
+        // A broken file does not make the list of tables fail.
         let names = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'";
         let names = texts(client, names).await;
         assert!(
@@ -325,11 +325,11 @@ fn views_come_change_break_and_go_with_their_files() {
     });
     if super::has("psql") {
         let warned = served.psql(&["-c", "SELECT best FROM fresh"]).unwrap_err();
-        assert!(warned.contains("WARNING:  view \"fresh\" shows its last good form"), "{warned}");
+        assert!(warned.contains("WARNING:  view \"fresh\" shows its last good result"), "{warned}");
     }
     std::fs::remove_file(&file).unwrap();
     until("SELECT * FROM fresh", &has_state(SqlState::UNDEFINED_TABLE));
-    // A relation comes with its declaration.
+    // A relation appears with its declaration.
     let sources = served.folder.path().join("sources.sql");
     let sql = std::fs::read_to_string(&sources).unwrap();
     let more = format!(

@@ -65,7 +65,7 @@ fn nothing_at_all_is_empty() {
 }
 
 #[test]
-fn a_byte_order_mark_is_told_apart() {
+fn a_byte_order_mark_is_an_error_of_its_own() {
     assert_eq!(bad(format!("\u{feff}{SAMPLE}")).reason, BadReason::ByteOrderMark);
 }
 

@@ -1,43 +1,43 @@
-//! A view's rows in a form, and what says whether they are the same as before.
+//! A view's rows in a form, with a validator.
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use datafusion::arrow::array::RecordBatch;
 
+use tallgrass_diagnostics::message_of;
 use super::form::Form;
 use super::state::Broken;
 use super::svg::svg;
-use tallgrass_pipeline::{Shot, ViewResult};
-use crate::line;
+use tallgrass_pipeline::{Published, ViewResult};
+use tallgrass_proof::line;
 use crate::problem::Problem;
-use tallgrass_sink::columns::{ColumnsWriter, Medium};
+use tallgrass_sink::columns::{ColumnsWriter, Destination};
 use tallgrass_sink::text::{json_rows, write_view};
 use tallgrass_sink::{ColumnFormat, Format, SinkError};
-use tallgrass_view::results::digest::Digest;
-use tallgrass_view::words;
+use tallgrass_view::results::Digest;
 
 /// A body with its validator.
 #[derive(Debug, Clone)]
 pub(super) struct Body {
     pub(super) bytes: Bytes,
-    /// Weak: the same rows in the same order, though an object also says as of when.
+    /// Weak: the same rows in the same order, though the as-of in an object may differ.
     pub(super) etag: String,
 }
 
-/// The result of a view in a form. `broken` says that the rows are those of the file's last good meaning.
-pub(super) fn body(shot: &Shot, result: &ViewResult, broken: Option<&Broken>, form: Form) -> Result<Body, Problem> {
+/// The result of a view in a form. With `broken` the rows are those of the file's last good version.
+pub(super) fn body(published: &Published, result: &ViewResult, broken: Option<&Broken>, form: Form) -> Result<Body, Problem> {
     let failed = |error: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error);
-    let rows = result.rows.as_ref().map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, words(error)))?;
+    let rows = result.rows.as_ref().map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message_of(error)))?;
     let digest = Digest::of(&result.schema, rows).map_err(|error| failed(error.to_string()))?;
     let sink = |error: SinkError| failed(error.to_string());
-    // A digest knows no order of rows, and a picture or an object says more than rows: so both count.
+    // A digest ignores the order of rows, and a picture or an object has more than rows: so both count.
     let (bytes, hashed) = match form {
         Form::Json => {
             let rows = json_rows(&result.name, &result.schema, rows).map_err(sink)?.join(",\n");
             let broken = broken.map(|broken| format!("\"broken\":{},", broken.json)).unwrap_or_default();
             let fields = format!("\"digest\":\"{digest}\",{broken}\"rows\":[{rows}]");
             let hash = blake3::hash(fields.as_bytes());
-            (format!("{}\n", line::of_shot(&result.name, shot, &fields)).into_bytes(), hash)
+            (format!("{}\n", line::of_published(&result.name, published, &fields)).into_bytes(), hash)
         }
         Form::Csv => {
             let mut csv = Vec::new();
@@ -45,9 +45,9 @@ pub(super) fn body(shot: &Shot, result: &ViewResult, broken: Option<&Broken>, fo
             let hash = blake3::hash(&csv);
             (csv, hash)
         }
-        Form::Arrow => arrow(result, rows, Medium::File).map_err(sink).map(hashed)?,
-        Form::ArrowStream => arrow(result, rows, Medium::Pipe).map_err(sink).map(hashed)?,
-        Form::Svg => hashed(svg(shot.file(&result.name), result, shot.snapshot.now_ns / 1_000_000).into_bytes()),
+        Form::Arrow => arrow(result, rows, Destination::File).map_err(sink).map(hashed)?,
+        Form::ArrowStream => arrow(result, rows, Destination::Pipe).map_err(sink).map(hashed)?,
+        Form::Svg => hashed(svg(published.file(&result.name), result, published.snapshot.now_ns / 1_000_000).into_bytes()),
     };
     let etag = format!("W/\"{digest}-{}-{}\"", &hashed.to_hex()[..8], form.suffix());
     Ok(Body { bytes: bytes.into(), etag })
@@ -58,7 +58,7 @@ fn hashed(bytes: Vec<u8>) -> (Vec<u8>, blake3::Hash) {
     (bytes, hash)
 }
 
-fn arrow(result: &ViewResult, rows: &[RecordBatch], medium: Medium) -> Result<Vec<u8>, SinkError> {
+fn arrow(result: &ViewResult, rows: &[RecordBatch], medium: Destination) -> Result<Vec<u8>, SinkError> {
     let mut bytes = Vec::new();
     let mut writer = ColumnsWriter::new(&mut bytes, ColumnFormat::Arrow, medium, &result.name, &result.schema)?;
     for batch in rows {

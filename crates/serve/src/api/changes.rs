@@ -17,24 +17,24 @@ use tokio_util::sync::CancellationToken;
 use super::Api;
 use super::events::Events;
 use super::tracker::Tracker;
-use super::version::Version;
+use super::version::ViewVersion;
 use tallgrass_pipeline::Variants;
 use crate::App;
 use crate::guard::most_at_once;
 use crate::problem::Problem;
-use crate::wish::Wish;
+use crate::selection::Selection;
 
-/// Streams at once, where there are that many connections: above them, three quarters of the connections, so that
-/// questions still get an answer.
+/// Concurrent streams, where there are that many connections; else three quarters of the connections, so that other
+/// requests still get an answer.
 const MAX_STREAMS: usize = 2000;
 
-/// Time between two signs of life, so that nobody between here and the client takes the stream for dead.
+/// Time between two heartbeats, so that no proxy on the way takes the stream for dead.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a client waits before it connects anew, ms.
+/// How long a client waits before it reconnects, ms.
 const RETRY_MS: u32 = 1000;
 
-/// All views that somebody listens to.
+/// The trackers of all views with listeners.
 #[derive(Debug)]
 pub(super) struct Trackers {
     app: Arc<App>,
@@ -61,14 +61,14 @@ impl Trackers {
         self.most_streams - self.streams.available_permits()
     }
 
-    /// A place in the view's audience.
+    /// A seat among the view's listeners.
     fn join(&self, view: &str, permit: OwnedSemaphorePermit) -> Seat {
         let mut by_view = self.by_view.lock().unwrap_or_else(PoisonError::into_inner);
         let tracker = by_view.get(view).cloned().unwrap_or_else(|| {
             let view: Arc<str> = view.into();
             let tracker = Arc::new(Tracker::new(Arc::clone(&view), &self.app.queries));
             by_view.insert(view, Arc::clone(&tracker));
-            let following = follow(Arc::clone(&tracker), self.app.shots.clone(), Arc::clone(&self.by_view));
+            let following = follow(Arc::clone(&tracker), self.app.newest.clone(), Arc::clone(&self.by_view));
             let stop = self.stop.clone();
             tokio::spawn(async move { stop.run_until_cancelled(following).await });
             tracker
@@ -78,21 +78,21 @@ impl Trackers {
     }
 }
 
-/// Takes in shots while somebody listens, until nobody has for a while.
+/// Takes in refreshes while there are listeners, and for a while after the last one.
 async fn follow(
     tracker: Arc<Tracker>,
-    mut shots: watch::Receiver<Option<Arc<tallgrass_pipeline::Shot>>>,
+    mut newest: watch::Receiver<Option<Arc<tallgrass_pipeline::Published>>>,
     by_view: Arc<Mutex<HashMap<Arc<str>, Arc<Tracker>>>>,
 ) {
-    while shots.changed().await.is_ok() {
-        let shot = shots.borrow_and_update().clone();
+    while newest.changed().await.is_ok() {
+        let published = newest.borrow_and_update().clone();
         if tracker.streams.load(Ordering::Relaxed) > 0 {
-            if let Some(shot) = shot {
-                tracker.look(&shot).await;
+            if let Some(published) = published {
+                tracker.look(&published).await;
             }
         } else if tracker.is_idle() {
             let mut by_view = by_view.lock().unwrap_or_else(PoisonError::into_inner);
-            // Joining takes the same lock, so nobody has come meanwhile.
+            // Joining takes the same lock, so no listener can have joined meanwhile.
             if tracker.is_idle() {
                 by_view.remove(&tracker.view);
                 return;
@@ -101,7 +101,7 @@ async fn follow(
     }
 }
 
-/// A stream's place, given back when the stream is dropped.
+/// A stream's seat, released when the stream is dropped.
 #[derive(Debug)]
 struct Seat {
     tracker: Arc<Tracker>,
@@ -123,19 +123,19 @@ pub(super) async fn changes(
 ) -> Result<Response, Problem> {
     // `curl` has no other way to send the id without a header.
     let asked_id = query.extract_if(.., |(key, _)| key == "last_event_id").next().map(|(_, id)| id);
-    let (shot, wish) = api.asked(&view, &query).await?;
-    let view = wish.view_of(&view).to_owned();
+    let (published, selection) = api.asked(&view, &query).await?;
+    let view = selection.view_of(&view).to_owned();
     let Ok(permit) = Arc::clone(&api.trackers.streams).try_acquire_owned() else {
-        let words = format!("{} streams are open: no more at once", api.trackers.most_streams);
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, words).with_retry(5));
+        let message = format!("{} streams are open: no more at once", api.trackers.most_streams);
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, message).with_retry(5));
     };
     let last_id = headers.get("last-event-id").and_then(|id| id.to_str().ok().map(str::to_owned)).or(asked_id);
     let seat = api.trackers.join(&view, permit);
-    // Before the look, so that no version after it is missed.
+    // Before looking at the newest refresh, so that no later version is missed.
     let versions = seat.tracker.subscribe();
-    seat.tracker.look(&shot).await;
+    seat.tracker.look(&published).await;
     let (variants, stop) = (api.app.variants.clone(), api.trackers.stop.clone());
-    let mut stream = Stream { seat, versions, at: None, waiting: VecDeque::new(), wish, variants, stop };
+    let mut stream = Stream { seat, versions, at: None, waiting: VecDeque::new(), selection, variants, stop };
     stream.begin(last_id.as_deref()).await;
     let body = Body::from_stream(futures::stream::unfold(stream, |mut stream| async {
         let bytes = stream.next().await?;
@@ -144,7 +144,7 @@ pub(super) async fn changes(
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
-        // Proxies that gather answers before they hand them on must not do so here.
+        // Proxies that buffer answers must not do so here.
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, body).into_response())
@@ -155,12 +155,12 @@ pub(super) async fn changes(
 struct Stream {
     seat: Seat,
     versions: watch::Receiver<u64>,
-    /// Where the client stands; none before the first look.
-    at: Option<Arc<Version>>,
-    /// Parts of what it is being sent.
+    /// The client's version; `None` before the first.
+    at: Option<Arc<ViewVersion>>,
+    /// Parts of the event that is being sent.
     waiting: VecDeque<Bytes>,
-    /// What is wanted for as long as this lasts.
-    wish: Wish,
+    /// Keeps the selected variants in use.
+    selection: Selection,
     variants: Variants,
     stop: CancellationToken,
 }
@@ -171,7 +171,7 @@ impl Stream {
         self.versions.mark_unchanged();
         let Some(newest) = self.seat.tracker.newest() else { return };
         let known = last_id.map(|id| match id.parse() {
-            Ok(moment) => self.seat.tracker.at(&moment).ok_or("what was said at that moment is not kept any more"),
+            Ok(moment) => self.seat.tracker.at(&moment).ok_or("the result of that moment is no longer kept"),
             Err(()) => Err("the id is not that of an event of this stream"),
         });
         let events = match known {
@@ -196,8 +196,8 @@ impl Stream {
             if let Some(part) = self.waiting.pop_front() {
                 return Some(part);
             }
-            // It is wanted already, so there is room for it.
-            self.wish.keep(&self.variants).ok();
+            // It is in use already, so there is room for it.
+            self.selection.keep(&self.variants).ok();
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,

@@ -1,4 +1,4 @@
-//! The forms in which a view can be had, and which one somebody wants.
+//! The forms of a view's rows, and the one that a client wants.
 
 use axum::http::{HeaderMap, header};
 
@@ -18,7 +18,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// All forms; the first is what somebody gets who takes anything.
+    /// All forms; the first is for a client that accepts anything.
     const ALL: [Self; 5] = [Self::Json, Self::Csv, Self::Arrow, Self::ArrowStream, Self::Svg];
 
     /// Those that an address can end in.
@@ -39,7 +39,7 @@ impl Form {
         Self::BY_SUFFIX.into_iter().find(|form| form.suffix() == suffix)
     }
 
-    /// What an answer says of itself.
+    /// The answer's `Content-Type`.
     pub(super) const fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -55,7 +55,7 @@ impl Form {
         self.content_type().split(';').next().unwrap_or_default()
     }
 
-    /// The form that the `Accept` header likes best; none if it likes none.
+    /// The form that the `Accept` header prefers; `None` if it accepts none.
     fn accepted(headers: &HeaderMap) -> Option<Self> {
         let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let ranges: Vec<Range<'_>> = accept
@@ -64,25 +64,25 @@ impl Form {
             .filter_map(|(place, range)| Range::parse(range, place))
             .collect();
         let liked = Self::ALL.into_iter().enumerate().filter_map(|(preference, form)| {
-            // What is said of the very type stands above what is said of its kind, and that above what is said of all.
+            // A range for the exact type overrides one for its kind, and that one overrides `*/*`.
             let range = ranges.iter().filter_map(|range| Some((range.precision(form.media_type())?, range)));
             let (precision, range) = range.max_by_key(|(precision, range)| (*precision, range.thousandths))?;
-            // Among equals the more precise, then the one named first, then ours.
+            // Among equals the more specific, then the one named first, then our order.
             let rank = (range.thousandths, precision, std::cmp::Reverse(range.place), std::cmp::Reverse(preference));
             (range.thousandths > 0).then_some((rank, form))
         });
         liked.max_by_key(|(rank, _)| *rank).map(|(_, form)| form)
     }
 
-    /// The form for a request without a suffix: JSON where nothing is said.
+    /// The form for a request without a suffix: JSON without an `Accept` header.
     pub(super) fn wanted(headers: &HeaderMap) -> Option<Self> {
         let says_something =
             headers.get_all(header::ACCEPT).iter().any(|value| !value.as_bytes().trim_ascii().is_empty());
         if says_something { Self::accepted(headers) } else { Some(Self::Json) }
     }
 
-    /// What there is, in words.
-    pub(super) fn all_in_words() -> String {
+    /// What there is, as a list.
+    pub(super) fn all_listed() -> String {
         Self::ALL.map(Self::media_type).join(", ")
     }
 }
@@ -112,7 +112,7 @@ impl<'a> Range<'a> {
         Some(Self { kind, subtype, thousandths: (quality * 1000.0).round() as u16, place })
     }
 
-    /// 2 for the very type, 1 for its kind, 0 for everything; none if it is another.
+    /// 2 for the exact type, 1 for its kind, 0 for everything; `None` for another type.
     fn precision(&self, media_type: &str) -> Option<u8> {
         let (kind, subtype) = media_type.split_once('/')?;
         match (self.kind, self.subtype) {

@@ -1,4 +1,4 @@
-//! `GET /api/views`: every dashboard file, and how it is doing.
+//! `GET /api/views`: every dashboard file, and its state.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,44 +11,44 @@ use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::form::Form;
-use super::state::{State, short, short_path};
+use super::state::{ViewState, short, short_path};
 use tallgrass_chart::ChartKind;
-use tallgrass_pipeline::{FileState, Shot, ViewResult};
-use crate::line;
+use tallgrass_pipeline::{FileState, Published, ViewResult};
+use tallgrass_proof::line;
 use crate::problem::Problem;
-use crate::wish::encoded;
+use crate::selection::encoded;
 use tallgrass_sink::sanitize::escape_json;
-use tallgrass_view::results::digest::{Digest, type_name};
+use tallgrass_view::results::{Digest, type_name};
 
 /// The handler.
 pub(super) async fn list(Shared(api): Shared<Arc<Api>>) -> Result<Response, Problem> {
-    let shot = api.shot()?;
-    let (key, name, queries) = (shot.snapshot.now_ns, api.app.name.clone(), api.app.queries.clone());
+    let published = api.published()?;
+    let (key, name, queries) = (published.snapshot.now_ns, api.app.name.clone(), api.app.queries.clone());
     let made =
-        api.lists.get(key, move || format!("{}\n", escape_json(&document(&name, &shot, &queries).to_string())).into());
+        api.lists.get(key, move || format!("{}\n", escape_json(&document(&name, &published, &queries).to_string())).into());
     let bytes = made.await.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], bytes).into_response())
 }
 
-fn document(name: &str, shot: &Shot, queries: &Path) -> Value {
+fn document(name: &str, published: &Published, queries: &Path) -> Value {
     let mut document = json!({
         "name": name,
-        "as_of": shot.snapshot.as_of.to_json(),
-        "now": line::moment(shot.snapshot.now_ns).to_string(),
-        "caught_up": shot.status.caught_up() && shot.status.missing.is_empty(),
-        "views": shot.files.iter().filter(|file| file.variant_of().is_none()).map(|file| of_file(shot, file, queries)).collect::<Vec<_>>(),
+        "as_of": published.snapshot.as_of.to_json(),
+        "now": line::moment(published.snapshot.now_ns).to_string(),
+        "caught_up": published.status.caught_up() && published.status.missing.is_empty(),
+        "views": published.files.iter().filter(|file| file.variant_of().is_none()).map(|file| of_file(published, file, queries)).collect::<Vec<_>>(),
     });
-    let since = shot.status.since();
+    let since = published.status.since();
     if since.iter().next().is_some() {
         document["since"] = since.to_json();
     }
-    if let Some(error) = &shot.status.sources_error {
+    if let Some(error) = &published.status.sources_error {
         document["sources_error"] = short(error, queries).into();
     }
     document
 }
 
-fn of_file(shot: &Shot, state: &FileState, queries: &Path) -> Value {
+fn of_file(published: &Published, state: &FileState, queries: &Path) -> Value {
     let name = &*state.name;
     let mut view = Map::new();
     let mut say = |key: &str, value: Value| _ = view.insert(key.to_owned(), value);
@@ -62,21 +62,21 @@ fn of_file(shot: &Shot, state: &FileState, queries: &Path) -> Value {
     if !warnings.is_empty() {
         say("warnings", warnings.into());
     }
-    let doing = State::of(shot, name, queries).unwrap_or(State::Waiting);
+    let doing = ViewState::of(published, name, queries).unwrap_or(ViewState::Waiting);
     say("state", doing.word().into());
     match &doing {
-        State::Broken(broken) => say("error", broken.value()),
-        State::Rebuilding(status) => {
+        ViewState::Broken(broken) => say("error", broken.value()),
+        ViewState::Rebuilding(status) => {
             let left = status.left.map(|left| left.as_secs_f64());
             say("rebuild", json!({"progress": status.progress, "records_per_s": status.records_per_s, "left_s": left}));
         }
-        State::Ok | State::Waiting => {}
+        ViewState::Ok | ViewState::Waiting => {}
     }
     if let Some(swap) = &state.swap {
         let swap = format!("{{{}}}", line::swap_field(swap));
         say("swap", serde_json::from_str::<Value>(&swap).map(|mut swap| swap["swap"].take()).unwrap_or_default());
     }
-    let result = shot.result(name);
+    let result = published.result(name);
     let wanted = file.and_then(|file| file.front_matter().chart);
     let guessed = result.map(|result| tallgrass_sink::chart::chart_for(&result.schema, result.rows.as_deref().unwrap_or_default()));
     if let Some(chart) = wanted.or(guessed) {
@@ -119,7 +119,7 @@ fn of_result(say: &mut impl FnMut(&str, Value), result: &ViewResult) {
     say("cost", cost);
 }
 
-/// Where its rows are.
+/// The addresses of its rows.
 fn links(name: &str) -> Value {
     let path = format!("/api/views/{}", encoded(name));
     let mut links = Map::new();

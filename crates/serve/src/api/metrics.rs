@@ -1,6 +1,6 @@
-//! `GET /metrics`: `OpenMetrics` text, or the older Prometheus text for whoever asks for that.
+//! `GET /metrics`: `OpenMetrics` text, or the older Prometheus text on request.
 //!
-//! Values are read from the newest refresh when somebody asks; only the histogram of refreshes is fed as they come.
+//! Values are read from the newest refresh on request; only the histogram of refreshes is fed as they happen.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Api;
 use super::process::Process;
-use tallgrass_pipeline::{Shot, Variant};
+use tallgrass_pipeline::{Published, Variant};
 use crate::problem::Problem;
 
-/// The media type of `OpenMetrics`; every Prometheus since 2.5 asks for it.
+/// The media type of `OpenMetrics`; every Prometheus since 2.5 requests it.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// From 0.25 ms to 8 s, each twice as long.
 const SHORTEST_BUCKET_S: f64 = 0.000_25;
 const BUCKETS: u16 = 16;
 
-/// What is counted between two looks.
+/// What is counted between two requests.
 #[derive(Debug)]
 pub(super) struct Metrics {
     refreshes: Histogram,
@@ -40,14 +40,14 @@ impl Default for Metrics {
     }
 }
 
-/// Counts refreshes as long as they come.
+/// Counts refreshes as long as they happen.
 pub(super) async fn follow(api: &Api) {
-    let mut shots = api.app.shots.clone();
-    while shots.changed().await.is_ok() {
-        let took: Option<Duration> = shots
+    let mut newest = api.app.newest.clone();
+    while newest.changed().await.is_ok() {
+        let took: Option<Duration> = newest
             .borrow_and_update()
             .as_ref()
-            .map(|shot| shot.snapshot.results.iter().map(|result| result.cost.refresh).sum());
+            .map(|published| published.snapshot.results.iter().map(|result| result.cost.refresh).sum());
         if let Some(took) = took {
             api.metrics.refreshes.observe(took.as_secs_f64());
         }
@@ -57,9 +57,9 @@ pub(super) async fn follow(api: &Api) {
 /// The handler.
 pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Problem> {
     let now = Now {
-        shot: api.app.newest(),
-        ended: api.app.shots.has_changed().is_err(),
-        agrees: (api.app.proof)().map(|note| note.good),
+        published: api.app.newest(),
+        ended: api.app.newest.has_changed().is_err(),
+        agrees: api.app.proof().map(|note| note.good),
         streams: api.trackers.open_streams(),
     };
     let refreshes = api.metrics.refreshes.clone();
@@ -71,7 +71,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, headers: HeaderMap) -> 
     Ok(([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-store")], body).into_response())
 }
 
-/// Whether a scraper knows only the older text; a browser shows that one, too.
+/// Whether a scraper supports only the older text; a browser shows that one, too.
 fn wants_classic(headers: &HeaderMap) -> bool {
     let says = |what: &str| {
         let mut accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -101,7 +101,7 @@ fn exposition(now: Now, refreshes: Histogram, classic: bool) -> Result<String, f
 /// The run at this moment.
 #[derive(Debug)]
 struct Now {
-    shot: Option<Arc<Shot>>,
+    published: Option<Arc<Published>>,
     ended: bool,
     agrees: Option<bool>,
     streams: usize,
@@ -150,7 +150,7 @@ impl Encoder<'_> {
     }
 }
 
-/// A unit that has no name of its own in the client's library.
+/// A unit that the client library has no name for.
 fn of(unit: &str) -> Unit {
     Unit::Other(unit.to_owned())
 }
@@ -158,41 +158,41 @@ fn of(unit: &str) -> Unit {
 impl Collector for Now {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut to = Encoder(encoder);
-        let mut build = to.0.encode_descriptor("build", "The version that runs", None, MetricType::Info)?;
+        let mut build = to.0.encode_descriptor("build", "The running version", None, MetricType::Info)?;
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
         to.gauge("change_streams", "Streams of a view's changes that are open", None, &(self.streams as u64))?;
         if let Some(agrees) = self.agrees {
             to.gauge(
                 "proof_agrees",
-                "Whether live and replay gave the same when last compared",
+                "Whether live and replay agreed when last compared",
                 None,
                 &u64::from(agrees),
             )?;
         }
-        let up = !self.ended && self.shot.as_ref().is_some_and(|shot| shot.status.trouble.is_none());
+        let up = !self.ended && self.published.as_ref().is_some_and(|published| published.status.trouble.is_none());
         to.gauge("broker_up", "Whether the broker answers", None, &u64::from(up))?;
-        match &self.shot {
-            Some(shot) => {
-                reading(&mut to, shot)?;
-                views(&mut to, shot)
+        match &self.published {
+            Some(published) => {
+                reading(&mut to, published)?;
+                views(&mut to, published)
             }
             None => Ok(()),
         }
     }
 }
 
-fn reading(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
-    let status = &shot.status;
+fn reading(to: &mut Encoder<'_>, published: &Published) -> fmt::Result {
+    let status = &published.status;
     let records = status.messages_of.iter().map(|(topic, messages)| (&**topic, *messages as f64)).collect();
     to.counters("records_consumed", "Records read, bad ones too", None, "topic", records)?;
     to.counter("consumed", "Bytes of keys and values read", Some(&Unit::Bytes), status.bytes as f64)?;
-    let help = "Rows made of records: one in each relation over the topic";
+    let help = "Rows decoded from records: one in each relation over the topic";
     to.counter("records_decoded", help, None, status.rows as f64)?;
-    to.counter("bad_records", "Records that were no rows", None, status.bad_records as f64)?;
-    let lag = status.topics.keys().map(|topic| (&**topic, status.lag(topic, &shot.snapshot.as_of))).collect();
+    to.counter("bad_records", "Records that did not fit their declaration", None, status.bad_records as f64)?;
+    let lag = status.topics.keys().map(|topic| (&**topic, status.lag(topic, &published.snapshot.as_of))).collect();
     to.gauges(
         "consumer_lag",
-        "Records that are there and in no result yet, asked every 5 s",
+        "Records at the broker that are not in a result yet, updated every 5 s",
         Some(&of("records")),
         "topic",
         lag,
@@ -208,37 +208,37 @@ fn reading(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
         building.collect(),
     )?;
     let caught_up = u64::from(status.caught_up() && status.missing.is_empty());
-    to.gauge("caught_up", "Whether what was there at the start has been read", None, &caught_up)?;
-    let at = shot.at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    to.gauge("last_refresh_timestamp", "When the newest results were made, since 1970", Some(&Unit::Seconds), &at)
+    to.gauge("caught_up", "Whether the records that existed at the start have been read", None, &caught_up)?;
+    let at = published.at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    to.gauge("last_refresh_timestamp", "Time of the newest results, since 1970", Some(&Unit::Seconds), &at)
 }
 
-fn views(to: &mut Encoder<'_>, shot: &Shot) -> fmt::Result {
-    let results = &shot.snapshot.results;
+fn views(to: &mut Encoder<'_>, published: &Published) -> fmt::Result {
+    let results = &published.snapshot.results;
     let each = |value: &dyn Fn(&tallgrass_pipeline::ViewResult) -> f64| -> Labelled<'_, f64> {
-        // Visitors make variants: their names must not become labels.
+        // Clients create variants: their names must not become labels.
         let files = results.iter().filter(|result| !Variant::is_name(&result.name));
         files.map(|result| (&*result.name, value(result))).collect()
     };
     let refresh = each(&|result| result.cost.refresh.as_secs_f64());
     to.gauges("view_refresh_duration", "Time of a view's last refresh", Some(&Unit::Seconds), "view", refresh)?;
     let reducing = each(&|result| result.cost.reducing.as_secs_f64());
-    to.counters("view_reducing", "Time spent on taking rows in", Some(&Unit::Seconds), "view", reducing)?;
+    to.counters("view_reducing", "Time spent on receiving rows", Some(&Unit::Seconds), "view", reducing)?;
     to.counters(
         "view_rows_taken",
-        "Rows taken in, those that went too",
+        "Rows received, retractions included",
         None,
         "view",
         each(&|result| result.cost.rows as f64),
     )?;
     let bytes = each(&|result| result.cost.state.bytes as f64);
-    to.gauges("view_state", "Bytes of what a view keeps", Some(&Unit::Bytes), "view", bytes)?;
+    to.gauges("view_state", "Bytes of a view's state", Some(&Unit::Bytes), "view", bytes)?;
     let kept = each(&|result| result.cost.state.rows as f64);
-    to.gauges("view_state_rows", "Rows that a view keeps: groups, or rows of a stream", None, "view", kept)?;
+    to.gauges("view_state_rows", "Rows of a view's state: groups, or rows of a stream", None, "view", kept)?;
     let rows = each(&|result| result.rows.iter().flatten().map(|batch| batch.num_rows() as f64).sum());
     to.gauges("view_result_rows", "Rows of a view's result", None, "view", rows)?;
-    let wrong = |name: &str| shot.result(name).is_some_and(|result| result.rows.is_err());
-    let files = shot.files.iter().filter(|file| file.variant_of().is_none());
+    let wrong = |name: &str| published.result(name).is_some_and(|result| result.rows.is_err());
+    let files = published.files.iter().filter(|file| file.variant_of().is_none());
     let errors = files.map(|file| (&*file.name, u64::from(file.error.is_some() || wrong(&file.name))));
     to.gauges("view_errors", "Whether a file is broken or its view failed", None, "view", errors.collect())
 }
@@ -250,11 +250,11 @@ impl Collector for Process {
             to.counter("cpu", "User and system time spent", Some(&Unit::Seconds), seconds)?;
         }
         for (name, help, unit, value) in [
-            ("resident_memory", "Memory that lies in RAM", Some(Unit::Bytes), self.resident_bytes),
-            ("virtual_memory", "Addresses that are mapped", Some(Unit::Bytes), self.virtual_bytes),
+            ("resident_memory", "Memory in RAM", Some(Unit::Bytes), self.resident_bytes),
+            ("virtual_memory", "Mapped address space", Some(Unit::Bytes), self.virtual_bytes),
             ("threads", "Threads", None, self.threads),
             ("open_fds", "Files and sockets that are open", None, self.open_files),
-            ("max_fds", "How many may be", None, self.max_open_files),
+            ("max_fds", "The limit of open files and sockets", None, self.max_open_files),
         ] {
             if let Some(value) = value {
                 to.gauge(name, help, unit.as_ref(), &value)?;
@@ -262,7 +262,7 @@ impl Collector for Process {
         }
         match self.started {
             Some(seconds) => {
-                to.gauge("start_time", "When the process started, since 1970", Some(&Unit::Seconds), &seconds)
+                to.gauge("start_time", "Start time of the process, since 1970", Some(&Unit::Seconds), &seconds)
             }
             None => Ok(()),
         }

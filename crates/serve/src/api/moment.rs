@@ -1,7 +1,7 @@
 //! The moment of an event, as text that a client sends back: `pokemons 0:120 1:98, users 0:7 @1767268980000000007`.
 //!
-//! The as-of alone would be ambiguous: a view that follows the clock, or whose file was edited, says several things at
-//! the same offsets. So the moment of the refresh stands behind it.
+//! The as-of alone would be ambiguous: a view that depends on `now()`, or whose file was edited, has several results at
+//! the same offsets. So the moment of the refresh follows it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,20 +9,20 @@ use std::str::FromStr;
 use tallgrass_kafka::AsOf;
 
 /// Longest as-of in an id: an id comes back as a header, and those of thousands of partitions are too long for one. A
-/// longer one is left out, for the moment alone is found, too.
+/// longer one is left out, since the moment alone is found, too.
 const MAX_AS_OF_BYTES: usize = 4 << 10;
 
-/// Offsets, and when they were.
+/// Offsets, and the time of their refresh.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Moment {
     /// Everything below these.
     pub(super) as_of: AsOf,
-    /// What `now()` was, in nanoseconds since 1970 UTC.
+    /// The value of `now()`, in nanoseconds since 1970 UTC.
     pub(super) now_ns: i64,
 }
 
 impl Moment {
-    /// Whether it is from `first` to `last`, by its clock and by each of its offsets.
+    /// Whether it is between `first` and `last`, by its clock and by each of its offsets.
     pub(super) fn is_within(&self, first: &Self, last: &Self) -> bool {
         (first.now_ns..=last.now_ns).contains(&self.now_ns)
             && self.as_of.iter().all(|(topic, partition, at)| {

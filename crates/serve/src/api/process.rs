@@ -1,4 +1,4 @@
-//! What the kernel knows about this process, most of it from `/proc`; nothing on systems without it.
+//! The kernel's figures of this process, most of them from `/proc`; none on systems without it.
 
 use std::fs;
 

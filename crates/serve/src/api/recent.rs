@@ -1,4 +1,4 @@
-//! Results that were computed lately, so that many requests for the same one cost as much as one.
+//! Recently computed results, so that many requests for the same one cost as much as one.
 
 use std::hash::Hash;
 use std::num::NonZeroUsize;

@@ -1,39 +1,39 @@
-//! How a view is doing, in the words of the API.
+//! How a view is doing, in the terms of the API.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use tallgrass_pipeline::{FileState, RebuildStatus, Shot};
-use crate::line;
-use tallgrass_view::{SqlReport, words};
+use tallgrass_diagnostics::{Diagnostic, message_of};
+use tallgrass_pipeline::{FileState, RebuildStatus, Published};
+use tallgrass_proof::line;
 
-/// What keeps a file from being what it says.
+/// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broken {
-    /// An object: message, file, and where known line, column and a way out.
+    /// An object: message, file, and where known line, column and a hint.
     pub(super) json: String,
     /// The message alone.
     pub(super) message: String,
 }
 
-/// How a view is doing.
+/// The state of a view.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum ViewState {
     /// Its rows are those of its file.
     Ok,
-    /// Its file is wrong, or its view failed. Rows of before may go on.
+    /// Its file is wrong, or its view failed. Rows from before may stay up.
     Broken(Broken),
-    /// A new meaning is on its way; rows of the old one may go on.
+    /// It is being rebuilt after an edit; rows from before may stay up.
     Rebuilding(RebuildStatus),
     /// There is no result yet.
     Waiting,
 }
 
-impl State {
-    /// Of a view of a shot; none of a name that nothing has.
-    pub(super) fn of(shot: &Shot, view: &str, queries: &Path) -> Option<Self> {
-        let (file, result) = (shot.file(view), shot.result(view));
+impl ViewState {
+    /// The state of a view in a refresh; `None` for an unknown name.
+    pub(super) fn of(published: &Published, view: &str, queries: &Path) -> Option<Self> {
+        let (file, result) = (published.file(view), published.result(view));
         if file.is_none() && result.is_none() {
             return None;
         }
@@ -41,18 +41,18 @@ impl State {
             return Some(Self::Broken(broken));
         }
         if let Some((_, status)) =
-            shot.status.rebuild.as_ref().filter(|(names, _)| names.iter().any(|name| **name == *view))
+            published.status.rebuild.as_ref().filter(|(names, _)| names.iter().any(|name| **name == *view))
         {
             return Some(Self::Rebuilding(*status));
         }
         Some(match result.map(|result| &result.rows) {
             Some(Ok(_)) => Self::Ok,
-            Some(Err(error)) => Self::Broken(Broken::of_words(&words(error), queries)),
+            Some(Err(error)) => Self::Broken(Broken::of_message(&message_of(error), queries)),
             None => Self::Waiting,
         })
     }
 
-    /// In a word.
+    /// Its name.
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -64,15 +64,15 @@ impl State {
 }
 
 impl Broken {
-    /// Of a file that cannot be a view as it is.
+    /// A file that cannot be planned.
     pub(super) fn of_file(file: &FileState, queries: &Path) -> Option<Self> {
-        let report: &SqlReport = file.error.as_ref()?;
+        let report: &Diagnostic = file.error.as_ref()?;
         let mut error = json!({"message": short(&report.message, queries), "file": short_path(&report.file, queries)});
-        if let (Some(span), Some(sql_line)) = (report.span, &report.sql_line) {
+        if let (Some(span), Some(excerpt)) = (report.span, &report.excerpt) {
             error["line"] = span.line.into();
             error["column"] = span.column.into();
             error["width"] = span.width.into();
-            error["text"] = Value::from(sql_line.as_str());
+            error["text"] = Value::from(excerpt.as_str());
         }
         if let Some(hint) = &report.hint {
             error["help"] = Value::from(short(hint, queries));
@@ -81,39 +81,39 @@ impl Broken {
         Some(Self { json: tallgrass_sink::sanitize::escape_json(&error.to_string()).into_owned(), message })
     }
 
-    /// Of a view that failed while it ran.
-    pub(super) fn of_words(words: &str, queries: &Path) -> Self {
-        let message = short(words, queries);
+    /// A view that failed while it ran.
+    pub(super) fn of_message(message: &str, queries: &Path) -> Self {
+        let message = short(message, queries);
         Self { json: format!("{{\"message\":{}}}", line::text(&message)), message }
     }
 
-    /// As a value, for what is built of values.
+    /// As a JSON value.
     pub(super) fn value(&self) -> Value {
         serde_json::from_str(&self.json).unwrap_or_else(|_| Value::from(self.message.as_str()))
     }
 }
 
-/// A path from the folder of queries on: where that folder lies is nobody's business.
+/// A path from the folder of queries on: where that folder is must not be disclosed.
 pub(super) fn short_path(path: &Path, queries: &Path) -> String {
     let name = path.file_name().map(PathBuf::from).unwrap_or_default();
     let inside = path.strip_prefix(queries).map_or(name, Path::to_owned);
     inside.to_string_lossy().into_owned()
 }
 
-/// Words without the way to the folder of queries, however an error has spelt it.
-pub(super) fn short(words: &str, queries: &Path) -> String {
+/// A message without the path of the folder of queries, however an error has spelt it.
+pub(super) fn short(message: &str, queries: &Path) -> String {
     let full = std::path::absolute(queries).unwrap_or_default();
-    let mut words = words.to_owned();
+    let mut message = message.to_owned();
     for folder in [full.as_path(), queries] {
         let folder = folder.to_string_lossy();
         let folder = folder.trim_end_matches('/');
         if folder.len() > 1 && folder != "." {
-            words = words.replace(&format!("{folder}/"), "");
+            message = message.replace(&format!("{folder}/"), "");
             // An object store's paths have no slash in front.
-            words = words.replace(&format!("{}/", folder.trim_start_matches('/')), "");
+            message = message.replace(&format!("{}/", folder.trim_start_matches('/')), "");
         }
     }
-    words
+    message
 }
 
 #[cfg(test)]
@@ -121,13 +121,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_learns_where_the_folder_lies() {
+    fn the_location_of_the_folder_is_not_disclosed() {
         let queries = Path::new("/home/ann/secret/queries");
         assert_eq!(short_path(Path::new("/home/ann/secret/queries/dashboard/a.sql"), queries), "dashboard/a.sql");
         assert_eq!(short_path(Path::new("/elsewhere/a.sql"), queries), "a.sql");
-        let words =
+        let message =
             "Object at location home/ann/secret/queries/names.csv not found (/home/ann/secret/queries/names.csv)";
-        assert_eq!(short(words, queries), "Object at location names.csv not found (names.csv)");
+        assert_eq!(short(message, queries), "Object at location names.csv not found (names.csv)");
         assert_eq!(short("a / b", Path::new("/")), "a / b");
     }
 }

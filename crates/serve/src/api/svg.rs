@@ -1,4 +1,4 @@
-//! A view's picture, as its file wants it.
+//! A view's picture, as its file defines it.
 
 use axum::http::HeaderValue;
 
@@ -7,7 +7,7 @@ use tallgrass_pipeline::{FileState, ViewResult};
 use tallgrass_sink::svg::{PictureSpec, standalone};
 use tallgrass_view::SqlFile;
 
-/// What a picture that stands alone may do: bring its own style, and nothing else.
+/// What a standalone picture may do: contain its own style, and nothing else.
 pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; sandbox",
 );
@@ -19,7 +19,7 @@ const HEIGHT: u16 = 360;
 /// The picture of a result, complete in itself; ages are as of `now_ms`.
 pub(super) fn svg(file: Option<&FileState>, result: &ViewResult, now_ms: i64) -> String {
     let rows = result.rows.as_deref().unwrap_or_default();
-    // The rows are those of the file that runs, which an edit may have left behind.
+    // The rows are those of the running file, which may be older than the edited one.
     let file = file.and_then(|file| file.running.as_ref().or(file.file.as_ref()));
     let front = file.map(SqlFile::front_matter);
     let kind = front.and_then(|front| front.chart);

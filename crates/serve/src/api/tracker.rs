@@ -1,14 +1,14 @@
-//! What one view has said lately, kept while somebody listens to its changes.
+//! The recent versions of one view's result, kept while a client listens to its changes.
 //!
 //! ```text
-//!  newest shot ─(digest; only if it says something else)─▶ versions: … 41, 42, 43
-//!                                                              │        └─ new clients: reset with all rows
-//!                                                              └─ a client at 41: one difference, 41 ─▶ 43, for all there
+//!  newest refresh ─(digest; only if it differs)─▶ versions: … 41, 42, 43
+//!                                                     │        └─ new clients: reset with all rows
+//!                                                     └─ a client at 41: one difference, 41 ─▶ 43, for all at 41
 //! ```
 //!
 //! # Contract
-//! A client is handed one event that leads from the version where it stands to the newest. What it misses meanwhile is in
-//! the next one; nothing queues. Each event is made once, however many clients stand at the same version.
+//! A client is sent one event that leads from its version to the newest. What it misses meanwhile is in the next one;
+//! nothing queues. Each event is made once, however many clients are at the same version.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -22,28 +22,28 @@ use tokio::sync::watch;
 use super::events::{self, Events};
 use super::moment::Moment;
 use super::recent::Recent;
-use super::version::{Said, Version};
-use tallgrass_pipeline::Shot;
+use super::version::{Content, ViewVersion};
+use tallgrass_pipeline::Published;
 
-/// Versions of one view that a client can go on from: a minute of 20 refreshes a second.
+/// Versions of one view from which a client can resume: a minute of 20 refreshes a second.
 const MAX_VERSIONS: usize = 1200;
 
-/// How long one can be gone from.
+/// How long a client can resume from a version.
 const MAX_AGE: Duration = Duration::from_mins(1);
 
 /// Bytes of rows that versions of one view may keep alive.
 const MAX_BYTES: usize = 32 << 20;
 
-/// Differences kept: clients that keep up stand at one or two versions.
+/// Differences kept: clients that keep up are at one or two versions.
 const MAX_DIFFERENCES: usize = 32;
 
-/// What one view has said lately.
+/// The recent versions of one view.
 #[derive(Debug)]
 pub(super) struct Tracker {
     pub(super) view: Arc<str>,
     queries: PathBuf,
-    versions: Mutex<VecDeque<Arc<Version>>>,
-    /// The moment of the last shot that was looked at; whoever holds it looks at the next one.
+    versions: Mutex<VecDeque<Arc<ViewVersion>>>,
+    /// The moment of the last refresh that was taken in; its lock is held while the next one is.
     looked: tokio::sync::Mutex<Option<i64>>,
     /// The newest version's number.
     newest: watch::Sender<u64>,
@@ -70,7 +70,7 @@ impl Tracker {
         }
     }
 
-    /// Tells of the number of each new version.
+    /// Announces the number of each new version.
     pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }
@@ -81,30 +81,30 @@ impl Tracker {
         self.streams.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether nobody listens, and nobody who did will come back to go on.
+    /// Whether there are no listeners, and none that could still resume.
     pub(super) fn is_idle(&self) -> bool {
         let left = *self.left.lock().unwrap_or_else(PoisonError::into_inner);
         self.streams.load(Ordering::Relaxed) == 0 && left.elapsed() > MAX_AGE
     }
 
-    /// Takes in a shot, unless that was done.
-    pub(super) async fn look(&self, shot: &Arc<Shot>) {
+    /// Takes in a refresh, unless that was done.
+    pub(super) async fn look(&self, published: &Arc<Published>) {
         let mut looked = self.looked.lock().await;
-        if *looked == Some(shot.snapshot.now_ns) {
+        if *looked == Some(published.snapshot.now_ns) {
             return;
         }
-        let (shot_seen, view, queries) = (Arc::clone(shot), Arc::clone(&self.view), self.queries.clone());
-        match tokio::task::spawn_blocking(move || Version::of(&view, &shot_seen, &queries)).await {
+        let (published_seen, view, queries) = (Arc::clone(published), Arc::clone(&self.view), self.queries.clone());
+        match tokio::task::spawn_blocking(move || ViewVersion::of(&view, &published_seen, &queries)).await {
             Ok(version) => self.take(version),
             Err(error) => tracing::warn!("{}: {error}", self.view),
         }
-        *looked = Some(shot.snapshot.now_ns);
+        *looked = Some(published.snapshot.now_ns);
     }
 
-    fn take(&self, mut version: Version) {
+    fn take(&self, mut version: ViewVersion) {
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(newest) = versions.back() {
-            if newest.says_the_same(&version) {
+            if newest.is_same_as(&version) {
                 newest.lasts_until(version.first);
                 return;
             }
@@ -118,19 +118,19 @@ impl Tracker {
         self.newest.send_replace(number);
     }
 
-    /// What it says now; none before the first look.
-    pub(super) fn newest(&self) -> Option<Arc<Version>> {
+    /// The newest version; `None` before the first.
+    pub(super) fn newest(&self) -> Option<Arc<ViewVersion>> {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
     }
 
-    /// What it said at a moment that an event was of.
-    pub(super) fn at(&self, moment: &Moment) -> Option<Arc<Version>> {
+    /// The version at the moment of an event.
+    pub(super) fn at(&self, moment: &Moment) -> Option<Arc<ViewVersion>> {
         let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         versions.iter().rev().find(|version| moment.is_within(&version.first, &version.last())).cloned()
     }
 
-    /// What leads from one version to another.
-    pub(super) async fn change(&self, from: &Arc<Version>, to: &Arc<Version>) -> Events {
+    /// The events from one version to another.
+    pub(super) async fn change(&self, from: &Arc<ViewVersion>, to: &Arc<ViewVersion>) -> Events {
         let (view, old, new) = (Arc::clone(&self.view), Arc::clone(from), Arc::clone(to));
         let made = self.differences.get((from.number, to.number), move || events::change(&view, &old, &new));
         match made.await {
@@ -140,14 +140,14 @@ impl Tracker {
         }
     }
 
-    /// What begins a stream, or begins it anew for a reason.
-    pub(super) async fn reset(&self, to: &Arc<Version>, reason: Option<&str>) -> Events {
-        if !matches!(to.said, Said::Rows(_)) {
+    /// The events that start a stream, or start it over for a reason.
+    pub(super) async fn reset(&self, to: &Arc<ViewVersion>, reason: Option<&str>) -> Events {
+        if !matches!(to.content, Content::Rows(_)) {
             return events::without_rows(&self.view, to);
         }
         let (view, version) = (Arc::clone(&self.view), Arc::clone(to));
-        let rows = self.rows.get(to.number, move || match &version.said {
-            Said::Rows(rows) => rows.json(&view).map(Bytes::from),
+        let rows = self.rows.get(to.number, move || match &version.content {
+            Content::Rows(rows) => rows.json(&view).map(Bytes::from),
             _ => Ok(Bytes::new()),
         });
         match rows.await {
@@ -158,12 +158,12 @@ impl Tracker {
     }
 }
 
-/// Forgets the oldest versions; never the newest.
-fn trim(versions: &mut VecDeque<Arc<Version>>) {
+/// Drops the oldest versions; never the newest.
+fn trim(versions: &mut VecDeque<Arc<ViewVersion>>) {
     let mut bytes: usize = versions.iter().map(|version| version.bytes()).sum();
     while versions.len() > 1 {
         let Some(oldest) = versions.front() else { return };
-        // Its age is that of its end, which is the beginning of the next one.
+        // Its age is that of its end, which is the start of the next one.
         let ended = versions.get(1).map_or(oldest.taken, |next| next.taken);
         if versions.len() <= MAX_VERSIONS && bytes <= MAX_BYTES && ended.elapsed() <= MAX_AGE {
             return;

@@ -9,9 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 use super::Api;
 use super::body::{Body, body};
 use super::form::Form;
-use super::state::State;
+use super::state::ViewState;
 use super::svg;
-use tallgrass_pipeline::Shot;
+use tallgrass_pipeline::Published;
 use crate::problem::Problem;
 
 /// The handler.
@@ -22,19 +22,19 @@ pub(super) async fn view(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     // A variant's name may have a dot in one of its values.
-    let whole = api.shot_with(&named).ok().map(|_| (&*named, None));
+    let whole = api.published_with(&named).ok().map(|_| (&*named, None));
     let (name, by_suffix) = whole.unwrap_or_else(|| name_and_form(&named));
-    let (shot, wish) = api.asked(name, &query).await?;
-    let name = wish.view_of(name);
+    let (published, selection) = api.asked(name, &query).await?;
+    let name = selection.view_of(name);
     let negotiated = by_suffix.is_none();
     let form = match by_suffix {
         Some(form) => form?,
         None => Form::wanted(&headers).ok_or_else(|| {
-            let words = format!("no form of '{name}' is acceptable");
-            Problem::new(StatusCode::NOT_ACCEPTABLE, words).with_help(format!("there are {}", Form::all_in_words()))
+            let message = format!("no form of '{name}' is acceptable");
+            Problem::new(StatusCode::NOT_ACCEPTABLE, message).with_help(format!("there are {}", Form::all_listed()))
         })?,
     };
-    let body = body_of(&api, &shot, name, form).await?;
+    let body = body_of(&api, &published, name, form).await?;
     let mut answer = HeaderMap::new();
     let mut say = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -43,7 +43,7 @@ pub(super) async fn view(
     };
     say(header::ETAG, &body.etag);
     say(header::CACHE_CONTROL, "no-cache");
-    say(HeaderName::from_static("x-as-of"), &shot.snapshot.as_of.to_string());
+    say(HeaderName::from_static("x-as-of"), &published.snapshot.as_of.to_string());
     if negotiated {
         say(header::VARY, "accept");
     }
@@ -51,7 +51,7 @@ pub(super) async fn view(
         return Ok((StatusCode::NOT_MODIFIED, answer).into_response());
     }
     say(header::CONTENT_TYPE, form.content_type());
-    // What a browser cannot show is saved, under a name of its own in either case.
+    // A browser saves what it cannot show; both get a file name.
     let kind = if matches!(form, Form::Json | Form::Svg) { "inline" } else { "attachment" };
     let plain = |c: char| if c.is_ascii_alphanumeric() || "_-.=".contains(c) { c } else { '_' };
     let file: String = name.chars().map(plain).collect();
@@ -62,35 +62,35 @@ pub(super) async fn view(
     Ok((answer, body.bytes).into_response())
 }
 
-/// The view's name, and the form that its suffix asks for.
+/// The view's name, and the form of its suffix.
 fn name_and_form(named: &str) -> (&str, Option<Result<Form, Problem>>) {
     match named.rsplit_once('.') {
         None => (named, None),
         Some((name, suffix)) => {
             let form = Form::of_suffix(suffix).ok_or_else(|| {
-                let words = format!("there is no form '.{}'", suffix.escape_debug());
+                let message = format!("there is no form '.{}'", suffix.escape_debug());
                 let all = Form::BY_SUFFIX.map(|form| format!(".{}", form.suffix())).join(", ");
-                Problem::new(StatusCode::NOT_FOUND, words).with_help(format!("there are {all}"))
+                Problem::new(StatusCode::NOT_FOUND, message).with_help(format!("there are {all}"))
             });
             (name, Some(form))
         }
     }
 }
 
-/// The rows in a form, or why there are none.
-async fn body_of(api: &Api, shot: &Arc<Shot>, name: &str, form: Form) -> Result<Body, Problem> {
-    let key = (shot.snapshot.now_ns, name.to_owned(), form);
-    let (shot, name, queries) = (Arc::clone(shot), name.to_owned(), api.app.queries.clone());
+/// The rows in a form, or the reason why there are none.
+async fn body_of(api: &Api, published: &Arc<Published>, name: &str, form: Form) -> Result<Body, Problem> {
+    let key = (published.snapshot.now_ns, name.to_owned(), form);
+    let (published, name, queries) = (Arc::clone(published), name.to_owned(), api.app.queries.clone());
     let encode = move || {
-        let state = State::of(&shot, &name, &queries);
-        let unavailable = |words: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, words);
-        match (shot.result(&name).filter(|result| result.rows.is_ok()), &state) {
-            (Some(result), Some(State::Broken(broken))) => body(&shot, result, Some(broken), form),
-            (Some(result), _) => body(&shot, result, None, form),
-            (None, Some(State::Broken(broken))) => Err(Problem::of(StatusCode::SERVICE_UNAVAILABLE, broken.value())),
-            (None, Some(State::Rebuilding(status))) => {
-                let words = format!("'{name}' has no rows yet: {:.0}% of history read", status.progress * 100.0);
-                Err(unavailable(words).with_retry(1))
+        let state = ViewState::of(&published, &name, &queries);
+        let unavailable = |message: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message);
+        match (published.result(&name).filter(|result| result.rows.is_ok()), &state) {
+            (Some(result), Some(ViewState::Broken(broken))) => body(&published, result, Some(broken), form),
+            (Some(result), _) => body(&published, result, None, form),
+            (None, Some(ViewState::Broken(broken))) => Err(Problem::of(StatusCode::SERVICE_UNAVAILABLE, broken.value())),
+            (None, Some(ViewState::Rebuilding(status))) => {
+                let message = format!("'{name}' has no rows yet: {:.0}% of history read", status.progress * 100.0);
+                Err(unavailable(message).with_retry(1))
             }
             (None, _) => Err(unavailable(format!("'{name}' has no rows yet")).with_retry(1)),
         }

@@ -1,6 +1,6 @@
-//! HTTP over connections, a bounded number of them, each of which must get on.
+//! HTTP over a bounded number of connections, each of which must make progress.
 //!
-//! | a peer that | is cut after |
+//! | a peer that | is disconnected after |
 //! |---|---|
 //! | has sent no whole request, whether it is silent, idle or trickles byte by byte | 75 s from its last answer |
 //! | does not take its answer | 60 s without a byte |
@@ -25,12 +25,12 @@ use tokio_util::sync::CancellationToken;
 /// Connections at once, where the process may open that many files.
 const MAX_CONNECTIONS: u64 = 4096;
 
-/// When a peer is given up.
+/// When a peer is disconnected.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
     /// Until a request's headers are there. Longer than proxies keep an idle connection, so that they end it.
     request: Duration,
-    /// Until something of an answer is taken.
+    /// Until it takes some bytes of an answer.
     stall: Duration,
 }
 
@@ -56,7 +56,7 @@ impl Connections {
         Self { listener, slots: Arc::new(Semaphore::new(most)), patience: PATIENCE }
     }
 
-    /// Serves the routes until `stop`; then takes no more requests and ends with the answers that are under way.
+    /// Serves the routes until `stop`; then accepts no more requests and ends with the answers under way.
     pub async fn serve(mut self, routes: Router, stop: CancellationToken) {
         let service = TowerToHyperService::new(routes);
         let mut http = http1::Builder::new();
@@ -64,7 +64,8 @@ impl Connections {
         let under_way = GracefulShutdown::new();
         loop {
             // Never closed, so never an error.
-            let accepted = async { (Arc::clone(&self.slots).acquire_owned().await, Listener::accept(&mut self.listener).await) };
+            let accepted =
+                async { (Arc::clone(&self.slots).acquire_owned().await, Listener::accept(&mut self.listener).await) };
             let Some((slot, (stream, peer))) = stop.run_until_cancelled(accepted).await else { break };
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!("{peer}: {error}");
@@ -88,20 +89,25 @@ impl Connections {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use axum::Router;
-    use axum::body::Body;
-    use axum::routing::get;
     use std::io;
     use std::net::SocketAddr;
     use std::time::Instant;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use axum::body::Body;
+    use axum::routing::get;
+    use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
+    use tokio::task::JoinHandle;
 
     use super::*;
 
     const HASTE: Patience = Patience { request: Duration::from_millis(600), stall: Duration::from_millis(300) };
 
     async fn served(most: usize) -> SocketAddr {
+        served_until(most, CancellationToken::new()).await.0
+    }
+
+    async fn served_until(most: usize, stop: CancellationToken) -> (SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Connections { patience: HASTE, ..Connections::new(listener, most) };
@@ -113,38 +119,63 @@ mod tests {
                 Some((Ok::<_, io::Error>("beat"), ()))
             }))
         };
+        let slow = || async {
+            tokio::time::sleep(HASTE.request / 2).await;
+            "done"
+        };
         let routes = Router::new()
             .route("/", get(|| async { "hello" }))
+            .route("/slow", get(slow))
             .route("/endless", get(endless))
             .route("/beats", get(beats));
-        tokio::spawn(connections.serve(routes, CancellationToken::new()));
-        address
+        (address, tokio::spawn(connections.serve(routes, stop)))
     }
 
-    /// How long it took until the peer closed.
-    async fn closed_after(stream: &mut TcpStream) -> Duration {
+    /// The bytes received until the peer closed, and how long that took.
+    async fn closed_after(mut stream: impl AsyncRead + Unpin) -> (String, Duration) {
         let (started, mut rest) = (Instant::now(), Vec::new());
         drop(tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.unwrap());
-        started.elapsed()
+        (String::from_utf8(rest).unwrap(), started.elapsed())
     }
 
     #[tokio::test]
-    async fn a_silent_peer_and_one_that_trickles_are_cut() {
+    async fn a_silent_peer_an_idle_one_and_one_that_trickles_are_cut() {
         let address = served(10).await;
-        let mut silent = TcpStream::connect(address).await.unwrap();
-        assert!(closed_after(&mut silent).await >= HASTE.request / 2);
-        let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
-        let trickle = tokio::spawn(async move {
-            for byte in b"GET / HTTP/1.1\r\nHost: a-long-name\r\n".iter().cycle() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                if write.write_all(&[*byte]).await.is_err() {
-                    return;
+        let silent = TcpStream::connect(address).await.unwrap();
+        assert!(closed_after(silent).await.1 >= HASTE.request / 2);
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let (answer, time) = closed_after(idle).await;
+        assert!(answer.ends_with("hello") && time >= HASTE.request / 2, "{answer} {time:?}");
+        for trickled in ["GET / HTTP/1.1\r\nHost: a-long-name\r\n", "GET / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n"] {
+            let (read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
+            let trickle = tokio::spawn(async move {
+                for byte in trickled.bytes().chain(std::iter::repeat(b'a')) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    if write.write_all(&[byte]).await.is_err() {
+                        return;
+                    }
                 }
-            }
-        });
-        let mut rest = Vec::new();
-        drop(tokio::time::timeout(Duration::from_secs(20), read.read_to_end(&mut rest)).await.unwrap());
-        trickle.await.unwrap();
+            });
+            closed_after(read).await;
+            trickle.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_under_way_is_given_before_the_end_and_nothing_is_begun() {
+        let stop = CancellationToken::new();
+        let (address, server) = served_until(10, stop.clone()).await;
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let idle = TcpStream::connect(address).await.unwrap();
+        tokio::time::sleep(HASTE.request / 4).await;
+        stop.cancel();
+        let (answer, _) = closed_after(slow).await;
+        assert!(answer.ends_with("done"), "{answer}");
+        closed_after(idle).await;
+        server.await.unwrap();
+        assert!(TcpStream::connect(address).await.is_err());
     }
 
     #[tokio::test]
@@ -157,12 +188,12 @@ mod tests {
         let (mut beats, started, mut buffer) = (0, Instant::now(), [0; 512]);
         while started.elapsed() < HASTE.request * 3 {
             let read = reader.read(&mut buffer).await.unwrap();
-            assert!(read > 0, "the stream goes on");
+            assert!(read > 0, "the stream continues");
             beats += 1;
         }
         assert!(beats > 3);
         let mut taken = Vec::new();
-        // What lay in the buffers comes, and then the end.
+        // The buffered bytes arrive, then the end.
         drop(tokio::time::timeout(Duration::from_secs(20), stalled.read_to_end(&mut taken)).await.unwrap());
     }
 

@@ -14,23 +14,23 @@ use futures::FutureExt as _;
 use super::hosts::Hosts;
 use crate::problem::Problem;
 
-/// Nothing here takes a body; some clients send an empty or small one all the same.
+/// No route takes a body, but some clients send an empty or small one.
 pub(super) const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// Longest address: every parameter that there is fits several times.
+/// Longest address: all parameters fit several times.
 const MAX_URI_BYTES: usize = 8 << 10;
 
-/// All header lines together. An event's id, which comes back as a header, is the longest.
+/// All header lines together. An event's id, which is sent back as a header, is the longest.
 const MAX_HEADER_BYTES: usize = 32 << 10;
 
-/// How long an answer may take to begin. Event streams begin at once, and are not limited.
+/// How long an answer may take to start. Event streams start at once, and are not limited.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a page of this server may do: show what comes from here, and nothing else.
+/// What a page of this server may do: show content from here, and nothing else.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// What pages need none of.
+/// Features that pages do not need.
 const PERMISSIONS: &str =
     "accelerometer=(), camera=(), geolocation=(), gyroscope=(), microphone=(), payment=(), usb=()";
 
@@ -45,9 +45,9 @@ impl Fence {
         Self { hosts }
     }
 
-    /// Why a request is refused, if it is.
+    /// The reason to refuse a request, if there is one.
     fn refusal(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Problem> {
-        let problem = |status, words: &str| Some(Problem::new(status, words));
+        let problem = |status, message: &str| Some(Problem::new(status, message));
         if method != Method::GET && method != Method::HEAD {
             return problem(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD: nothing here can be changed");
         }
@@ -58,44 +58,44 @@ impl Fence {
             return problem(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are longer than 32 kB");
         }
         let mut names = headers.get_all(header::HOST).iter();
-        // An absolute address in the request's first line stands above the header.
+        // An absolute address in the request line overrides the header.
         let named = uri.authority().map(Authority::as_str);
         let Some(host) = named.or_else(|| names.next()?.to_str().ok()) else {
             return problem(StatusCode::BAD_REQUEST, "the request has no Host header");
         };
         if !self.hosts.allow(host) || (named.is_none() && names.next().is_some()) {
-            let words = format!("this server does not answer to the host '{}'", host.escape_debug());
-            return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, words).with_help(self.hosts.help()));
+            let message = format!("this server does not accept the host '{}'", host.escape_debug());
+            return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, message).with_help(self.hosts.help()));
         }
         if let Some(origin) = headers.get(header::ORIGIN)
             && !origin.to_str().is_ok_and(|origin| self.hosts.allow_origin(origin))
         {
-            return problem(StatusCode::FORBIDDEN, "pages of another origin may not ask this server");
+            return problem(StatusCode::FORBIDDEN, "pages of another origin may not use this server");
         }
         if is_foreign(headers) && !is_navigation(method, headers) {
-            return problem(StatusCode::FORBIDDEN, "pages of another site may link here, but not ask this server");
+            return problem(StatusCode::FORBIDDEN, "pages of another site may link here, but not use this server");
         }
         None
     }
 }
 
-fn says(headers: &HeaderMap, name: &str, words: &[&str]) -> bool {
-    headers.get(name).is_some_and(|value| words.iter().any(|word| value == *word))
+fn is_one_of(headers: &HeaderMap, name: &str, values: &[&str]) -> bool {
+    headers.get(name).is_some_and(|header| values.iter().any(|value| header == *value))
 }
 
-/// Whether a browser says that another site asks. Another port of the same machine is another program, too.
+/// Whether a browser marks the request as from another site. Another port of the same machine is another program, too.
 fn is_foreign(headers: &HeaderMap) -> bool {
-    headers.contains_key("sec-fetch-site") && !says(headers, "sec-fetch-site", &["same-origin", "none"])
+    headers.contains_key("sec-fetch-site") && !is_one_of(headers, "sec-fetch-site", &["same-origin", "none"])
 }
 
-/// Somebody follows a link: what comes is shown to them, and the page with the link never sees it.
+/// Whether a person follows a link: the answer is shown to them, and the page with the link never sees it.
 fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::GET
-        && says(headers, "sec-fetch-mode", &["navigate"])
-        && says(headers, "sec-fetch-dest", &["document"])
+        && is_one_of(headers, "sec-fetch-mode", &["navigate"])
+        && is_one_of(headers, "sec-fetch-dest", &["document"])
 }
 
-/// Lets a request pass or refuses it; every answer goes out through here.
+/// Passes a request on or refuses it; every answer goes through here.
 pub(super) async fn pass(State(fence): State<Arc<Fence>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -116,21 +116,21 @@ pub(super) async fn pass(State(fence): State<Arc<Fence>>, request: Request, next
     response
 }
 
-/// What the routes answer, or that they do not.
+/// The answer of the routes, or an error in its place.
 async fn answer(next: Next, request: Request, path: &str) -> Response {
     let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
-    let (status, words) = match tokio::time::timeout(ANSWER_TIMEOUT, answering).await {
+    let (status, message) = match tokio::time::timeout(ANSWER_TIMEOUT, answering).await {
         Ok(Ok(response)) => return response,
-        // The panic's own words are on stderr.
+        // The panic's own message is on stderr.
         Ok(Err(_)) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "this answer could not be made: a bug, which stderr tells about")
+            (StatusCode::INTERNAL_SERVER_ERROR, "the answer failed: this is a bug, with details on stderr")
         }
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "no answer within 10 s: the server has too much to do"),
     };
-    Problem::new(status, words).answer(path)
+    Problem::new(status, message).answer(path)
 }
 
-/// Headers of every answer; what a route has said by itself stays.
+/// Headers of every answer; those that a route has set are kept.
 fn add_headers(headers: &mut HeaderMap) {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
@@ -146,7 +146,7 @@ fn add_headers(headers: &mut HeaderMap) {
 }
 
 impl Problem {
-    /// As whoever asks there reads it: JSON for programs, a line of text for people.
+    /// In the form of the address: JSON for programs, a line of text for people.
     pub(in crate) fn answer(self, path: &str) -> Response {
         let for_programs = path == "/api" || path.starts_with("/api/") || ["/healthz", "/readyz"].contains(&path);
         if for_programs { self.into_response() } else { self.into_text() }

@@ -1,7 +1,7 @@
-//! The names that a server answers to.
+//! The host names that a server accepts.
 //!
-//! A browser says in `Host` which name it was sent to. Whoever makes a name of theirs point at this machine (DNS
-//! rebinding) can send a browser here, but cannot make it say another name. Address literals cannot be pointed anywhere.
+//! A browser sends the name of the address in `Host`. An attacker whose name points at this machine (DNS rebinding) can
+//! send a browser here, but cannot make it send another name. Address literals cannot be made to point elsewhere.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,23 +9,23 @@ use std::str::FromStr;
 
 use axum::http::uri::Authority;
 
-/// A name, with or without a port, that a server answers to beside its own address: `dash.example.org`, `dash:8443`.
+/// A name, with or without a port, that a server accepts besides its own address: `dash.example.org`, `dash:8443`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedHost {
     /// In lower case.
     host: String,
-    /// Any where there is none.
+    /// `None` allows any.
     port: Option<u16>,
 }
 
-/// Why a text is no [`AllowedHost`].
+/// Why a text is not an [`AllowedHost`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadHost {
-    /// Anything would be allowed.
+    /// It would allow anything.
     #[error("'*' would let any web page read this server (DNS rebinding): name the hosts, one --allow-host each")]
     Any,
-    /// No name.
-    #[error("'{0}' is no host: use NAME or NAME:PORT, as in dash.example.org")]
+    /// Not a name.
+    #[error("'{0}' is not a host: use NAME or NAME:PORT, as in dash.example.org")]
     NoHost(String),
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for AllowedHost {
     }
 }
 
-/// Whether something stands behind the name that is no port.
+/// Whether the name is followed by something other than a port.
 fn has_bad_port(authority: &Authority) -> bool {
     authority.port_u16().is_none() && authority.as_str().len() > authority.host().len()
 }
@@ -102,14 +102,14 @@ impl Hosts {
         }
         let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let Ok(ip) = literal.parse::<IpAddr>() else { return false };
-        // Listening everywhere, each of the machine's addresses is its own.
+        // When it listens on all addresses, each of the machine's addresses is its own.
         self.address.ip().is_unspecified()
             || ip == self.address.ip()
             || ip == IpAddr::from([127, 0, 0, 1])
             || ip == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
     }
 
-    /// What to do about a name that is none.
+    /// What to do about a name that is refused.
     pub(super) fn help(&self) -> String {
         format!("use http://{}, or start with --allow-host NAME", self.address)
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_explained() {
+    fn a_text_that_is_not_a_name_is_explained() {
         assert_eq!(AllowedHost::from_str("*"), Err(BadHost::Any));
         assert_eq!(AllowedHost::from_str("*.example.org"), Err(BadHost::Any));
         for wrong in ["", "a b", "http://dash", "user@dash", "dash:port", "dash/x"] {

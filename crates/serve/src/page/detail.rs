@@ -1,4 +1,4 @@
-//! All there is to know about one tile; and the records that were no rows.
+//! All details of one tile, and the page of bad records.
 
 use std::sync::Arc;
 
@@ -10,29 +10,29 @@ use maud::{Markup, PreEscaped, html};
 
 use super::render::Rendered;
 use super::{Page, document, refuse, strip};
-use tallgrass_pipeline::{Shot, Variant};
+use tallgrass_pipeline::{Published, Variant};
 use crate::app::App;
-use crate::wish::{Wish, encoded};
-use crate::words::{show_bytes, show_time};
+use crate::selection::{Selection, encoded};
+use crate::captions::{show_bytes, show_time};
 use tallgrass_sink::cells::group_digits;
 use tallgrass_sink::sanitize::{sanitize, sanitize_lines};
 
-/// Reasons of bad records that are listed at most.
+/// Reasons of bad records listed at most.
 const MAX_REASONS: usize = 100;
 
-/// The tile alone.
-pub fn view(app: &App, picture: &Rendered, wish: &Wish, name: &str) -> Option<Markup> {
+/// The tile's own page.
+pub fn view(app: &App, picture: &Rendered, selection: &Selection, name: &str) -> Option<Markup> {
     let own = picture.tile(name)?;
-    let tile = picture.wished(app, own, wish, 0)?;
-    let view = picture.tile(wish.view_of(name)).unwrap_or(own);
-    let shot = picture.shot.as_deref()?;
+    let tile = picture.selected(app, own, selection, 0)?;
+    let view = picture.tile(selection.view_of(name)).unwrap_or(own);
+    let published = picture.published.as_deref()?;
     let content = html! {
         div.strip id="strip" { (PreEscaped(&*picture.strip)) }
         div.offline id="offline" role="status" hidden {}
         div.tiles.alone data-only=(name) data-seq=(picture.seq) { (PreEscaped(tile)) }
-        section.detail { (about(shot, &view.name, wish)) }
+        section.detail { (about(published, &view.name, selection)) }
     };
-    let title = shot.file(name).and_then(|file| file.file.as_ref()).map_or(name, |file| file.title());
+    let title = published.file(name).and_then(|file| file.file.as_ref()).map_or(name, |file| file.title());
     Some(document::plain(app, &sanitize(title), &content))
 }
 
@@ -42,32 +42,32 @@ pub async fn fragment(
     Path(name): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
-    let Some(shot) = page.app.newest() else { return refuse(StatusCode::NOT_FOUND, "there is no result yet") };
-    let wish = match page.wish(&query) {
-        Ok(wish) => wish,
+    let Some(published) = page.app.newest() else { return refuse(StatusCode::NOT_FOUND, "there is no result yet") };
+    let selection = match page.selection(&query) {
+        Ok(selection) => selection,
         Err(refused) => return refused.into_response(),
     };
-    let wished = wish.view_of(&name);
-    let view = if shot.result(wished).is_some() { wished } else { &name };
-    if shot.file(view).is_none() {
+    let selected = selection.view_of(&name);
+    let view = if published.result(selected).is_some() { selected } else { &name };
+    if published.file(view).is_none() {
         return refuse(StatusCode::NOT_FOUND, &format!("there is no view '{name}'"));
     }
-    let title = shot.file(&name).and_then(|file| file.file.as_ref()).map_or(&*name, |file| file.title());
-    Html(html! { h2 { (sanitize(title)) } (about(&shot, view, &wish)) }.into_string()).into_response()
+    let title = published.file(&name).and_then(|file| file.file.as_ref()).map_or(&*name, |file| file.title());
+    Html(html! { h2 { (sanitize(title)) } (about(&published, view, &selection)) }.into_string()).into_response()
 }
 
-/// SQL, how it is kept up to date, offsets, downloads.
-fn about(shot: &Shot, view: &str, wish: &Wish) -> Markup {
+/// SQL, maintenance, offsets, downloads.
+fn about(published: &Published, view: &str, selection: &Selection) -> Markup {
     let name = Variant::base(view).unwrap_or(view);
-    let file = shot.file(view).and_then(|file| file.file.as_ref());
-    let result = shot.result(view);
-    let values = wish.variants.get(name).filter(|variant| **variant.name() == *view).map(values).unwrap_or_default();
+    let file = published.file(view).and_then(|file| file.file.as_ref());
+    let result = published.result(view);
+    let values = selection.variants.get(name).filter(|variant| **variant.name() == *view).map(values).unwrap_or_default();
     html! {
         p.links {
             @for form in ["csv", "json", "arrow", "svg"] {
                 a href={ "/api/views/" (name) "." (form) (values) } download={ (name) "." (form) } { (form.to_uppercase()) }
             }
-            a href={ "/view/" (name) (values) } { "This tile alone" }
+            a href={ "/view/" (name) (values) } { "This tile only" }
             a href={ "/api/views/" (name) "/changes" (values) } { "Changes, as a stream" }
         }
         @if let Some(file) = file {
@@ -77,7 +77,7 @@ fn about(shot: &Shot, view: &str, wish: &Wish) -> Markup {
         }
         @if let Some(result) = result {
             @if let Some(described) = &result.description {
-                h3 { "How it is kept up to date" }
+                h3 { "How it is maintained" }
                 dl {
                     dt { "Maintained" } dd { (described.maintained) }
                     dt { "An event" } dd { (described.per_event) }
@@ -87,7 +87,7 @@ fn about(shot: &Shot, view: &str, wish: &Wish) -> Markup {
             }
             h3 { "What it costs" }
             dl {
-                dt { "Rows taken in" } dd { (group_digits(&result.cost.rows.to_string())) }
+                dt { "Rows received" } dd { (group_digits(&result.cost.rows.to_string())) }
                 dt { "Time spent on them" } dd { (show_time(result.cost.reducing)) }
                 dt { "Last refresh" } dd { (show_time(result.cost.refresh)) }
                 dt { "State" } dd { (group_digits(&result.cost.state.rows.to_string())) " entries, " (show_bytes(result.cost.state.bytes)) }
@@ -109,11 +109,11 @@ fn about(shot: &Shot, view: &str, wish: &Wish) -> Markup {
             }
         }
         h3 { "As of" }
-        p { (strip::time_of_day(shot.at)) ": everything below these offsets is in the result, nothing at or above." }
-        (offsets(shot))
-        @if let Some(swap) = shot.file(view).and_then(|file| file.swap.as_ref()) {
+        p { (strip::time_of_day(published.at)) ": everything below these offsets is in the result, nothing at or above." }
+        (offsets(published))
+        @if let Some(swap) = published.file(view).and_then(|file| file.swap.as_ref()) {
             h3 { "Last edit" }
-            p { @match &swap.difference { Some(difference) => (difference), None => "the first result" } }
+            p { @match &swap.changes { Some(changes) => (changes), None => "the first result" } }
             p.offsets { "as of " (sanitize(&swap.as_of.to_string())) }
         }
     }
@@ -127,13 +127,13 @@ fn values(variant: &Variant) -> String {
 }
 
 /// Topic by topic, partition by partition.
-fn offsets(shot: &Shot) -> Markup {
-    let as_of = &shot.snapshot.as_of;
+fn offsets(published: &Published) -> Markup {
+    let as_of = &published.snapshot.as_of;
     html! {
         table.plain.offsets {
             thead { tr { th scope="col" { "Topic" } th scope="col" { "Next offset of each partition" } } }
             tbody {
-                @for topic in shot.status.topics.keys() {
+                @for topic in published.status.topics.keys() {
                     tr {
                         th scope="row" { (sanitize(topic)) }
                         td { @for (partition, next) in as_of.topic(topic).into_iter().flatten() { span.offset { (partition) ":" (next) } " " } }
@@ -146,16 +146,16 @@ fn offsets(shot: &Shot) -> Markup {
 
 /// `GET /bad-records`
 pub async fn bad_records(State(page): State<Arc<Page>>) -> Response {
-    let shot = page.app.newest();
-    let examples = shot.map(|shot| shot.status.bad.examples()).unwrap_or_default();
+    let published = page.app.newest();
+    let examples = published.map(|published| published.status.bad.examples()).unwrap_or_default();
     let content = html! {
         h2 { "Bad records" }
-        p { "A record that does not fit its declaration is no row. It is counted here and stops nothing; each reason has one of its newest records." }
+        p { "A record that does not fit its declaration is not a row. It is counted here and stops nothing; each reason shows one of its newest records." }
         @if examples.is_empty() {
             p.none { "None so far." }
         } @else {
             table.plain {
-                thead { tr { th scope="col" { "Topic" } th scope="col" { "What" } th.num scope="col" { "Records" } th scope="col" { "One of them" } } }
+                thead { tr { th scope="col" { "Topic" } th scope="col" { "What" } th.num scope="col" { "Records" } th scope="col" { "Example" } } }
                 tbody {
                     @for bad in examples.iter().take(MAX_REASONS) {
                         tr {

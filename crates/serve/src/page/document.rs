@@ -1,4 +1,4 @@
-//! Whole documents: what stands around the tiles.
+//! Whole documents: everything around the tiles.
 
 use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -7,11 +7,11 @@ use super::render::Rendered;
 use tallgrass_pipeline::Variant;
 use crate::app::App;
 use crate::assets;
-use crate::wish::Wish;
+use crate::selection::Selection;
 use tallgrass_sink::sanitize::{sanitize, sanitize_lines};
 use tallgrass_view::load_panels;
 
-/// A document with our head.
+/// A document with the common head.
 pub fn document(title: &str, class: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -31,13 +31,13 @@ pub fn document(title: &str, class: &str, body: &Markup) -> Markup {
     }
 }
 
-/// The dashboard as somebody wishes to see it.
-pub fn dashboard(app: &App, picture: &Rendered, wish: &Wish) -> Markup {
+/// The dashboard with the selection of an address.
+pub fn dashboard(app: &App, picture: &Rendered, selection: &Selection) -> Markup {
     let tiles: Vec<_> = picture
         .tiles
         .iter()
         .filter(|tile| !Variant::is_name(&tile.name))
-        .filter_map(|tile| picture.wished(app, tile, wish, 0))
+        .filter_map(|tile| picture.selected(app, tile, selection, 0))
         .collect();
     let body = html! {
         a.skip href="#tiles" { "To the tiles" }
@@ -51,13 +51,13 @@ pub fn dashboard(app: &App, picture: &Rendered, wish: &Wish) -> Markup {
             @for tile in &tiles { (PreEscaped(tile)) }
         }
         @if tiles.is_empty() { (nothing(app, picture)) }
-        noscript { p.noscript { "Without JavaScript this page stands still: load it again for newer numbers." } }
+        noscript { p.noscript { "Without JavaScript this page does not update: reload it for newer numbers." } }
         (keys())
         dialog id="detail" aria-label="About this tile" { div.body {} form method="dialog" { button { "Close" } } }
         div.tip id="tip" role="tooltip" hidden {}
         p.sr id="live" role="status" aria-live="polite" {}
     };
-    document(&app.name, if wish.wall { "wall" } else { "" }, &body)
+    document(&app.name, if selection.wall { "wall" } else { "" }, &body)
 }
 
 fn buttons(app: &App) -> Markup {
@@ -74,12 +74,12 @@ fn buttons(app: &App) -> Markup {
     }
 }
 
-/// An empty dashboard says how to fill it.
+/// An empty dashboard, with instructions to fill it.
 fn nothing(app: &App, picture: &Rendered) -> Markup {
     html! {
         div.nothing {
             @if picture.seq == 0 {
-                p { "The first result is on its way…" }
+                p { "Waiting for the first result…" }
             } @else {
                 p { "There is no dashboard file yet. Save one, and its tile appears here:" }
                 pre { (app.queries.join("dashboard/how_many.sql").display()) "\n\n-- @title: How many\nSELECT count(*) AS seen FROM " (relation(app)) }
@@ -88,20 +88,20 @@ fn nothing(app: &App, picture: &Rendered) -> Markup {
     }
 }
 
-/// One that there is, for an example.
+/// An existing relation, for an example.
 fn relation(app: &App) -> String {
-    let sources = app.newest().and_then(|shot| shot.sources.clone());
-    let first = sources.and_then(|sources| Some(sources.workspace.catalog().kafka_relations().next()?.name().to_owned()));
+    let definitions = app.newest().and_then(|published| published.definitions.clone());
+    let first = definitions.and_then(|definitions| Some(definitions.workspace.catalog().kafka_relations().next()?.name().to_owned()));
     first.map_or_else(|| "a_relation".to_owned(), |name| sanitize(&name).into_owned())
 }
 
 fn keys() -> Markup {
     let keys = [
         ("?", "these keys"),
-        ("p", "pause and go on"),
+        ("p", "pause and resume"),
         ("j k", "next and previous tile"),
-        ("Enter", "all about the tile"),
-        ("t", "light, dark, or as the system is"),
+        ("Enter", "details of the tile"),
+        ("t", "light, dark, or the system's theme"),
         ("w", "tiles only, and back"),
         ("+ − 0", "zoom the map of the tile, and back"),
         ("Esc", "close"),
@@ -115,7 +115,7 @@ fn keys() -> Markup {
     }
 }
 
-/// A page with another content than tiles.
+/// A page with content other than tiles.
 pub fn plain(app: &App, title: &str, content: &Markup) -> Markup {
     let body = html! {
         header.top {
@@ -131,12 +131,12 @@ pub fn plain(app: &App, title: &str, content: &Markup) -> Markup {
     document(&format!("{title} · {}", app.name), "", &body)
 }
 
-/// What is wrong with a request.
-pub fn refusal(status: StatusCode, words: &str) -> Markup {
+/// The error page of a request.
+pub fn refusal(status: StatusCode, message: &str) -> Markup {
     let body = html! {
         main.plain {
             h1 { (status.as_str()) " " (status.canonical_reason().unwrap_or_default()) }
-            pre { (sanitize_lines(words)) }
+            pre { (sanitize_lines(message)) }
             p .links { a href="/" { "To the dashboard" } }
         }
     };

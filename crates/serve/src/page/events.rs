@@ -1,4 +1,4 @@
-//! What a tab is told: an event with all that changed since its last one, and nothing in between.
+//! A tab's events: each has all that changed since its last one, without the pictures in between.
 //!
 //! ```text
 //!  event: picture
@@ -6,7 +6,7 @@
 //!  data: {"seq":42,"age":0.1,"every":0.2,"strip":"…","order":["users_online",…],"tiles":{"by_type":"<article …>"}}
 //! ```
 //!
-//! The first event of a stream has every tile, so a tab that was away is right again at once.
+//! The first event of a stream has every tile, so a tab that reconnects is correct at once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,9 +25,9 @@ use serde::Serialize;
 use super::Page;
 use super::render::{Audience, Rendered, TileHtml, event};
 use tallgrass_pipeline::Variant;
-use crate::wish::Wish;
+use crate::selection::Selection;
 
-/// Streams at one time: each holds a socket.
+/// Concurrent streams: each holds a socket.
 const MAX_STREAMS: usize = 2_000;
 
 /// How long a tab waits before it connects again.
@@ -46,7 +46,7 @@ struct Payload<'a> {
     tiles: BTreeMap<&'a str, Cow<'a, str>>,
 }
 
-/// The event of a picture; `show` says what stands in the place of a file's tile, if that is news.
+/// The event of a picture; `show` returns the tile to show for a file, if it has changed.
 pub fn payload<'a>(rendered: &'a Rendered, show: impl Fn(&'a TileHtml) -> Option<Cow<'a, str>>) -> String {
     let mut order = Vec::new();
     let mut tiles = BTreeMap::new();
@@ -54,14 +54,14 @@ pub fn payload<'a>(rendered: &'a Rendered, show: impl Fn(&'a TileHtml) -> Option
         order.push(&*tile.name);
         tiles.extend(show(tile).map(|html| (&*tile.name, html)));
     }
-    let shot = rendered.shot.as_deref();
-    let age = shot.map_or(0.0, |shot| shot.status.trouble_since.unwrap_or(shot.taken).elapsed().as_secs_f64());
-    let every = shot.map_or(0.0, |shot| shot.status.interval.as_secs_f64());
+    let published = rendered.published.as_deref();
+    let age = published.map_or(0.0, |published| published.status.trouble_since.unwrap_or(published.taken).elapsed().as_secs_f64());
+    let every = published.map_or(0.0, |published| published.status.interval.as_secs_f64());
     let payload = Payload { seq: rendered.seq, age, every, strip: &rendered.strip, order, tiles };
     serde_json::to_string(&payload).unwrap_or_default()
 }
 
-/// An open stream; its end is noticed.
+/// An open stream, counted until it is dropped.
 struct Open(Arc<Audience>);
 
 impl Open {
@@ -81,16 +81,16 @@ impl Drop for Open {
 /// `GET /events`
 pub async fn stream(State(page): State<Arc<Page>>, Query(query): Query<Vec<(String, String)>>) -> Response {
     let Some(open) = Open::new(&page.audience) else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many tabs look at this dashboard").into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many tabs show this dashboard").into_response();
     };
-    let wish = match page.wish(&query) {
-        Ok(wish) => wish,
+    let selection = match page.selection(&query) {
+        Ok(selection) => selection,
         Err(refused) => return refused.into_response(),
     };
     page.audience.asked.notify_one();
     let mut rendered = page.rendered.clone();
     rendered.mark_changed();
-    let tab = Tab { page, rendered, query, wish, before: 0, views: Vec::new(), _open: open };
+    let tab = Tab { page, rendered, query, selection, before: 0, views: Vec::new(), _open: open };
     let events = stream::unfold(tab, |mut tab| async {
         let data = tab.next().await?;
         let event = Event::default().event("picture").id(tab.before.to_string()).retry(RETRY).data(&*data);
@@ -104,16 +104,16 @@ struct Tab {
     page: Arc<Page>,
     rendered: tokio::sync::watch::Receiver<Arc<Rendered>>,
     query: Vec<(String, String)>,
-    wish: Wish,
-    /// The picture that it has.
+    selection: Selection,
+    /// The tab's picture.
     before: u64,
-    /// The views that stood for its wishes then.
+    /// The views that were selected then.
     views: Vec<Arc<str>>,
     _open: Open,
 }
 
 impl Tab {
-    /// The next event; none once the server ends.
+    /// The next event; `None` once the server ends.
     async fn next(&mut self) -> Option<Arc<str>> {
         loop {
             tokio::select! {
@@ -124,22 +124,22 @@ impl Tab {
             if rendered.seq == 0 {
                 continue;
             }
-            // Its variants are looked at; and an edit, or others who leave, change what can be had.
-            if let Ok(wish) = self.page.wish(&self.query)
-                && wish != self.wish
+            // Its variants are in use; an edit, or clients that leave, change what is available.
+            if let Ok(selection) = self.page.selection(&self.query)
+                && selection != self.selection
             {
-                (self.wish, self.before) = (wish, 0);
+                (self.selection, self.before) = (selection, 0);
             }
-            // A variant that has come or gone changes its tile, however old the tile's own look is.
+            // A variant that was added or removed changes its tile, however old the tile's own picture is.
             let there = |variant: &Variant| rendered.tile(variant.name()).map(|tile| Arc::clone(&tile.name));
-            let views: Vec<Arc<str>> = self.wish.variants.values().filter_map(there).collect();
+            let views: Vec<Arc<str>> = self.selection.variants.values().filter_map(there).collect();
             let before = if self.views == views { self.before } else { 0 };
             (self.views, self.before) = (views, rendered.seq);
-            let wish = &self.wish;
-            return Some(if wish.variants.is_empty() && wish.refused.is_empty() {
+            let selection = &self.selection;
+            return Some(if selection.variants.is_empty() && selection.refused.is_empty() {
                 event(&rendered, before)
             } else {
-                payload(&rendered, |tile| rendered.wished(&self.page.app, tile, wish, before)).into()
+                payload(&rendered, |tile| rendered.selected(&self.page.app, tile, selection, before)).into()
             });
         }
     }

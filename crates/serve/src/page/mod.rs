@@ -1,7 +1,7 @@
 //! The page: a dashboard's tiles as HTML, and the events that keep them current.
 //!
 //! ```text
-//!  newest Shot ─▶ Renderer: each changed tile once, at most every RENDER_INTERVAL ─▶ Rendered (a watch of one)
+//!  newest Published ─▶ Renderer: each changed tile once, at most every RENDER_INTERVAL ─▶ Rendered (a watch of one)
 //!                                                                                     ├─▶ GET /        the whole page
 //!                                                                                     └─▶ GET /events  a stream per tab
 //! ```
@@ -34,12 +34,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::render::{Audience, Rendered, Renderer};
 use super::app::App;
-use super::wish::Wish;
+use super::selection::Selection;
 
-/// How long the first visitor waits for the first picture, and a new variant for its tile.
+/// How long the first request waits for the first picture, and a new variant for its tile.
 const FIRST_PICTURE: Duration = Duration::from_secs(2);
 
-/// What the page's handlers share.
+/// The shared state of the page's handlers.
 #[derive(Debug)]
 struct Page {
     app: Arc<App>,
@@ -48,7 +48,7 @@ struct Page {
     stop: CancellationToken,
 }
 
-/// The page's routes; its event streams end with `stop`. Must be called inside of the runtime that serves them.
+/// The page's routes; its event streams end with `stop`. Must be called inside the runtime that serves them.
 pub fn routes(app: Arc<App>, stop: &CancellationToken) -> Router {
     let audience = Arc::<Audience>::default();
     let rendered = Renderer::start(Arc::clone(&app), Arc::clone(&audience), stop);
@@ -62,7 +62,7 @@ pub fn routes(app: Arc<App>, stop: &CancellationToken) -> Router {
         .with_state(Arc::new(page))
 }
 
-/// Why somebody cannot see what they wish.
+/// Why a selection cannot be shown.
 #[derive(Debug)]
 struct Refused(StatusCode, String);
 
@@ -73,30 +73,30 @@ impl IntoResponse for Refused {
 }
 
 impl Page {
-    /// What an address asks for; from now on its variants are looked at.
-    fn wish(&self, query: &[(String, String)]) -> Result<Wish, Refused> {
-        let wish = Wish::parse(query, self.app.newest().as_deref());
-        let mut wish = wish.map_err(|wrong| Refused(StatusCode::BAD_REQUEST, wrong))?;
-        wish.keep_what_fits(&self.app.variants);
-        Ok(wish)
+    /// The selection of an address; from now on its variants are in use.
+    fn selection(&self, query: &[(String, String)]) -> Result<Selection, Refused> {
+        let selection = Selection::parse(query, self.app.newest().as_deref());
+        let mut selection = selection.map_err(|wrong| Refused(StatusCode::BAD_REQUEST, wrong))?;
+        selection.keep_what_fits(&self.app.variants);
+        Ok(selection)
     }
 
     /// The same, with its picture.
-    async fn wished(&self, query: &[(String, String)]) -> Result<(Wish, Arc<Rendered>), Refused> {
-        let wish = self.wish(query)?;
-        let picture = self.picture(&wish).await;
-        Ok((wish, picture))
+    async fn selected(&self, query: &[(String, String)]) -> Result<(Selection, Arc<Rendered>), Refused> {
+        let selection = self.selection(query)?;
+        let picture = self.picture(&selection).await;
+        Ok((selection, picture))
     }
 
-    /// The newest picture, once it has all that is wished for, or after [`FIRST_PICTURE`].
-    async fn picture(&self, wish: &Wish) -> Arc<Rendered> {
+    /// The newest picture, once it has all that is selected, or after [`FIRST_PICTURE`].
+    async fn picture(&self, selection: &Selection) -> Arc<Rendered> {
         let mut rendered = self.rendered.clone();
         let newest = self.app.newest();
         self.audience.asked.notify_one();
         let complete = |picture: &Arc<Rendered>| {
-            let shot = picture.shot.as_ref();
-            let is_new = shot.is_some_and(|shot| newest.as_ref().is_none_or(|newest| shot.taken >= newest.taken));
-            is_new && wish.variants.values().all(|variant| picture.tile(variant.name()).is_some())
+            let published = picture.published.as_ref();
+            let is_new = published.is_some_and(|published| newest.as_ref().is_none_or(|newest| published.taken >= newest.taken));
+            is_new && selection.variants.values().all(|variant| picture.tile(variant.name()).is_some())
         };
         let waited = tokio::time::timeout(FIRST_PICTURE, rendered.wait_for(complete)).await;
         drop(waited);
@@ -106,35 +106,35 @@ impl Page {
 
 /// The dashboard.
 async fn dashboard(State(page): State<Arc<Page>>, Query(query): Query<Vec<(String, String)>>) -> Response {
-    let (wish, picture) = match page.wished(&query).await {
-        Ok(wished) => wished,
+    let (selection, picture) = match page.selected(&query).await {
+        Ok(selected) => selected,
         Err(refused) => return refused.into_response(),
     };
-    Html(document::dashboard(&page.app, &picture, &wish).into_string()).into_response()
+    Html(document::dashboard(&page.app, &picture, &selection).into_string()).into_response()
 }
 
-/// One tile alone, with all there is to know about it.
+/// One tile's own page, with all details.
 async fn view(
     State(page): State<Arc<Page>>,
     Path(name): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
-    let (wish, picture) = match page.wished(&query).await {
-        Ok(wished) => wished,
+    let (selection, picture) = match page.selected(&query).await {
+        Ok(selected) => selected,
         Err(refused) => return refused.into_response(),
     };
-    match detail::view(&page.app, &picture, &wish, &name) {
+    match detail::view(&page.app, &picture, &selection, &name) {
         Some(document) => Html(document.into_string()).into_response(),
         None => refuse(StatusCode::NOT_FOUND, &format!("there is no view '{name}'")),
     }
 }
 
-/// An address that is none.
+/// An address without a page.
 pub async fn nowhere() -> Response {
     refuse(StatusCode::NOT_FOUND, "there is nothing at this address")
 }
 
-/// A page that says what is wrong.
-fn refuse(status: StatusCode, words: &str) -> Response {
-    (status, Html(document::refusal(status, words).into_string())).into_response()
+/// A page with an error message.
+fn refuse(status: StatusCode, message: &str) -> Response {
+    (status, Html(document::refusal(status, message).into_string())).into_response()
 }

@@ -80,23 +80,23 @@
 
   // ---- events ------------------------------------------------------------------------------------------------------
   const SILENT_MS = 15000;        // the server speaks every second; a longer silence is a dead connection
-  const HIDDEN_MS = 2000;         // a browser has few connections: a tab that nobody sees gives its own to those that are seen
+  const HIDDEN_MS = 2000;         // a browser has few connections: a hidden tab leaves its own to the visible ones
   const STALE_INTERVALS = 5, STALE_MIN_S = 5;
   let source = null, retry = 0, heard = 0, goneSince = null, paused = false, every = 1;
   let currentSince = performance.now() + 1e12;
   const held = new Map();         // tiles that would move under the pointer, with what they will be
 
-  const say = (words) => { const live = $('live'); if (live && live.textContent !== words) live.textContent = words; };
+  const say = (text) => { const live = $('live'); if (live && live.textContent !== text) live.textContent = text; };
   const clock = (date) => date.toLocaleTimeString([], { hour12: false });
 
   const connected = () => {
     goneSince = null;
-    document.body.classList.remove('gone');
+    document.body.classList.remove('disconnected');
     if ($('offline')) $('offline').hidden = true;
   };
   const disconnected = () => {
     goneSince ||= new Date();
-    document.body.classList.add('gone');
+    document.body.classList.add('disconnected');
     const bar = $('offline');
     if (bar) { bar.textContent = `Disconnected since ${clock(goneSince)}. The last picture stays; trying again…`; bar.hidden = false; }
   };
@@ -130,7 +130,7 @@
     const tile = tileOf(slot);
     if (!tile) { grid.append(now); return; }
     const busy = tile.matches(':hover') || tile.contains(document.activeElement);
-    // What somebody has just asked for is not held back.
+    // A request of the user is not held back.
     const same = ['data-state', 'data-view'].every((name) => tile.getAttribute(name) === now.getAttribute(name));
     const moves = busy && same && rowKeys(tile) !== rowKeys(now);
     if (moves) { held.set(slot, html); tile.classList.add('held'); return; }
@@ -169,9 +169,9 @@
   const ages = () => {
     const seconds = Math.max(0, (performance.now() - currentSince) / 1000);
     const stale = seconds > Math.max(STALE_MIN_S, STALE_INTERVALS * every);
-    const words = seconds > 1e8 ? '' : seconds < 2 ? 'now' : seconds < 120 ? `${Math.floor(seconds)} s ago` : `${Math.floor(seconds / 60)} min ago`;
+    const text = seconds > 1e8 ? '' : seconds < 2 ? 'now' : seconds < 120 ? `${Math.floor(seconds)} s ago` : `${Math.floor(seconds / 60)} min ago`;
     for (const age of document.querySelectorAll('[data-age]')) {
-      if (age.textContent !== words) age.textContent = words;
+      if (age.textContent !== text) age.textContent = text;
       age.classList.toggle('stale', stale && !paused);
     }
   };

@@ -1,4 +1,4 @@
-//! From the newest refresh to HTML, each changed tile once, however many tabs look.
+//! From the newest refresh to HTML, each changed tile once, however many tabs are open.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,18 +13,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::tile::{self, Look};
 use super::{events, strip};
-use tallgrass_pipeline::{Shot, Swap};
+use tallgrass_pipeline::{Published, Swap};
 use crate::app::App;
-use crate::wish::Wish;
+use crate::selection::Selection;
 use tallgrass_sink::trend::Trend;
 use tallgrass_sink::svg::Picture;
 use tallgrass_view::SqlFile;
 
-/// Time between two pictures while somebody looks: a result shows within 250 ms, and a browser on one shared core still
-/// has three quarters of it for other things.
+/// Time between two pictures while a tab is open: a result shows within 250 ms, and a browser on one shared core still has
+/// three quarters of it for other work.
 const RENDER_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The same while nobody does; whoever comes asks for a picture of the moment.
+/// The same without an open tab; a new tab requests a current picture.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Between two samples of a number's trend.
@@ -33,30 +33,30 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a tile says what an edit has changed.
 const SWAP_SHOWN: Duration = Duration::from_secs(20);
 
-/// How often the figures of a tile's foot move: what flickers is not read.
+/// How often the figures of a tile's foot change: flickering numbers cannot be read.
 const FOOT_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Lookers and askers.
+/// Open streams and requests.
 #[derive(Debug, Default)]
 pub struct Audience {
     /// Open event streams.
     pub streams: AtomicUsize,
-    /// Somebody wants a picture of this moment.
+    /// A current picture is requested.
     pub asked: Notify,
 }
 
-/// The whole page at one moment, but for what a tab wishes.
+/// The whole page at one moment, except for a tab's selection.
 #[derive(Debug, Default)]
 pub struct Rendered {
     /// Counts up from 1; 0 is the empty one before the first.
     pub seq: u64,
-    /// The refresh that it shows; none before the first.
-    pub shot: Option<Arc<Shot>>,
+    /// The refresh that it shows; `None` before the first.
+    pub published: Option<Arc<Published>>,
     /// Every view with a file, variants too, in the order of the dashboard.
     pub tiles: Vec<TileHtml>,
     /// The line on top.
     pub strip: Arc<str>,
-    /// The event from the picture before to this one, for tabs without wishes: made once for all.
+    /// The event from the previous picture to this one, for tabs without a selection: made once for all.
     pub event: OnceLock<Arc<str>>,
 }
 
@@ -67,9 +67,9 @@ pub struct TileHtml {
     pub name: Arc<str>,
     /// The `article`.
     pub html: Arc<str>,
-    /// Since which picture it looks like this.
+    /// The first picture in which it looks like this.
     pub since: u64,
-    /// What it was drawn with.
+    /// The part that is not in the refresh.
     pub look: Look,
 }
 
@@ -79,19 +79,19 @@ impl Rendered {
         self.tiles.iter().find(|tile| *tile.name == *view)
     }
 
-    /// What somebody sees in the place of a file's tile; none if it looks as it did in picture `before`.
-    pub fn wished<'a>(&'a self, app: &App, tile: &'a TileHtml, wish: &Wish, before: u64) -> Option<Cow<'a, str>> {
-        let (refused, shot) = (wish.refused.get(&*tile.name), self.shot.as_deref());
-        // A variant that is not there yet is stood for by the file itself.
-        let wished = self.tile(wish.view_of(&tile.name)).unwrap_or(tile);
-        (wished.since > before).then(|| match (refused, shot) {
-            (Some(_), Some(shot)) => tile::html(app, shot, &tile.name, &tile.look, refused).into_string().into(),
-            _ => Cow::Borrowed(&*wished.html),
+    /// What a tab shows for a file's tile; `None` if it looks as it did in picture `before`.
+    pub fn selected<'a>(&'a self, app: &App, tile: &'a TileHtml, selection: &Selection, before: u64) -> Option<Cow<'a, str>> {
+        let (refused, published) = (selection.refused.get(&*tile.name), self.published.as_deref());
+        // The file itself is shown for a variant that is not ready yet.
+        let selected = self.tile(selection.view_of(&tile.name)).unwrap_or(tile);
+        (selected.since > before).then(|| match (refused, published) {
+            (Some(_), Some(published)) => tile::html(app, published, &tile.name, &tile.look, refused).into_string().into(),
+            _ => Cow::Borrowed(&*selected.html),
         })
     }
 }
 
-/// Draws, and remembers what it has drawn.
+/// Draws, and keeps what it has drawn.
 pub struct Renderer {
     app: Arc<App>,
     seq: u64,
@@ -101,9 +101,9 @@ pub struct Renderer {
     sampled: Option<Instant>,
 }
 
-/// What was drawn for a view last.
+/// A view as last drawn.
 struct Known {
-    /// What the picture was made of.
+    /// The result that the picture shows.
     of: Option<(SchemaRef, Vec<RecordBatch>, String)>,
     picture: Option<Arc<Picture>>,
     trend: Trend,
@@ -121,7 +121,7 @@ impl Renderer {
         Self { app, seq: 0, known: BTreeMap::new(), rate: Trend::default(), messages: None, sampled: None }
     }
 
-    /// Draws until `stop`, on the runtime that this is called in.
+    /// Draws until `stop`, on the current runtime.
     pub fn start(app: Arc<App>, audience: Arc<Audience>, stop: &CancellationToken) -> watch::Receiver<Arc<Rendered>> {
         let (sender, receiver) = watch::channel(Arc::<Rendered>::default());
         let renderer = Self::new(app);
@@ -136,19 +136,19 @@ impl Renderer {
     }
 
     async fn run(mut self, audience: &Audience, sender: &watch::Sender<Arc<Rendered>>) {
-        let mut shots = self.app.shots.clone();
-        // The first refresh may be there already.
-        shots.mark_changed();
+        let mut newest = self.app.newest.clone();
+        // The first refresh may have been published already.
+        newest.mark_changed();
         loop {
             let mut asked = false;
             tokio::select! {
-                changed = shots.changed() => if changed.is_err() { return },
+                changed = newest.changed() => if changed.is_err() { return },
                 () = audience.asked.notified() => asked = true,
             }
             let started = Instant::now();
-            let shot = shots.borrow_and_update().clone();
-            if let Some(shot) = shot {
-                let rendered = self.render(&shot);
+            let published = newest.borrow_and_update().clone();
+            if let Some(published) = published {
+                let rendered = self.render(&published);
                 sender.send_replace(Arc::new(rendered));
             }
             if asked {
@@ -158,57 +158,57 @@ impl Renderer {
             let pause = if looked_at { RENDER_INTERVAL } else { IDLE_INTERVAL };
             tokio::select! {
                 () = tokio::time::sleep_until((started + pause).into()) => {}
-                () = audience.asked.notified() => shots.mark_changed(),
+                () = audience.asked.notified() => newest.mark_changed(),
             }
         }
     }
 
     /// One picture.
-    pub fn render(&mut self, shot: &Arc<Shot>) -> Rendered {
+    pub fn render(&mut self, published: &Arc<Published>) -> Rendered {
         self.seq += 1;
         self.app.variants.sweep();
-        let sampled = self.sample(shot);
-        self.known.retain(|name, _| shot.files.iter().any(|file| file.name == *name));
-        let tiles = shot.files.iter().map(|file| self.tile(shot, &file.name, sampled)).collect();
-        let strip = strip::html(&self.app, shot, &self.rate).into_string().into();
-        Rendered { seq: self.seq, shot: Some(Arc::clone(shot)), tiles, strip, event: OnceLock::new() }
+        let sampled = self.sample(published);
+        self.known.retain(|name, _| published.files.iter().any(|file| file.name == *name));
+        let tiles = published.files.iter().map(|file| self.tile(published, &file.name, sampled)).collect();
+        let strip = strip::html(&self.app, published, &self.rate).into_string().into();
+        Rendered { seq: self.seq, published: Some(Arc::clone(published)), tiles, strip, event: OnceLock::new() }
     }
 
-    /// Takes a sample of the event rate, once a second; says whether it is time to sample everything.
-    fn sample(&mut self, shot: &Shot) -> bool {
-        let now = shot.taken;
+    /// Takes a sample of the event rate, once a second; returns whether it is time to sample everything.
+    fn sample(&mut self, published: &Published) -> bool {
+        let now = published.taken;
         if self.sampled.is_some_and(|sampled| now.duration_since(sampled) < SAMPLE_INTERVAL) {
             return false;
         }
         self.sampled = Some(now);
         if let Some((before, messages)) = self.messages {
             let seconds = now.duration_since(before).as_secs_f64().max(1e-3);
-            self.rate.push(millis(shot), shot.status.messages.saturating_sub(messages) as f64 / seconds);
+            self.rate.push(millis(published), published.status.messages.saturating_sub(messages) as f64 / seconds);
         }
-        self.messages = Some((now, shot.status.messages));
+        self.messages = Some((now, published.status.messages));
         true
     }
 
-    fn tile(&mut self, shot: &Shot, name: &Arc<str>, sampled: bool) -> TileHtml {
+    fn tile(&mut self, published: &Published, name: &Arc<str>, sampled: bool) -> TileHtml {
         let seq = self.seq;
         let known = self.known.entry(Arc::clone(name)).or_insert_with(|| Known {
             of: None,
             picture: None,
             trend: Trend::default(),
             moved: false,
-            foot: (shot.taken, String::new()),
+            foot: (published.taken, String::new()),
             swap: None,
             html: "".into(),
             since: 0,
         });
-        let state = shot.file(name);
-        let result = shot.result(name);
+        let state = published.file(name);
+        let result = published.result(name);
         let file = state.and_then(|state| state.running.as_ref().or(state.file.as_ref()));
         if let Some(result) = result
             && let Ok(rows) = &result.rows
         {
-            if sampled && shot.status.caught_up() {
-                known.sample(millis(shot), &result.schema, rows, file);
+            if sampled && published.status.caught_up() {
+                known.sample(millis(published), &result.schema, rows, file);
             }
             let text = file.map(SqlFile::text).unwrap_or_default();
             let same = |(schema, drawn, of): &(SchemaRef, Vec<RecordBatch>, String)| {
@@ -216,15 +216,15 @@ impl Renderer {
             };
             if known.moved || !known.of.as_ref().is_some_and(same) {
                 let extents = known.picture.take().map(|picture| picture.extents.clone()).unwrap_or_default();
-                let now_ms = shot.snapshot.now_ns / 1_000_000;
+                let now_ms = published.snapshot.now_ns / 1_000_000;
                 let picture = tile::picture(name, file, &result.schema, rows, &known.trend, now_ms, &extents);
                 known.picture = Some(Arc::new(picture));
                 known.of = Some((Arc::clone(&result.schema), rows.clone(), text.to_owned()));
                 known.moved = false;
             }
         }
-        if known.foot.1.is_empty() || shot.taken.duration_since(known.foot.0) >= FOOT_INTERVAL {
-            known.foot = (shot.taken, result.map(super::super::words::foot).unwrap_or_default());
+        if known.foot.1.is_empty() || published.taken.duration_since(known.foot.0) >= FOOT_INTERVAL {
+            known.foot = (published.taken, result.map(super::super::captions::foot).unwrap_or_default());
         }
         let swap = state.and_then(|state| state.swap.as_ref());
         match (&known.swap, swap) {
@@ -232,7 +232,7 @@ impl Renderer {
             (_, Some(swap)) => {
                 // The number means something else from now on.
                 known.trend.clear();
-                known.swap = Some((swap.clone(), shot.taken));
+                known.swap = Some((swap.clone(), published.taken));
             }
             (_, None) => known.swap = None,
         }
@@ -240,12 +240,12 @@ impl Renderer {
             swap: known
                 .swap
                 .as_ref()
-                .filter(|(_, seen)| shot.taken.duration_since(*seen) < SWAP_SHOWN)
+                .filter(|(_, seen)| published.taken.duration_since(*seen) < SWAP_SHOWN)
                 .map(|(swap, _)| swap.clone()),
             foot: known.foot.1.clone(),
             picture: known.picture.clone(),
         };
-        let html = tile::html(&self.app, shot, name, &look, None).into_string();
+        let html = tile::html(&self.app, published, name, &look, None).into_string();
         if *known.html != *html {
             known.html = html.into();
             known.since = seq;
@@ -264,8 +264,8 @@ impl Known {
     }
 }
 
-fn millis(shot: &Shot) -> i64 {
-    shot.at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+fn millis(published: &Published) -> i64 {
+    published.at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 impl std::fmt::Debug for Renderer {

@@ -1,13 +1,13 @@
-//! The line on top: is it alive, is it right, how far is it.
+//! The line on top: is it running, is it correct, how far has it read.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use maud::{Markup, html};
 
-use tallgrass_pipeline::Shot;
+use tallgrass_pipeline::Published;
 use crate::app::App;
-use crate::words;
+use crate::captions;
 use tallgrass_sink::cells::group_digits;
 use tallgrass_sink::trend::Trend;
 use tallgrass_sink::sanitize::sanitize;
@@ -19,10 +19,10 @@ const PULSE: (f64, f64) = (120.0, 24.0);
 const PULSE_S: f64 = 60.0;
 
 /// The facts of a refresh.
-pub fn html(app: &App, shot: &Shot, rate: &Trend) -> Markup {
-    let status = &shot.status;
-    let proof = (app.proof)();
-    let lag: i64 = status.topics.keys().map(|topic| status.lag(topic, &shot.snapshot.as_of)).sum();
+pub fn html(app: &App, published: &Published, rate: &Trend) -> Markup {
+    let status = &published.status;
+    let proof = app.proof();
+    let lag: i64 = status.topics.keys().map(|topic| status.lag(topic, &published.snapshot.as_of)).sum();
     let per_second = rate.samples().last().map_or(0.0, |(_, value)| value);
     html! {
         div.fact.rate title="Events read in the last second" {
@@ -30,12 +30,12 @@ pub fn html(app: &App, shot: &Shot, rate: &Trend) -> Markup {
             (pulse(rate))
         }
         div.fact title="Everything below these offsets is in every tile" {
-            "as of " b { (time_of_day(shot.at)) }
+            "as of " b { (time_of_day(published.at)) }
         }
         @if status.caught_up() {
-            div.fact.lag title=(lags(shot)) { "lag " b { (group_digits(&lag.to_string())) } }
+            div.fact.lag title=(lags(published)) { "lag " b { (group_digits(&lag.to_string())) } }
         } @else {
-            div.fact.lag.warn title=(lags(shot)) { (words::catching_up(status)) }
+            div.fact.lag.warn title=(lags(published)) { (captions::catching_up(status)) }
         }
         @if status.bad_records > 0 {
             a.fact.warn href="/bad-records" { "⚠ " b { (group_digits(&status.bad_records.to_string())) } " bad records" }
@@ -57,12 +57,12 @@ pub fn html(app: &App, shot: &Shot, rate: &Trend) -> Markup {
 }
 
 /// Topic by topic.
-fn lags(shot: &Shot) -> String {
+fn lags(published: &Published) -> String {
     let lag = |topic: &Arc<str>| {
-        let lag = shot.status.lag(topic, &shot.snapshot.as_of);
+        let lag = published.status.lag(topic, &published.snapshot.as_of);
         format!("{}: {} behind", sanitize(topic), group_digits(&lag.to_string()))
     };
-    let lags: Vec<String> = shot.status.topics.keys().map(lag).collect();
+    let lags: Vec<String> = published.status.topics.keys().map(lag).collect();
     if lags.is_empty() { "no topic is read yet".to_owned() } else { lags.join("\n") }
 }
 

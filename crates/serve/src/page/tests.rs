@@ -12,20 +12,20 @@ use super::document;
 use super::events::payload;
 use super::render::{Rendered, Renderer, event};
 use tallgrass_kafka::{HistoryStart, KafkaConfig};
-use tallgrass_pipeline::{Cost, FileState, Shot, TopicStatus, Variants, ViewResult};
+use tallgrass_pipeline::{Cost, FileState, Published, TopicStatus, Variants, ViewResult};
 use crate::App;
-use crate::wish::Wish;
+use crate::selection::Selection;
 use tallgrass_view::SqlFile;
 
 fn app() -> Arc<App> {
-    let (_, shots) = watch::channel(None);
+    let (_, newest) = watch::channel(None);
     Arc::new(App {
         name: "test".to_owned(),
         kafka: KafkaConfig::new("127.0.0.1:1"),
         queries: "queries".into(),
-        shots,
+        newest,
         variants: Variants::default(),
-        proof: Arc::new(|| None),
+        proofs: None,
     })
 }
 
@@ -52,10 +52,10 @@ fn result(name: &str, rows: RecordBatch) -> ViewResult {
     ViewResult { name: name.into(), schema, description: None, rows: Ok(vec![rows]), cost: Cost::default() }
 }
 
-fn shot(files: &[FileState], results: Vec<ViewResult>) -> Shot {
-    let mut shot = Shot { files: Arc::new(files.to_vec()), ..Shot::default() };
-    shot.snapshot.results = results;
-    shot
+fn published(files: &[FileState], results: Vec<ViewResult>) -> Published {
+    let mut published = Published { files: Arc::new(files.to_vec()), ..Published::default() };
+    published.snapshot.results = results;
+    published
 }
 
 fn tile(rendered: &Rendered, name: &str) -> String {
@@ -65,16 +65,16 @@ fn tile(rendered: &Rendered, name: &str) -> String {
 #[test]
 fn only_what_has_changed_goes_to_a_tab() {
     let files = [file("a", "-- @title: First\nSELECT label, n FROM t"), file("b", "SELECT label, n FROM t")];
-    let at = |n| Arc::new(shot(&files, vec![result("a", rows(&["x"], &[n])), result("b", rows(&["y"], &[2]))]));
+    let at = |n| Arc::new(published(&files, vec![result("a", rows(&["x"], &[n])), result("b", rows(&["y"], &[2]))]));
     let mut renderer = Renderer::new(app());
     let (first, second) = (renderer.render(&at(1)), renderer.render(&at(5)));
-    let told = |rendered: &Rendered, before| serde_json::from_str::<Value>(&event(rendered, before)).unwrap();
-    let names = |told: &Value| told["tiles"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&told(&first, 0)), ["a", "b"], "a new tab gets all");
-    assert_eq!(names(&told(&second, first.seq)), ["a"]);
-    assert_eq!(names(&told(&second, 0)), ["a", "b"]);
-    assert_eq!(told(&second, first.seq)["order"], json!(["a", "b"]));
-    // One text for all tabs that stand at the same picture.
+    let sent = |rendered: &Rendered, before| serde_json::from_str::<Value>(&event(rendered, before)).unwrap();
+    let names = |sent: &Value| sent["tiles"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&sent(&first, 0)), ["a", "b"], "a new tab gets all");
+    assert_eq!(names(&sent(&second, first.seq)), ["a"]);
+    assert_eq!(names(&sent(&second, 0)), ["a", "b"]);
+    assert_eq!(sent(&second, first.seq)["order"], json!(["a", "b"]));
+    // One text for all tabs with the same picture.
     assert!(Arc::ptr_eq(&event(&second, first.seq), &event(&second, first.seq)));
 }
 
@@ -82,10 +82,10 @@ fn only_what_has_changed_goes_to_a_tab() {
 fn a_broken_file_shows_where_it_is_wrong_above_its_last_good_picture() {
     let mut renderer = Renderer::new(app());
     let good = [file("a", "SELECT label, n FROM t")];
-    renderer.render(&Arc::new(shot(&good, vec![result("a", rows(&["Water"], &[7]))])));
+    renderer.render(&Arc::new(published(&good, vec![result("a", rows(&["Water"], &[7]))])));
     let mut broken = file("a", "SELECT label, n FORM t WHERE");
     broken.running.clone_from(&good[0].running);
-    let broken = Arc::new(shot(&[broken], vec![result("a", rows(&["Water"], &[8]))]));
+    let broken = Arc::new(published(&[broken], vec![result("a", rows(&["Water"], &[8]))]));
     let tile = tile(&renderer.render(&broken), "a");
     for part in ["data-state=\"broken\"", "role=\"alert\"", "queries/dashboard/a.sql:1:", "^", "Water", "still live"] {
         assert!(tile.contains(part), "{part} in {tile}");
@@ -96,14 +96,14 @@ fn a_broken_file_shows_where_it_is_wrong_above_its_last_good_picture() {
 fn a_result_that_fails_says_why() {
     let mut failing = result("a", rows(&[], &[]));
     failing.rows = Err(Arc::new(DataFusionError::Execution("divided <b>by</b> zero".to_owned())));
-    let failing = Arc::new(shot(&[file("a", "SELECT 1 AS n")], vec![failing]));
+    let failing = Arc::new(published(&[file("a", "SELECT 1 AS n")], vec![failing]));
     let tile = tile(&Renderer::new(app()).render(&failing), "a");
     assert!(tile.contains("divided &lt;b&gt;by&lt;/b&gt; zero") && tile.contains("data-state=\"broken\""), "{tile}");
 }
 
 #[test]
 fn an_empty_result_says_so_and_a_shortened_history_where_it_begins() {
-    let mut empty = shot(&[file("a", "SELECT label, n FROM t")], vec![result("a", rows(&[], &[]))]);
+    let mut empty = published(&[file("a", "SELECT label, n FROM t")], vec![result("a", rows(&[], &[]))]);
     empty.status.history = vec![HistoryStart { topic: "t".into(), partition: 3, first_offset: 1200 }];
     let tile = tile(&Renderer::new(app()).render(&Arc::new(empty)), "a");
     assert!(tile.contains("No rows") && tile.contains("counts from offset 1200 of t[3]"), "{tile}");
@@ -113,27 +113,27 @@ fn an_empty_result_says_so_and_a_shortened_history_where_it_begins() {
 fn hostile_rows_and_titles_stay_text() {
     let hostile = "</script><img src=x onerror=alert(1)>\u{202e}\u{0}\"'";
     let state = file("a", "-- @title: <b>bold</b>\nSELECT label, n FROM t");
-    let shot = shot(&[state], vec![result("a", rows(&[hostile, "x"], &[1, 2]))]);
-    let rendered = Renderer::new(app()).render(&Arc::new(shot));
-    let page = document::dashboard(&app(), &rendered, &Wish::default()).into_string();
+    let published = published(&[state], vec![result("a", rows(&[hostile, "x"], &[1, 2]))]);
+    let rendered = Renderer::new(app()).render(&Arc::new(published));
+    let page = document::dashboard(&app(), &rendered, &Selection::default()).into_string();
     assert!(!page.contains("<img") && !page.contains("<b>bold") && !page.contains('\u{202e}') && !page.contains('\0'));
     assert!(page.contains("&lt;img") && page.contains("&lt;b&gt;bold"), "{page}");
 }
 
 #[test]
-fn a_variant_stands_where_its_file_does_and_only_for_whoever_wants_it() {
+fn a_variant_takes_its_files_place_and_only_where_it_is_selected() {
     let near = file("near", "-- @param n BIGINT = 1\nSELECT label, n FROM t WHERE n > $n");
-    let mut shot = shot(&[near], Vec::new());
-    let wish = Wish::parse(&[("near.n".to_owned(), "5".to_owned())], Some(&shot)).unwrap();
-    let variant = wish.view_of("near").to_owned();
+    let mut published = published(&[near], Vec::new());
+    let selection = Selection::parse(&[("near.n".to_owned(), "5".to_owned())], Some(&published)).unwrap();
+    let variant = selection.view_of("near").to_owned();
     assert_eq!(variant, "near?n=5");
-    let mut varied = shot.files[0].clone();
+    let mut varied = published.files[0].clone();
     varied.name = variant.as_str().into();
-    Arc::make_mut(&mut shot.files).push(varied);
-    shot.snapshot.results = vec![result("near", rows(&["own"], &[1])), result(&variant, rows(&["other"], &[1]))];
-    let rendered = Renderer::new(app()).render(&Arc::new(shot));
+    Arc::make_mut(&mut published.files).push(varied);
+    published.snapshot.results = vec![result("near", rows(&["own"], &[1])), result(&variant, rows(&["other"], &[1]))];
+    let rendered = Renderer::new(app()).render(&Arc::new(published));
     let mine: Value =
-        serde_json::from_str(&payload(&rendered, |tile| rendered.wished(&app(), tile, &wish, 0))).unwrap();
+        serde_json::from_str(&payload(&rendered, |tile| rendered.selected(&app(), tile, &selection, 0))).unwrap();
     assert_eq!(mine["order"], json!(["near"]));
     assert!(mine["tiles"]["near"].as_str().unwrap().contains("other"));
     let others: Value = serde_json::from_str(&event(&rendered, 0)).unwrap();
@@ -144,25 +144,25 @@ fn a_variant_stands_where_its_file_does_and_only_for_whoever_wants_it() {
 fn refused_values_stay_in_the_form_and_the_picture_says_that_it_is_of_others() {
     let files =
         [file("near", "-- @param n BIGINT = 1\nSELECT label, n FROM t WHERE n > $n"), file("far", "SELECT n FROM t")];
-    let shot = shot(&files, vec![result("near", rows(&["own"], &[1])), result("far", rows(&["x"], &[2]))]);
-    let wish = Wish::parse(&[("near.n".to_owned(), "many<".to_owned())], Some(&shot)).unwrap();
-    let rendered = Renderer::new(app()).render(&Arc::new(shot));
+    let published = published(&files, vec![result("near", rows(&["own"], &[1])), result("far", rows(&["x"], &[2]))]);
+    let selection = Selection::parse(&[("near.n".to_owned(), "many<".to_owned())], Some(&published)).unwrap();
+    let rendered = Renderer::new(app()).render(&Arc::new(published));
     let mine: Value =
-        serde_json::from_str(&payload(&rendered, |tile| rendered.wished(&app(), tile, &wish, 0))).unwrap();
+        serde_json::from_str(&payload(&rendered, |tile| rendered.selected(&app(), tile, &selection, 0))).unwrap();
     let near = mine["tiles"]["near"].as_str().unwrap();
     for part in
-        ["data-state=\"broken\"", "role=\"alert\"", "'many&lt;' is no value", "file's own values", "value=\"many&lt;\""]
+        ["data-state=\"broken\"", "role=\"alert\"", "'many&lt;' is not a value", "file's own values", "value=\"many&lt;\""]
     {
         assert!(near.contains(part), "{part} in {near}");
     }
     assert_eq!(mine["tiles"]["far"], tile(&rendered, "far"));
-    assert!(document::dashboard(&app(), &rendered, &wish).into_string().contains(near));
+    assert!(document::dashboard(&app(), &rendered, &selection).into_string().contains(near));
     assert!(!tile(&rendered, "near").contains("many"), "others see nothing of it");
 }
 
 #[test]
 fn while_history_is_read_a_tile_says_how_far_it_is() {
-    let mut early = shot(&[file("a", "SELECT label, n FROM t")], vec![result("a", rows(&["x"], &[1]))]);
+    let mut early = published(&[file("a", "SELECT label, n FROM t")], vec![result("a", rows(&["x"], &[1]))]);
     early.status.topics.insert("t".into(), TopicStatus { total: 200, done: 50 });
     early.status.started -= Duration::from_secs(10);
     let rendered = Renderer::new(app()).render(&Arc::new(early));

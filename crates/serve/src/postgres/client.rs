@@ -1,4 +1,4 @@
-//! One connected client: its settings, its prepared statements, and the statement that it may want no more.
+//! One connected client: its settings, its prepared statements, and the running statement, which it may cancel.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -16,31 +16,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::errors::{code, error};
 use super::login::Login;
-use super::run::Running;
+use super::run::RunningStatement;
 use super::session::Sessions;
 use super::settings::Settings;
 
-/// Clients at once. A dashboard has few readers, and each may keep a statement's rows waiting.
+/// Concurrent clients. A dashboard has few readers, and each may keep a statement's rows waiting.
 pub const MAX_CLIENTS: usize = 16;
 
 /// Statements that a client may keep prepared.
 const MAX_PREPARED: usize = 500;
 
-/// What all clients share.
+/// The state that all clients share.
 #[derive(Debug)]
 pub struct Shared {
     /// Makes the sessions of statements.
     pub sessions: Sessions,
-    /// Where statements run.
+    /// The threads of statements.
     pub workers: Handle,
-    /// Who may come in.
+    /// Who may log in.
     pub login: Login,
-    /// How many may.
+    /// How many clients may be connected.
     pub places: Arc<Semaphore>,
     cancels: Cancels,
 }
 
-/// The clients by the number and the key that only they know, to cancel by.
+/// The clients by their number and secret key, to cancel by.
 #[derive(Debug, Default)]
 struct Cancels {
     clients: Mutex<BTreeMap<i32, (SecretKey, Arc<Cancel>)>>,
@@ -53,23 +53,23 @@ type Cancel = Mutex<CancellationToken>;
 /// One client.
 #[derive(Debug)]
 pub struct Client {
-    /// What it shares with the others.
+    /// The state shared with other clients.
     pub shared: Arc<Shared>,
     number: i32,
     cancel: Arc<Cancel>,
-    state: Mutex<State>,
+    state: Mutex<ClientState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ClientState {
     settings: Settings,
     /// Texts that PREPARE has named.
     prepared: BTreeMap<String, String>,
-    /// Names that the protocol's own messages have given to statements and portals.
+    /// Names that protocol messages have given to statements and portals.
     names: BTreeSet<(Named, String)>,
 }
 
-/// What a client gives a name.
+/// A kind of named object of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Named {
     /// A prepared statement.
@@ -92,7 +92,7 @@ impl Client {
         Self { shared, number, cancel: Arc::default(), state: Mutex::default() }
     }
 
-    /// Lets it cancel its statements; gives the number and the key that it does so by.
+    /// Allows it to cancel its statements; returns the number and the key for that.
     pub fn enroll(&self, version: ProtocolVersion) -> (i32, SecretKey) {
         let key = match version {
             ProtocolVersion::PROTOCOL3_0 => SecretKey::I32(rand::random()),
@@ -102,14 +102,14 @@ impl Client {
         (self.number, key)
     }
 
-    /// A statement that begins now, in its time.
-    pub fn begin(&self) -> Running {
+    /// A statement that begins now, with its time limit.
+    pub fn begin(&self) -> RunningStatement {
         let cancelled = CancellationToken::new();
         *lock(&self.cancel) = cancelled.clone();
-        Running::begin(self.shared.workers.clone(), cancelled, self.settings(Settings::statement_timeout))
+        RunningStatement::begin(self.shared.workers.clone(), cancelled, self.settings(Settings::statement_timeout))
     }
 
-    /// Looks at its settings.
+    /// Reads its settings.
     pub fn settings<T>(&self, look: impl FnOnce(&Settings) -> T) -> T {
         look(&lock(&self.state).settings)
     }
@@ -126,7 +126,7 @@ impl Client {
             return Err(error(code::DUPLICATE_STATEMENT, format!("prepared statement \"{name}\" already exists")));
         }
         if prepared.len() >= MAX_PREPARED {
-            return Err(error(code::LIMIT, format!("{MAX_PREPARED} prepared statements are the most")));
+            return Err(error(code::LIMIT, format!("the limit is {MAX_PREPARED} prepared statements")));
         }
         prepared.insert(name.to_owned(), text);
         Ok(())
@@ -137,7 +137,7 @@ impl Client {
         lock(&self.state).prepared.get(name).cloned().ok_or_else(|| unknown(name))
     }
 
-    /// Forgets one text, or all.
+    /// Drops one text, or all.
     pub fn deallocate(&self, name: Option<&str>) -> PgWireResult<()> {
         let prepared = &mut lock(&self.state).prepared;
         match name {
@@ -147,13 +147,13 @@ impl Client {
         Ok(())
     }
 
-    /// Notes a name that the client has given, within what it may keep.
+    /// Notes a name that the client has given, within its limit.
     pub fn keep(&self, what: Named, name: &str) -> PgWireResult<()> {
         let names = &mut lock(&self.state).names;
         names.insert((what, name.to_owned()));
         if names.len() > MAX_PREPARED {
             names.remove(&(what, name.to_owned()));
-            return Err(error(code::LIMIT, format!("{MAX_PREPARED} statements and portals are the most")));
+            return Err(error(code::LIMIT, format!("the limit is {MAX_PREPARED} statements and portals")));
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ fn unknown(name: &str) -> datafusion_postgres::pgwire::error::PgWireError {
     error(code::NO_SUCH_STATEMENT, format!("prepared statement \"{name}\" does not exist"))
 }
 
-/// Ends the statement of whoever knows its client's key.
+/// Cancels the statement of the client with the given number and key.
 #[derive(Debug)]
 pub struct Canceller(pub Arc<Shared>);
 
@@ -191,7 +191,7 @@ impl CancelHandler for Canceller {
     }
 }
 
-/// Whatever panicked with the lock left what it guards whole.
+/// A panic while the lock was held left its data consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

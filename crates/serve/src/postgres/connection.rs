@@ -22,13 +22,13 @@ use super::service::{Prepared, Service};
 use super::startup::Startup;
 use super::wire::Wire;
 
-/// How long a client may take to come in.
+/// How long a client may take to log in.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a client that has come in may say nothing. Pools of connections keep theirs for minutes.
+/// How long a client that is logged in may be idle. Connection pools keep theirs for minutes.
 const IDLE_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// How often a client that has sent more than it is answered is looked after.
+/// How often a client with unanswered messages is checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 type Socket = Framed<Wire, PgWireMessageServerCodec<Arc<Prepared>>>;
@@ -38,7 +38,7 @@ fn has_come_in(socket: &Socket) -> bool {
     !matches!(socket.state(), AwaitingSslRequest | AwaitingStartup | AuthenticationInProgress)
 }
 
-/// Serves one client until it leaves, is told to, or breaks the rules.
+/// Serves one client until it leaves, is disconnected, or violates the protocol.
 pub async fn serve(
     socket: TcpStream,
     address: SocketAddr,
@@ -68,7 +68,7 @@ pub async fn serve(
                 return Err(error);
             }
             Ok(Some(Err(_))) => {
-                return say(&mut socket, code::PROTOCOL_VIOLATION, "that is no message of the protocol").await;
+                return say(&mut socket, code::PROTOCOL_VIOLATION, "invalid message of the protocol").await;
             }
             Err(_) if has_come_in(&socket) => {
                 return say(&mut socket, code::IDLE, "terminating connection: it was idle for too long").await;
@@ -110,16 +110,16 @@ pub async fn serve(
     }
 }
 
-/// Waits until the client has closed its end. While a statement runs nobody reads what it sends, and it would run on for
-/// nobody.
+/// Waits until the client has closed its end. While a statement runs its messages are not read, and without this it would
+/// run on after the client has left.
 async fn has_left(socket: &TcpStream) {
-    // What it has sent meanwhile stays where it is.
+    // Data that it has sent meanwhile stays in the buffer.
     while let Ok(1..) = socket.peek(&mut [0]).await {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
-/// There is neither TLS nor GSS here; whoever can do without goes on.
+/// Neither TLS nor GSS is supported; a client that can do without continues.
 async fn negotiate(socket: &mut Socket, asked: &SslNegotiationMetaMessage) -> io::Result<()> {
     match asked {
         SslNegotiationMetaMessage::PostgresSsl(_) => {
@@ -135,7 +135,7 @@ async fn negotiate(socket: &mut Socket, asked: &SslNegotiationMetaMessage) -> io
     }
 }
 
-/// Says why the connection ends.
+/// Sends the reason why the connection ends.
 async fn say(socket: &mut Socket, code: &str, message: &str) -> io::Result<()> {
     let info: ErrorInfo = fatal(code, message).into();
     socket.send(PgWireBackendMessage::ErrorResponse(info.into())).await

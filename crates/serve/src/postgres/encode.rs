@@ -1,4 +1,4 @@
-//! From Arrow to the protocol's rows: which type a client is told, and what is turned into text for want of one.
+//! From Arrow to the protocol's rows: the announced types, and the conversion to text where the protocol has no type.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use datafusion_postgres::pgwire::messages::data::DataRow;
 use super::errors::{code, error, failed};
 use tallgrass_sink::cells::Cells;
 
-/// How a result goes over the wire.
+/// How a result is sent.
 #[derive(Debug, Clone)]
 pub struct Encoding {
     schema: SchemaRef,
@@ -37,7 +37,7 @@ impl Encoding {
         Ok(Self { schema, fields })
     }
 
-    /// The columns, as a client is told.
+    /// The columns, as announced to the client.
     pub fn fields(&self) -> &Arc<Vec<FieldInfo>> {
         &self.fields
     }
@@ -47,7 +47,7 @@ impl Encoding {
         let columns =
             batch.columns().iter().zip(self.schema.fields()).map(|(column, field)| fit(column, field.data_type()));
         let columns = columns.collect::<Result<Vec<_>>>().map_err(|error| failed(&error))?;
-        // What the planner knows of nulls is more than the batch need say.
+        // The planner's schema may claim less nullability than the batch has.
         let fields: Vec<Field> =
             self.schema.fields().iter().map(|field| (**field).clone().with_nullable(true)).collect();
         let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -66,8 +66,8 @@ fn on_the_wire(field: &Arc<Field>) -> Arc<Field> {
     Arc::new((**field).clone().with_data_type(wanted))
 }
 
-/// The type whose rows go over the wire in the place of this one. Records, maps and lists of lists have no form that all
-/// clients read, so they are text.
+/// The type that is sent in place of this one. Records, maps and lists of lists have no form that all clients read, so they
+/// are text.
 fn wire_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, values) => wire_type(values),
@@ -85,40 +85,16 @@ fn wire_type(data_type: &DataType) -> DataType {
 
 fn is_plain(data_type: &DataType) -> bool {
     use DataType::{
-        Binary, BinaryView, Boolean, Date32, Date64, Decimal128, Duration, Float32, Float64, Int8, Int16, Int32, Int64,
-        Interval, LargeBinary, LargeUtf8, Time32, Time64, Timestamp, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+        Binary, BinaryView, Boolean, Decimal32, Decimal64, Decimal256, Float16, LargeBinary, LargeUtf8, Utf8, Utf8View,
     };
-    matches!(
-        data_type,
-        Boolean
-            | Int8
-            | Int16
-            | Int32
-            | Int64
-            | UInt8
-            | UInt16
-            | UInt32
-            | UInt64
-            | Float32
-            | Float64
-            | Utf8
-            | LargeUtf8
-            | Utf8View
-            | Binary
-            | LargeBinary
-            | BinaryView
-            | Date32
-            | Date64
-            | Time32(_)
-            | Time64(_)
-            | Timestamp(..)
-            | Interval(_)
-            | Duration(_)
-            | Decimal128(..)
-    )
+    match data_type {
+        Boolean | Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView => true,
+        Float16 | Decimal32(..) | Decimal64(..) | Decimal256(..) => false,
+        other => other.is_primitive(),
+    }
 }
 
-/// The column in the type that goes over the wire.
+/// The column in the type that is sent.
 fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     if column.data_type() == wanted {
         return Ok(Arc::clone(column));
@@ -136,7 +112,7 @@ fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     Ok(cast(&values, wanted)?)
 }
 
-/// The values as they are shown elsewhere.
+/// The values as they are displayed elsewhere.
 fn as_text(column: &ArrayRef) -> Result<ArrayRef> {
     let cells = Cells::new(column)?;
     let mut text = StringBuilder::new();

@@ -1,4 +1,4 @@
-//! What a client is told: the condition's SQLSTATE, the sentence, a hint, and the place in its text.
+//! An error as a client receives it: the condition's SQLSTATE, the sentence, a hint, and the position in its text.
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
@@ -6,10 +6,11 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 
-use super::tables::Unreadable;
+use super::tables::UnreadableView;
 use super::text::Piece;
+use tallgrass_diagnostics::{Diagnostic, message_of};
 use tallgrass_kafka::KafkaError;
-use tallgrass_view::{SqlError, explain_statement, words};
+use tallgrass_view::explain_statement;
 
 /// Codes of conditions, by Appendix A of the `PostgreSQL` manual.
 pub mod code {
@@ -59,7 +60,7 @@ pub fn fatal(code: &str, message: impl Into<String>) -> PgWireError {
     PgWireError::UserError(Box::new(ErrorInfo::new("FATAL".to_owned(), code.to_owned(), message.into())))
 }
 
-/// An error with a way out.
+/// An error with a hint.
 pub fn error_with_hint(code: &str, message: impl Into<String>, hint: impl Into<String>) -> PgWireError {
     let mut info = info(code, message);
     info.hint = Some(hint.into());
@@ -70,8 +71,8 @@ fn info(code: &str, message: impl Into<String>) -> ErrorInfo {
     ErrorInfo::new("ERROR".to_owned(), code.to_owned(), message.into())
 }
 
-/// The same with the place in the text that the client sent.
-pub fn at(code: &str, found: &SqlError, piece: &Piece) -> PgWireError {
+/// The same with the position in the text that the client sent.
+pub fn at(code: &str, found: &Diagnostic, piece: &Piece) -> PgWireError {
     let mut info = info(code, found.message.clone());
     info.hint.clone_from(&found.hint);
     info.position = found.span.and_then(|span| piece.position(span.line, span.column)).map(|at| at.to_string());
@@ -81,7 +82,7 @@ pub fn at(code: &str, found: &SqlError, piece: &Piece) -> PgWireError {
 /// Why a statement cannot be planned.
 pub fn unplanned(state: &SessionState, piece: &Piece, failure: &DataFusionError) -> PgWireError {
     if let DataFusionError::External(inner) = failure.find_root()
-        && let Some(unreadable) = inner.downcast_ref::<Unreadable>()
+        && let Some(unreadable) = inner.downcast_ref::<UnreadableView>()
     {
         return unreadable.to_client();
     }
@@ -91,22 +92,22 @@ pub fn unplanned(state: &SessionState, piece: &Piece, failure: &DataFusionError)
 /// Why a statement that was planned failed.
 pub fn failed(failure: &DataFusionError) -> PgWireError {
     if let DataFusionError::External(inner) = failure.find_root()
-        && let Some(unreadable) = inner.downcast_ref::<Unreadable>()
+        && let Some(unreadable) = inner.downcast_ref::<UnreadableView>()
     {
         return unreadable.to_client();
     }
     let code = code_of(failure);
     if code == code::OUT_OF_MEMORY {
-        let message = "out of memory: the statement needs more than this server gives to all statements together";
+        let message = "out of memory: the statement needs more than this server allows for all statements together";
         let mut info = info(code, message);
-        info.detail = Some(words(failure));
+        info.detail = Some(message_of(failure));
         info.hint = Some("filter or aggregate earlier, or run it with `tallgrass query`".to_owned());
         return PgWireError::UserError(Box::new(info));
     }
-    error(code, words(failure.find_root()))
+    error(code, message_of(failure))
 }
 
-/// The condition that an error of planning or running is.
+/// The SQLSTATE of an error of planning or running.
 fn code_of(failure: &DataFusionError) -> &'static str {
     let first = match failure {
         DataFusionError::Collection(errors) => errors.first().map_or(failure, |first| first),
@@ -136,16 +137,16 @@ fn code_of(failure: &DataFusionError) -> &'static str {
 }
 
 fn code_of_plan(message: &str) -> &'static str {
-    let says = |part: &str| message.contains(part);
-    if says("table '") && says("' not found") {
+    let has = |part: &str| message.contains(part);
+    if has("table '") && has("' not found") {
         code::NO_SUCH_TABLE
-    } else if says("Invalid function '") || says("No function matches") || says("no function") {
+    } else if has("Invalid function '") || has("No function matches") || has("no function") {
         code::NO_SUCH_FUNCTION
-    } else if says("GROUP BY") || says("Aggregate functions are not allowed") {
+    } else if has("GROUP BY") || has("Aggregate functions are not allowed") {
         code::GROUPING
-    } else if says("laceholder") {
+    } else if has("laceholder") {
         code::UNTYPED_PARAMETER
-    } else if says("Cannot coerce") || says("cannot be applied") || says("Cannot infer") || says("type") {
+    } else if has("Cannot coerce") || has("cannot be applied") || has("Cannot infer") || has("type") {
         code::WRONG_TYPES
     } else {
         code::ACCESS

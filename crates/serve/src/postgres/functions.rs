@@ -1,4 +1,4 @@
-//! Functions that clients of Postgres ask: a setting's value, and the server's version.
+//! Functions that Postgres clients call: a setting's value, and the server's version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,9 +7,7 @@ use datafusion::arrow::array::{ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Signature, SimpleScalarUDF, TypeSignature, Volatility};
 
 use super::settings::SERVER_VERSION;
 
@@ -17,15 +15,31 @@ use super::settings::SERVER_VERSION;
 pub fn current_setting(settings: BTreeMap<String, String>) -> ScalarUDF {
     let text = |more: &[DataType]| TypeSignature::Exact([&[DataType::Utf8], more].concat());
     let signature = Signature::one_of(vec![text(&[]), text(&[DataType::Boolean])], Volatility::Stable);
-    ScalarUDF::new_from_impl(CurrentSetting { settings, signature })
+    let look_up = move |args: &[ColumnarValue]| {
+        let missing_ok = matches!(args.get(1), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
+        let arrays = ColumnarValue::values_to_arrays(&args[..1])?;
+        let names = cast(&arrays[0], &DataType::Utf8)?;
+        let mut values = Vec::with_capacity(names.len());
+        for name in names.as_string::<i32>() {
+            let value = name.and_then(|name| settings.get(&name.to_lowercase()));
+            if let (Some(name), None, false) = (name, value, missing_ok) {
+                return exec_err!("unrecognized configuration parameter \"{name}\"");
+            }
+            values.push(value.map(String::as_str));
+        }
+        let values: ArrayRef = Arc::new(StringArray::from(values));
+        Ok(ColumnarValue::Array(values))
+    };
+    function("current_setting", signature, DataType::Utf8, look_up)
 }
 
 /// `version()`
 pub fn version() -> ScalarUDF {
-    ScalarUDF::new_from_impl(Version { signature: Signature::exact(vec![], Volatility::Stable) })
+    let version = ScalarValue::from(format!("PostgreSQL {SERVER_VERSION}"));
+    constant("version", Signature::exact(vec![], Volatility::Stable), version)
 }
 
-/// Functions of the catalog that say the same of everything: all is visible, nothing has a comment, a size or a definition.
+/// Functions of the catalog with constant results: everything is visible, nothing has a comment, a size or a definition.
 pub fn of_the_catalog() -> Vec<ScalarUDF> {
     let constants = [
         (&VISIBLE[..], ScalarValue::from(true)),
@@ -38,7 +52,7 @@ pub fn of_the_catalog() -> Vec<ScalarUDF> {
         names.iter().map(move |name| {
             let arguments = TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny]);
             let signature = Signature::new(arguments, Volatility::Stable);
-            ScalarUDF::new_from_impl(Constant { name, value: value.clone(), signature })
+            constant(name, signature, value.clone())
         })
     });
     functions.collect()
@@ -70,86 +84,15 @@ const UNKNOWN: [&str; 14] = [
     "pg_tablespace_location",
 ];
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Constant {
-    name: &'static str,
-    value: ScalarValue,
+fn constant(name: &str, signature: Signature, value: ScalarValue) -> ScalarUDF {
+    function(name, signature, value.data_type(), move |_| Ok(ColumnarValue::Scalar(value.clone())))
+}
+
+fn function(
+    name: &str,
     signature: Signature,
-}
-
-impl ScalarUDFImpl for Constant {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(self.value.data_type())
-    }
-
-    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Ok(ColumnarValue::Scalar(self.value.clone()))
-    }
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct CurrentSetting {
-    settings: BTreeMap<String, String>,
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for CurrentSetting {
-    fn name(&self) -> &'static str {
-        "current_setting"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let missing_ok = matches!(args.args.get(1), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
-        let arrays = ColumnarValue::values_to_arrays(&args.args[..1])?;
-        let names = cast(&arrays[0], &DataType::Utf8)?;
-        let mut values = Vec::with_capacity(names.len());
-        for name in names.as_string::<i32>() {
-            let value = name.and_then(|name| self.settings.get(&name.to_lowercase()));
-            if let (Some(name), None, false) = (name, value, missing_ok) {
-                return exec_err!("unrecognized configuration parameter \"{name}\"");
-            }
-            values.push(value.map(String::as_str));
-        }
-        let values: ArrayRef = Arc::new(StringArray::from(values));
-        Ok(ColumnarValue::Array(values))
-    }
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Version {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Version {
-    fn name(&self) -> &'static str {
-        "version"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
-    }
-
-    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Ok(ColumnarValue::Scalar(ScalarValue::from(format!("PostgreSQL {SERVER_VERSION}"))))
-    }
+    returns: DataType,
+    run: impl Fn(&[ColumnarValue]) -> Result<ColumnarValue> + Send + Sync + 'static,
+) -> ScalarUDF {
+    SimpleScalarUDF::new_with_signature(name, signature, returns, Arc::new(run)).into()
 }

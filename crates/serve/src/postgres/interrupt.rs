@@ -1,9 +1,9 @@
-//! Plans that give way.
+//! Plans that can be interrupted.
 //!
-//! A task ends where it next gives way, and DataFusion's operators give way where they read. A join that makes a billion
-//! rows of two batches reads nothing for minutes. So every operator that can make much of little gives way after some
-//! batches of its own, and the filter of a nested loop, which may go over all pairs without one row to give, looks at the
-//! statement's end each time.
+//! A task ends where it next yields, and DataFusion's operators yield where they read. A join that makes a billion rows of
+//! two batches reads nothing for minutes. So every operator whose output can be much larger than its input yields after
+//! some batches of its own, and the filter of a nested loop, which may visit all pairs without one row of output, checks
+//! each time whether the statement has ended.
 
 use std::any::Any;
 use std::fmt;
@@ -22,10 +22,10 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::NestedLoopJoinExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 
-/// Whether a statement has ended, whatever still runs of it.
+/// Whether a statement has ended, even if parts of it still run.
 pub type Ended = Arc<AtomicBool>;
 
-/// The same plan, so that it ends soon after its statement does.
+/// The same plan, made to end soon after its statement does.
 pub fn interruptible(plan: Arc<dyn ExecutionPlan>, ended: &Ended) -> Result<Arc<dyn ExecutionPlan>> {
     let guarded = plan.transform_up(|node| {
         if !multiplies(node.as_ref()) {
@@ -40,7 +40,7 @@ pub fn interruptible(plan: Arc<dyn ExecutionPlan>, ended: &Ended) -> Result<Arc<
     Ok(guarded.data)
 }
 
-/// Whether an operator may give many batches for one that it reads.
+/// Whether an operator may return many batches for one that it reads.
 fn multiplies(node: &dyn ExecutionPlan) -> bool {
     let name = node.name();
     name.contains("Join") || name.contains("Unnest") || name.contains("Window") || name.contains("RecursiveQuery")

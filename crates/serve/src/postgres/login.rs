@@ -1,4 +1,4 @@
-//! Who may come in: on loopback anybody, beyond it whoever knows the password (SCRAM-SHA-256).
+//! Who may log in: on loopback anyone, beyond it with the password (SCRAM-SHA-256).
 
 use std::fmt;
 use std::io;
@@ -14,13 +14,13 @@ use datafusion_postgres::pgwire::error::PgWireResult;
 
 use super::settings::SERVER_VERSION;
 
-/// The environment's name for the password.
+/// The environment variable of the password.
 pub const PASSWORD_VARIABLE: &str = "TALLGRASS_PG_PASSWORD";
 
-/// Characters of a password at least, where others than this machine can try.
+/// Characters of a password at least, where other machines can try.
 const SHORTEST_PASSWORD: usize = 8;
 
-/// What clients must know. The password itself is not kept: only what it proves is.
+/// What clients must prove. The password itself is not kept, only its verifier.
 #[derive(Clone)]
 pub struct Login(Option<Arc<Secret>>);
 
@@ -30,21 +30,21 @@ struct Secret {
     salted: Vec<u8>,
 }
 
-/// Why nobody can be let in.
+/// Why no client could log in.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// Others than this machine could come in, and nothing says who may.
+    /// Other machines could connect, and there is no password.
     #[error(
         "{0} is not loopback: the Postgres protocol needs a password there (--pg-password-file FILE, or {PASSWORD_VARIABLE} \
          in the environment)"
     )]
     NoPassword(SocketAddr),
-    /// A password that is soon guessed.
+    /// A password that is easy to guess.
     #[error(
-        "a password of fewer than {SHORTEST_PASSWORD} characters is no password for an address that is not loopback"
+        "a password of fewer than {SHORTEST_PASSWORD} characters is too short for an address that is not loopback"
     )]
     TooShort,
-    /// There is none in the file.
+    /// The file has no password.
     #[error("{} has no password in its first line", .0.display())]
     Empty(PathBuf),
     /// The file cannot be read.
@@ -52,14 +52,14 @@ pub enum LoginError {
     File {
         /// Its name.
         path: PathBuf,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Login {
-    /// For a server that listens at `address`: the password is the first line of a file, or what the environment says.
-    /// Without either anybody may come in from this machine.
+    /// For a server that listens at `address`: the password is the first line of a file, or the environment variable.
+    /// Without either anyone may log in from this machine.
     pub fn new(address: SocketAddr, file: Option<&Path>, environment: Option<String>) -> Result<Self, LoginError> {
         let password = match file {
             None => environment.filter(|password| !password.is_empty()),
@@ -86,7 +86,7 @@ impl Login {
         }
     }
 
-    /// The exchange in which one client proves that it knows the password; none where it need not.
+    /// The exchange in which one client proves that it knows the password; `None` where it need not.
     pub fn exchange(&self) -> Option<SASLAuthStartupHandler<DefaultServerParameterProvider>> {
         let secret = Arc::clone(self.0.as_ref()?);
         let scram = ScramAuth::new(Arc::new(AnyUser(secret)));
@@ -94,7 +94,7 @@ impl Login {
     }
 }
 
-/// What a client is told of the server when it has come in.
+/// The server's parameters, sent to a client after its login.
 pub fn parameters() -> DefaultServerParameterProvider {
     let mut parameters = DefaultServerParameterProvider::default();
     SERVER_VERSION.clone_into(&mut parameters.server_version);

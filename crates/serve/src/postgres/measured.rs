@@ -1,7 +1,7 @@
-//! Functions that make much of little, measured before they do.
+//! Functions whose output can be far larger than their input, measured before they run.
 //!
-//! What operators hold is accounted; what one call of a function makes is not, and `repeat('x', 2000000000)` would take the
-//! memory of the live run with it. So the size of what such a call would make is reckoned first, from above.
+//! The memory of operators is accounted for; the output of one function call is not, and `repeat('x', 2000000000)` would
+//! take the memory of the live run. So an upper bound of such a call's output is computed first.
 
 use std::sync::Arc;
 
@@ -13,25 +13,25 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
-/// Bytes that one call may make: of a whole batch, whose values are most often far from the bound.
+/// Bytes that one call may produce: for a whole batch, whose values are most often far below the bound.
 const MAX_CALL_BYTES: f64 = (128_u64 << 20) as f64;
 
-/// What a function makes of its arguments.
+/// How a function's output depends on its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Growth {
-    /// The text of the first, as often as the second says.
+    /// The text of the first, repeated as often as the second says.
     Repeat,
     /// A text as long as the second says.
     Pad,
-    /// The third in the place of each second in the first.
+    /// The first with each occurrence of the second replaced by the third.
     Replace,
-    /// The third wherever the pattern matches.
+    /// The first with each match of the pattern replaced by the third.
     RegexpReplace,
     /// All numbers or moments between two.
     Series,
     /// A list as long as the second says.
     List,
-    /// Nothing, but takes a step for each pair of characters: what bounds memory bounds time here.
+    /// No output, but a step for each pair of characters: the bound on memory bounds time here.
     Compare,
 }
 
@@ -48,7 +48,7 @@ const GROWING: [(&str, Growth); 10] = [
     ("levenshtein", Growth::Compare),
 ];
 
-/// The measured form of every such function that `find` knows.
+/// The measured form of every such function that `find` returns.
 pub fn functions(find: impl Fn(&str) -> Option<Arc<ScalarUDF>>) -> Vec<ScalarUDF> {
     let measured = GROWING.iter().filter_map(|(name, growth)| Some(Measured { inner: find(name)?, growth: *growth }));
     measured.map(ScalarUDF::new_from_impl).collect()
@@ -95,16 +95,16 @@ impl ScalarUDFImpl for Measured {
             );
         }
         if bytes > MAX_CALL_BYTES {
-            return resources_err!("{}() would make about {:.0} MB at once", self.name(), bytes / f64::from(1 << 20));
+            return resources_err!("{}() would produce about {:.0} MB at once", self.name(), bytes / f64::from(1 << 20));
         }
         self.inner.invoke_with_args(args)
     }
 }
 
 impl Growth {
-    /// About how many bytes a call makes, never less than it does by much. Doubles, for they do not overflow.
+    /// About how many bytes a call produces, never much too low. Doubles, for they do not overflow.
     fn bytes(self, args: &ScalarFunctionArgs) -> Result<f64> {
-        // Constants alone make one value, which stands for all rows.
+        // Constants alone give one value, which holds for all rows.
         let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>>>()?;
@@ -125,7 +125,7 @@ impl Growth {
             }
             Self::RegexpReplace => {
                 let (text, to) = (text(0)?, text(2)?);
-                // Wherever it matches, and a pattern may match nothing everywhere.
+                // A pattern may match the empty text everywhere.
                 sum(&|row| if text[row] * to[row] > MAX_CALL_BYTES { text[row] * to[row] } else { 0.0 })
             }
             Self::Series => {
@@ -148,7 +148,7 @@ impl Growth {
     }
 }
 
-/// Numbers, or moments and spans in nanoseconds, row by row; 0 for nulls and for what is no number.
+/// Numbers, or moments and spans in nanoseconds, row by row; 0 for nulls and non-numbers.
 fn numbers(array: Option<&ArrayRef>) -> Result<Vec<f64>> {
     let Some(array) = array else { return Ok(Vec::new()) };
     let moment = DataType::Timestamp(TimeUnit::Nanosecond, None);

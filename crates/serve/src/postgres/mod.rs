@@ -6,13 +6,13 @@
 //!                                            ▼ on the workers: few threads of low priority
 //!                                 session ──▶ plan ──▶ run ──▶ encode ──▶ rows, a chunk ahead of the client
 //!                                    ▲
-//!            newest Shot ──▶ tables ─┘   one moment for all views of a statement
+//!            newest Published ──▶ tables ─┘   one moment for all views of a statement
 //! ```
 //!
 //! # Contract
-//! A statement only reads. It ends within its time limit, or when its client cancels it or leaves, and with it whatever
-//! reads Kafka for it; what it may hold is bounded with all others of the server. The live loop is not asked and does not
-//! wait: its newest refresh lies where it always does, and the threads of statements give way to it.
+//! A statement only reads. It ends within its time limit, or when its client cancels it or leaves, and with it all reads of
+//! Kafka for it; its memory is bounded together with all others of the server. The live loop is not involved and does not
+//! wait: statements read its published refresh, and their threads have lower priority.
 
 mod client;
 mod connection;

@@ -1,4 +1,4 @@
-//! From a statement's text to a plan: the tiles' planner first, then one that knows the dialect of Postgres's tools.
+//! From a statement's text to a plan: the tiles' planner first, then one for the dialect of Postgres's tools.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -26,28 +26,29 @@ use super::interrupt::{Ended, interruptible};
 use super::run::Planned;
 use super::tables::Tables;
 use super::text::Piece;
+use tallgrass_diagnostics::message_of;
 use tallgrass_view::{allow_prepared, only_reads, refuse_deep_statement};
 
 /// Parameters that a statement may have.
 const MAX_PARAMETERS: usize = 1_000;
 
-/// What SHOW TABLES shows.
+/// The query of SHOW TABLES.
 const SHOW_TABLES: &str = "SELECT table_name, table_type FROM information_schema.tables \
                            WHERE table_schema = 'public' ORDER BY table_name";
 
-/// The dialect of tools; built once, for it parses what it replaces.
+/// The dialect of tools; built once, for it parses its own replacements.
 static DIALECT_OF_TOOLS: LazyLock<PostgresCompatibilityParser> = LazyLock::new(PostgresCompatibilityParser::new);
 
 /// A parameter of a prepared statement.
 #[derive(Debug, Clone)]
 pub struct Parameter {
-    /// What the planner makes of it, where that is known and the client has not said a type of its own.
+    /// The planner's type, where it is known and the client has not declared one.
     pub inferred: Option<DataType>,
-    /// What the client is told.
+    /// The type announced to the client.
     pub wire: Type,
 }
 
-/// Plans a statement, whose parameters may still be open.
+/// Plans a statement, whose parameters may still be unbound.
 pub async fn logical(context: &SessionContext, piece: &Piece) -> PgWireResult<LogicalPlan> {
     if piece.sql.trim().to_uppercase().starts_with("SHOW TABLES") {
         return Box::pin(logical(context, &Piece::of(SHOW_TABLES))).await;
@@ -56,7 +57,7 @@ pub async fn logical(context: &SessionContext, piece: &Piece) -> PgWireResult<Lo
     let state = context.state();
     let ours = async || planned(&state, piece, parse(piece)?).await;
     let theirs = async || planned(&state, piece, parse_as_tools_do(piece)?).await;
-    // A question about the catalog means what a tool means by it, any other what a tile would.
+    // A query of the catalog is in the dialect of tools, any other in that of tiles.
     let (first, second) = if piece.asks_the_catalog() {
         match theirs().await {
             Ok(plan) => return Ok(plan),
@@ -68,7 +69,7 @@ pub async fn logical(context: &SessionContext, piece: &Piece) -> PgWireResult<Lo
             Err(error) => (error, theirs().await),
         }
     };
-    // Who writes what only the tools' dialect has wants to hear of what is wrong in it.
+    // For a statement that only the dialect of tools has, its errors are the useful ones.
     second.map_err(|second| if is_syntax(&first) && !is_syntax(&second) { second } else { first })
 }
 
@@ -92,7 +93,7 @@ fn parse_as_tools_do(piece: &Piece) -> PgWireResult<Statement> {
     };
     match only_reads(&statement) {
         Ok(()) => Ok(statement),
-        Err(verb) => Err(error(code::READ_ONLY, format!("cannot execute {verb}: this server only reads"))),
+        Err(verb) => Err(error(code::READ_ONLY, format!("cannot execute {verb}: this server is read-only"))),
     }
 }
 
@@ -101,10 +102,10 @@ async fn planned(state: &SessionState, piece: &Piece, statement: Statement) -> P
     let plan = state.statement_to_plan(statement).await.map_err(explained)?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     read_only.verify_plan(&plan).map_err(|failure| {
-        let message = failure.strip_backtrace();
-        error(code::READ_ONLY, format!("this server only reads: {message}"))
+        let message = message_of(&failure);
+        error(code::READ_ONLY, format!("this server is read-only: {message}"))
     })?;
-    // What the optimizer finds wrong is told with its place too; open parameters may keep it from seeing it.
+    // The optimizer's errors have a position too; unbound parameters may hide them.
     if parameter_fields(&plan).is_ok_and(|open| open.is_empty()) {
         state.optimize(&plan).map_err(explained)?;
     }
@@ -147,20 +148,20 @@ fn tables_read(plan: &LogicalPlan) -> Vec<String> {
     names
 }
 
-/// The parameters of a plan by their number; `said` is what the client declares of them.
-pub fn parameters(plan: &LogicalPlan, said: &[Option<Type>]) -> PgWireResult<Vec<Parameter>> {
-    let fields = parameter_fields(plan).map_err(|failure| error(code::UNTYPED_PARAMETER, failure.strip_backtrace()))?;
-    let count = fields.keys().last().copied().unwrap_or(0).max(said.len());
+/// The parameters of a plan by their number; `declared` are the client's types.
+pub fn parameters(plan: &LogicalPlan, declared: &[Option<Type>]) -> PgWireResult<Vec<Parameter>> {
+    let fields = parameter_fields(plan).map_err(|failure| error(code::UNTYPED_PARAMETER, message_of(&failure)))?;
+    let count = fields.keys().last().copied().unwrap_or(0).max(declared.len());
     if count > MAX_PARAMETERS {
-        return Err(error(code::TOO_COMPLEX, format!("{count} parameters: {MAX_PARAMETERS} are the most")));
+        return Err(error(code::TOO_COMPLEX, format!("{count} parameters: the limit is {MAX_PARAMETERS}")));
     }
     let parameter = |index: usize| {
         let field = fields.get(&(index + 1)).and_then(Option::as_ref);
-        let said = said.get(index).cloned().flatten();
-        // A text may stand for anything, but a number that the client has typed is no other type for what it meets.
-        let field = field.filter(|field| said.as_ref().is_none_or(|said| is_open(said, field.data_type())));
-        let wire = match (said, field) {
-            (Some(said), _) => said,
+        let declared = declared.get(index).cloned().flatten();
+        // A text may be a value of any type, but a number of the client's own type keeps that type.
+        let field = field.filter(|field| declared.as_ref().is_none_or(|own| is_open(own, field.data_type())));
+        let wire = match (declared, field) {
+            (Some(declared), _) => declared,
             (None, Some(field)) => field_into_pg_type(&without_aliases(field))?,
             (None, None) => Type::TEXT,
         };
@@ -169,22 +170,22 @@ pub fn parameters(plan: &LogicalPlan, said: &[Option<Type>]) -> PgWireResult<Vec
     (0..count).map(parameter).collect()
 }
 
-/// Whether what a client says of a parameter leaves open what it is to the engine.
-fn is_open(said: &Type, inferred: &DataType) -> bool {
-    match *said {
+/// Whether the type that a client declares for a parameter leaves the engine's type open.
+fn is_open(declared: &Type, inferred: &DataType) -> bool {
+    match *declared {
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN => true,
         Type::TIMESTAMP | Type::TIMESTAMPTZ => matches!(inferred, DataType::Timestamp(_, _)),
         _ => false,
     }
 }
 
-/// Of the catalog's own types only `oid` is one that clients bind as such; the others are bound as text.
+/// Of the catalog's own types clients bind only `oid` as such; the others are bound as text.
 fn without_aliases(field: &FieldRef) -> FieldRef {
     let is_oid = field.metadata().get(PG_OID_ALIAS_KEY).is_some_and(|kind| kind == "oid");
     if is_oid { Arc::clone(field) } else { Arc::new(Field::new(field.name(), field.data_type().clone(), true)) }
 }
 
-/// Number → what is known of the parameter: what it is compared with, or cast to.
+/// Number → the inferred type of the parameter: that of its comparison or cast.
 fn parameter_fields(plan: &LogicalPlan) -> Result<BTreeMap<usize, Option<FieldRef>>> {
     let mut fields = BTreeMap::new();
     for (name, field) in plan.get_parameter_fields()? {
@@ -228,10 +229,10 @@ fn number(name: &str) -> Result<usize> {
 /// The plan with values for its parameters.
 pub fn bind(plan: LogicalPlan, values: Vec<ScalarValue>) -> PgWireResult<LogicalPlan> {
     let bound = plan.replace_params_with_values(&ParamValues::from(values));
-    bound.map_err(|failure| error(code::INVALID_PARAMETER, failure.strip_backtrace()))
+    bound.map_err(|failure| error(code::INVALID_PARAMETER, message_of(&failure)))
 }
 
-/// Values that say no more than their types: with them a plan shows the columns that it will have.
+/// Values that carry only their types: with them a plan shows the columns that it will have.
 pub fn nulls(parameters: &[Parameter]) -> PgWireResult<Vec<ScalarValue>> {
     let null = |parameter: &Parameter| {
         let data_type = parameter.inferred.clone().unwrap_or_else(|| arrow_type(&parameter.wire));
@@ -240,7 +241,7 @@ pub fn nulls(parameters: &[Parameter]) -> PgWireResult<Vec<ScalarValue>> {
     parameters.iter().map(null).collect()
 }
 
-/// What a client's value is to the engine.
+/// The engine's type for a client's value.
 fn arrow_type(wire: &Type) -> DataType {
     let list = |of| DataType::List(Arc::new(Field::new_list_field(of, true)));
     match *wire {
@@ -268,7 +269,7 @@ fn arrow_type(wire: &Type) -> DataType {
     }
 }
 
-/// The values of EXECUTE: whatever a SELECT of them gives.
+/// The values of EXECUTE: the result of a SELECT of them.
 pub async fn values(context: &SessionContext, list: &str) -> PgWireResult<Vec<ScalarValue>> {
     if list.trim().is_empty() {
         return Ok(Vec::new());

@@ -20,18 +20,18 @@ use super::encode::Encoding;
 use super::errors::{code, error, failed};
 use super::interrupt::Ended;
 
-/// Rows that are handed over together.
+/// Rows of one chunk.
 const CHUNK_ROWS: usize = 512;
 
-/// Bytes of rows after which they are handed over, be they few.
+/// Bytes of rows after which a chunk is complete, however few they are.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Chunks that wait for a client: one while it reads another. What is beyond waits in the engine, which then stops.
+/// Chunks that wait for a client: one while it reads another. Beyond that the engine stops.
 const CHUNKS_AHEAD: usize = 1;
 
-/// One statement while it is planned and run. When it is dropped, whatever still runs of it ends.
+/// One statement while it is planned and run. Dropping it ends all of its work.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningStatement {
     workers: Handle,
     cancelled: CancellationToken,
     deadline: Instant,
@@ -41,29 +41,29 @@ pub struct Running {
 /// A statement that is ready to run.
 #[derive(Debug)]
 pub struct Planned {
-    /// What is run.
+    /// The physical plan.
     pub plan: Arc<dyn ExecutionPlan>,
-    /// The session's part in it.
+    /// The session's context.
     pub context: Arc<TaskContext>,
     /// How its rows are sent.
     pub encoding: Encoding,
-    /// What the client should know besides.
+    /// Warnings for the client.
     pub warnings: Vec<String>,
 }
 
-impl Running {
+impl RunningStatement {
     /// A statement that begins now.
     pub fn begin(workers: Handle, cancelled: CancellationToken, timeout: Duration) -> Self {
         let deadline = Instant::now() + timeout;
         Self { workers, cancelled, deadline, ended: Arc::new(AtomicBool::new(false)) }
     }
 
-    /// What its operators look at.
+    /// The flag that its operators check.
     pub fn ended(&self) -> &Ended {
         &self.ended
     }
 
-    /// Does a part of it on the workers' threads. The answer comes in time even if the work does not end.
+    /// Does a part of it on the workers' threads. Returns in time even if the work does not end.
     pub async fn work<T: Send + 'static>(
         &self,
         work: impl Future<Output = PgWireResult<T>> + Send + 'static,
@@ -78,22 +78,22 @@ impl Running {
 
     /// The rows, as they are made.
     pub fn rows(self, planned: Planned) -> impl Stream<Item = PgWireResult<DataRow>> + Send + 'static {
-        let begin = State::Planned(self, planned);
+        let begin = RowStream::Planned(self, planned);
         futures::stream::unfold(begin, |state| async move {
             let mut rows = match state {
-                State::Planned(running, planned) => Rows::start(running, planned),
-                State::Rows(rows) => rows,
-                State::Done => return None,
+                RowStream::Planned(running, planned) => RowChunks::start(running, planned),
+                RowStream::Rows(rows) => rows,
+                RowStream::Done => return None,
             };
             match rows.next().await {
-                Some(Ok(row)) => Some((Ok(row), State::Rows(rows))),
-                Some(Err(error)) => Some((Err(error), State::Done)),
+                Some(Ok(row)) => Some((Ok(row), RowStream::Rows(rows))),
+                Some(Err(error)) => Some((Err(error), RowStream::Done)),
                 None => None,
             }
         })
     }
 
-    /// Waits for the end of its time, or for somebody who wants no more of it.
+    /// Waits for the time limit, or for a cancellation.
     async fn stopped(&self) -> PgWireError {
         tokio::select! {
             () = self.cancelled.cancelled() => error(code::CANCELLED, "canceling statement due to user request"),
@@ -104,28 +104,28 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningStatement {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
     }
 }
 
-enum State {
-    Planned(Running, Planned),
-    Rows(Rows),
+enum RowStream {
+    Planned(RunningStatement, Planned),
+    Rows(RowChunks),
     Done,
 }
 
 /// Rows on their way.
-struct Rows {
+struct RowChunks {
     chunk: std::vec::IntoIter<DataRow>,
     chunks: mpsc::Receiver<Vec<DataRow>>,
     task: Task<PgWireResult<()>>,
-    running: Running,
+    running: RunningStatement,
 }
 
-impl Rows {
-    fn start(running: Running, planned: Planned) -> Self {
+impl RowChunks {
+    fn start(running: RunningStatement, planned: Planned) -> Self {
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let task = Task(running.workers.spawn(send_rows(planned, sender)));
         Self { chunk: Vec::new().into_iter(), chunks, task, running }
@@ -143,7 +143,7 @@ impl Rows {
             };
             match chunk {
                 Some(chunk) => self.chunk = chunk.into_iter(),
-                // The sender is gone: it has ended, and says how.
+                // The sender was dropped: the task has ended, and has the outcome.
                 None => {
                     return match (&mut self.task.0).await {
                         Ok(Ok(())) => None,
@@ -180,7 +180,7 @@ async fn send_rows(planned: Planned, sender: mpsc::Sender<Vec<DataRow>>) -> PgWi
     Ok(())
 }
 
-/// A task that ends with whoever waits for it.
+/// A task that is aborted when its handle is dropped.
 #[derive(Debug)]
 struct Task<T>(JoinHandle<T>);
 
@@ -191,11 +191,11 @@ impl<T> Drop for Task<T> {
 }
 
 fn broken(panic: &tokio::task::JoinError) -> PgWireError {
-    let words = panic.to_string();
-    tracing::error!("a statement over the Postgres protocol: {words}");
-    if words.contains("offset overflow") {
+    let message = panic.to_string();
+    tracing::error!("a statement over the Postgres protocol: {message}");
+    if message.contains("offset overflow") {
         // Arrow's columns of text hold 2 GB, and building a larger one panics there.
         return error(code::OUT_OF_MEMORY, "out of memory: a column of text would be larger than 2 GB");
     }
-    error(code::INTERNAL, "the statement met an error of the program itself; its log says more")
+    error(code::INTERNAL, "internal error in the statement; the program's log has details")
 }

@@ -1,4 +1,4 @@
-//! The threads of the Postgres protocol: one that speaks it, few that run its statements.
+//! The threads of the Postgres protocol: one for the protocol, few that run its statements.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -14,10 +14,10 @@ use super::client::{MAX_CLIENTS, Shared};
 use super::connection;
 use super::login::Login;
 use super::session::Sessions;
-use super::tables::Source;
+use super::tables::TableSource;
 use crate::App;
 
-/// Connections beyond the clients that have come in: those that still say who they are, and those that cancel.
+/// Connections beyond the clients that are logged in: those that are logging in, and those that cancel.
 const MAX_CONNECTIONS: usize = 2 * MAX_CLIENTS;
 
 /// Threads that run statements, on machines of any size.
@@ -33,16 +33,16 @@ const MAX_WAITING: usize = 8;
 /// Stack of the threads that parse and plan: an expression of thousands of terms is as deep as it is long.
 const STACK_BYTES: usize = 64 << 20;
 
-/// How long the server's thread may take to end: the program must, whatever a client has it do.
+/// How long the server's thread may take to end: the program must end, whatever a client runs.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between two looks at it.
+/// Time between two checks of that.
 const JOIN_POLL: Duration = Duration::from_millis(5);
 
-/// How long clients may take to hear that the program ends.
+/// How long clients may take to receive the notice that the program ends.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long to wait after a connection could not be taken: it is the system's resources that lack.
+/// How long to wait after a connection could not be accepted: the system lacks resources.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// The Postgres protocol, served.
@@ -67,7 +67,7 @@ impl PgServer {
             .on_thread_start(step_back)
             .enable_all()
             .build()?;
-        let sessions = Sessions::new(Arc::new(Source::new(app)), count).map_err(io::Error::other)?;
+        let sessions = Sessions::new(Arc::new(TableSource::new(app)), count).map_err(io::Error::other)?;
         let shared = Arc::new(Shared::new(sessions, workers.handle().clone(), login));
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let stop = CancellationToken::new();
@@ -78,18 +78,18 @@ impl PgServer {
         Ok(Self { address, stop, thread })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Ends it, with the statements that are under way.
+    /// Stops it, with the running statements.
     pub fn stop(self) {
         self.stop.cancel();
         let deadline = Instant::now() + JOIN_TIMEOUT;
         while !self.thread.is_finished() {
             if Instant::now() >= deadline {
-                return tracing::warn!("a client of the Postgres protocol holds up its server: left behind");
+                return tracing::warn!("a client of the Postgres protocol blocks its server: its thread is left running");
             }
             std::thread::sleep(JOIN_POLL);
         }
@@ -99,15 +99,15 @@ impl PgServer {
     }
 }
 
-/// Fewer than the machine has, so that a statement never takes what the live run needs.
+/// Fewer than the machine has, so that a statement never takes the cores that the live run needs.
 fn workers() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     cores.saturating_sub(1).clamp(1, MAX_WORKERS)
 }
 
-/// Lowers the priority of the calling thread, where the system has such a thing.
+/// Lowers the priority of the calling thread, where the system supports it.
 fn step_back() {
-    // Elsewhere it would be the priority of the whole process.
+    // On other systems it would be the priority of the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::debug!("a thread of statements keeps its priority: {error}");
@@ -141,7 +141,7 @@ fn serve(
                     });
                 }
                 Err(error) => {
-                    tracing::debug!("a connection that could not be taken: {error}");
+                    tracing::debug!("a connection could not be accepted: {error}");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! What a client asks, and what it is answered: the simple and the extended form of the protocol.
+//! The answers to a client's messages, in the simple and the extended form of the protocol.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -30,35 +30,35 @@ use super::client::{Client, Named};
 use super::encode::Encoding;
 use super::errors::{code, error};
 use super::plan::{Parameter, bind, logical, nulls, parameters, physical, values};
-use super::run::{Planned, Running};
-use super::text::{Kind, Piece, split};
+use super::run::{Planned, RunningStatement};
+use super::text::{StatementKind, Piece, split};
 
-/// Postgres's number for a type that the client does not know.
+/// Postgres's number for an unspecified type.
 const UNKNOWN_OID: u32 = 705;
 
-/// Answers one client.
+/// Serves one client.
 #[derive(Debug)]
 pub struct Service {
     client: Arc<Client>,
 }
 
-/// A statement that the extended protocol has prepared. It is planned anew whenever it is run: its rows are those of then.
+/// A statement that the extended protocol has prepared. It is planned again at each run, with the rows of that moment.
 #[derive(Debug)]
 pub struct Prepared {
     piece: Piece,
-    kind: Kind,
+    kind: StatementKind,
     parameters: Vec<Parameter>,
-    /// The columns that the client was told.
+    /// The columns announced to the client.
     schema: SchemaRef,
 }
 
 /// The values of a statement's parameters.
 #[derive(Debug)]
-enum Values {
+enum ParameterValues {
     None,
-    /// As EXECUTE lists them.
+    /// As listed by EXECUTE.
     Listed(String),
-    /// As the client has bound them.
+    /// As bound by the client.
     Bound(Vec<ScalarValue>),
 }
 
@@ -69,16 +69,16 @@ impl Service {
     }
 
     /// Plans a statement on the workers' threads.
-    async fn plan(&self, running: &Running, piece: Piece, given: Values, format: Format) -> PgWireResult<Planned> {
+    async fn plan(&self, running: &RunningStatement, piece: Piece, given: ParameterValues, format: Format) -> PgWireResult<Planned> {
         let (shared, settings) = (Arc::clone(&self.client.shared), self.client.settings(Clone::clone));
         let ended = Arc::clone(running.ended());
         let planning = async move {
             let (context, tables) = shared.sessions.open(&settings).map_err(|error| super::errors::failed(&error))?;
             let plan = logical(&context, &piece).await?;
             let given = match given {
-                Values::None => Vec::new(),
-                Values::Listed(list) => values(&context, &list).await?,
-                Values::Bound(values) => values,
+                ParameterValues::None => Vec::new(),
+                ParameterValues::Listed(list) => values(&context, &list).await?,
+                ParameterValues::Bound(values) => values,
             };
             let wanted = parameters(&plan, &[])?.len();
             if wanted > given.len() {
@@ -91,7 +91,7 @@ impl Service {
         running.work(planning).await
     }
 
-    /// What the extended protocol has to know of a statement before it runs.
+    /// What the extended protocol needs of a statement before it runs.
     async fn describe(&self, piece: &Piece, types: &[Option<Type>]) -> PgWireResult<(Vec<Parameter>, SchemaRef)> {
         let (shared, settings) = (Arc::clone(&self.client.shared), self.client.settings(Clone::clone));
         let (piece, types) = (piece.clone(), types.to_vec());
@@ -110,9 +110,9 @@ impl Service {
         &self,
         sink: &mut C,
         piece: Piece,
-        given: Values,
+        given: ParameterValues,
         format: &Format,
-        told: Option<&Schema>,
+        announced: Option<&Schema>,
     ) -> PgWireResult<Response>
     where
         C: Sink<PgWireBackendMessage> + Unpin + Send,
@@ -121,9 +121,9 @@ impl Service {
         let running = self.client.begin();
         let explains = piece.sql.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("EXPLAIN"));
         let planned = self.plan(&running, piece, given, format.clone()).await?;
-        if let Some(told) = told {
-            let told = Encoding::new(told, format)?;
-            if !same_columns(told.fields(), planned.encoding.fields()) {
+        if let Some(announced) = announced {
+            let announced = Encoding::new(announced, format)?;
+            if !same_columns(announced.fields(), planned.encoding.fields()) {
                 let message = "cached plan must not change result type: a view that it reads has other columns now";
                 return Err(error(code::RESULT_TYPES_CHANGED, message));
             }
@@ -145,62 +145,62 @@ impl Service {
         &self,
         sink: &mut C,
         piece: &Piece,
-        kind: &Kind,
-        given: Values,
+        kind: &StatementKind,
+        given: ParameterValues,
         format: &Format,
-        told: Option<&Schema>,
+        announced: Option<&Schema>,
     ) -> PgWireResult<Response>
     where
         C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         if sink.transaction_status() == TransactionStatus::Error
-            && !matches!(kind, Kind::Commit | Kind::Rollback | Kind::Nothing("ROLLBACK"))
+            && !matches!(kind, StatementKind::Commit | StatementKind::Rollback | StatementKind::Nothing("ROLLBACK"))
         {
             let message = "current transaction is aborted, commands ignored until end of transaction block";
             return Err(error(code::FAILED_TRANSACTION, message));
         }
         let done = |tag: &str| Ok(Response::Execution(Tag::new(tag)));
         match kind {
-            Kind::Query => self.query(sink, piece.clone(), given, format, told).await,
-            Kind::Begin => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
-            Kind::Commit if sink.transaction_status() == TransactionStatus::Error => {
+            StatementKind::Query => self.query(sink, piece.clone(), given, format, announced).await,
+            StatementKind::Begin => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
+            StatementKind::Commit if sink.transaction_status() == TransactionStatus::Error => {
                 Ok(Response::TransactionEnd(Tag::new("ROLLBACK")))
             }
-            Kind::Commit => Ok(Response::TransactionEnd(Tag::new("COMMIT"))),
-            Kind::Rollback => Ok(Response::TransactionEnd(Tag::new("ROLLBACK"))),
-            Kind::Nothing(tag) => done(tag),
-            Kind::Set(name, value) => {
+            StatementKind::Commit => Ok(Response::TransactionEnd(Tag::new("COMMIT"))),
+            StatementKind::Rollback => Ok(Response::TransactionEnd(Tag::new("ROLLBACK"))),
+            StatementKind::Nothing(tag) => done(tag),
+            StatementKind::Set(name, value) => {
                 let tag = if value.is_some() { "SET" } else { "RESET" };
-                let told = self.client.change_settings(|settings| settings.set(name, value.as_deref()))?;
-                if let Some((name, value)) = told {
+                let reported = self.client.change_settings(|settings| settings.set(name, value.as_deref()))?;
+                if let Some((name, value)) = reported {
                     let status = ParameterStatus::new(name.to_owned(), value);
                     sink.feed(PgWireBackendMessage::ParameterStatus(status)).await?;
                 }
                 done(tag)
             }
-            Kind::Show(name) => self.show(name, format),
-            Kind::Prepare(name, text) => {
+            StatementKind::Show(name) => self.show(name, format),
+            StatementKind::Prepare(name, text) => {
                 let mut pieces = split(text)?;
                 let (Some(inner), true) = (pieces.pop(), pieces.is_empty()) else {
                     return Err(error(code::SYNTAX, "PREPARE takes one statement"));
                 };
-                if inner.kind()? != Kind::Query {
+                if inner.kind()? != StatementKind::Query {
                     return Err(error(code::SYNTAX, "PREPARE takes a SELECT"));
                 }
                 self.describe(&inner, &[]).await?;
                 self.client.prepare(name, text.clone())?;
                 done("PREPARE")
             }
-            Kind::Execute(name, list) => {
+            StatementKind::Execute(name, list) => {
                 let text = self.client.prepared(name)?;
-                self.query(sink, Piece::of(&text), Values::Listed(list.clone()), format, None).await
+                self.query(sink, Piece::of(&text), ParameterValues::Listed(list.clone()), format, None).await
             }
-            Kind::Deallocate(name) => {
+            StatementKind::Deallocate(name) => {
                 self.client.deallocate(name.as_deref())?;
                 done(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
             }
-            Kind::DiscardAll => {
+            StatementKind::DiscardAll => {
                 self.client.deallocate(None)?;
                 self.client.change_settings(|settings| settings.set("all", None))?;
                 done("DISCARD ALL")
@@ -244,14 +244,14 @@ fn shown(name: &str) -> Schema {
     }
 }
 
-fn same_columns(told: &[FieldInfo], now: &[FieldInfo]) -> bool {
+fn same_columns(announced: &[FieldInfo], now: &[FieldInfo]) -> bool {
     let same = |(a, b): (&FieldInfo, &FieldInfo)| a.name() == b.name() && a.datatype().oid() == b.datatype().oid();
-    told.len() == now.len() && told.iter().zip(now).all(same)
+    announced.len() == now.len() && announced.iter().zip(now).all(same)
 }
 
 #[async_trait]
 impl SimpleQueryHandler for Service {
-    /// Each statement is answered before the next one is looked at.
+    /// Each statement is answered before the next one is read.
     async fn on_query<C>(&self, client: &mut C, query: Query) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -269,7 +269,7 @@ impl SimpleQueryHandler for Service {
         }
         for piece in pieces {
             let kind = piece.kind()?;
-            match self.answer(client, &piece, &kind, Values::None, &Format::UnifiedText, None).await? {
+            match self.answer(client, &piece, &kind, ParameterValues::None, &Format::UnifiedText, None).await? {
                 Response::Query(rows) => send_query_response(client, rows, true).await?,
                 Response::TransactionStart(tag) => {
                     send_execution_response(client, tag).await?;
@@ -297,7 +297,7 @@ impl SimpleQueryHandler for Service {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        // `on_query` above answers by itself.
+        // `on_query` above sends the answers itself.
         Ok(vec![Response::EmptyQuery])
     }
 }
@@ -322,14 +322,14 @@ impl QueryParser for Service {
         }
         let kind = piece.kind()?;
         let (parameters, schema) = match &kind {
-            Kind::Query => self.describe(&piece, types).await?,
-            Kind::Show(name) => (Vec::new(), Arc::new(shown(name))),
-            Kind::Execute(name, list) => {
-                // Its columns depend on its values alone where those decide a type.
+            StatementKind::Query => self.describe(&piece, types).await?,
+            StatementKind::Show(name) => (Vec::new(), Arc::new(shown(name))),
+            StatementKind::Execute(name, list) => {
+                // Its columns depend on its values only where those decide a type.
                 let text = self.client.prepared(name)?;
                 let running = self.client.begin();
                 let planned =
-                    self.plan(&running, Piece::of(&text), Values::Listed(list.clone()), Format::UnifiedText).await?;
+                    self.plan(&running, Piece::of(&text), ParameterValues::Listed(list.clone()), Format::UnifiedText).await?;
                 (Vec::new(), planned.plan.schema())
             }
             _ => (Vec::new(), Arc::new(Schema::empty())),
@@ -452,9 +452,9 @@ impl ExtendedQueryHandler for Service {
     {
         let prepared = Arc::clone(&portal.statement.statement);
         let given =
-            if prepared.parameters.is_empty() { Values::None } else { Values::Bound(bound(portal, &prepared)?) };
-        let (piece, kind, told) = (&prepared.piece, &prepared.kind, Some(&*prepared.schema));
-        self.answer(client, piece, kind, given, &portal.result_column_format, told).await
+            if prepared.parameters.is_empty() { ParameterValues::None } else { ParameterValues::Bound(bound(portal, &prepared)?) };
+        let (piece, kind, announced) = (&prepared.piece, &prepared.kind, Some(&*prepared.schema));
+        self.answer(client, piece, kind, given, &portal.result_column_format, announced).await
     }
 }
 
@@ -465,11 +465,11 @@ fn bound(portal: &Portal<Arc<Prepared>>, prepared: &Prepared) -> PgWireResult<Ve
     let wire: Vec<Option<&Type>> = prepared.parameters.iter().map(|parameter| Some(&parameter.wire)).collect();
     match deserialize_parameters_with_server_types(portal, &inferred, &wire)? {
         ParamValues::List(values) => Ok(values.into_iter().map(|value| wide_enough(value.value)).collect()),
-        ParamValues::Map(_) => Err(error(code::INVALID_PARAMETER, "parameters have numbers here")),
+        ParamValues::Map(_) => Err(error(code::INVALID_PARAMETER, "parameters are numbered")),
     }
 }
 
-/// A decimal's precision is counted without the zeros behind its point, and that of none is 0.
+/// A decimal's precision is counted without the leading zeros after its point, and that of zero is 0.
 fn wide_enough(value: ScalarValue) -> ScalarValue {
     match value {
         ScalarValue::Decimal128(None, _, _) => ScalarValue::Decimal128(None, 38, 10),

@@ -16,7 +16,7 @@ use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContex
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 
 use super::settings::Settings;
-use super::tables::{Newest, Source, Tables};
+use super::tables::{NewestTables, TableSource, Tables};
 use super::{functions, measured};
 use tallgrass_view::files::session;
 
@@ -29,21 +29,21 @@ const SCHEMA: &str = "public";
 /// The system's own tables.
 const PG_CATALOG: &str = "pg_catalog";
 
-/// Bytes that all statements together may hold: what a question about a dashboard needs, and little beside a live run.
-/// Nothing is spilled to disk: whoever needs more has `tallgrass query`, which owns its process.
+/// Memory of all statements together: enough for a query about a dashboard, and little compared to a live run. Nothing is
+/// spilled to disk: for more there is `tallgrass query`, which has a process of its own.
 pub const MEMORY_BYTES: usize = 512 << 20;
 
-/// Makes sessions.
+/// Creates sessions.
 pub struct Sessions {
-    source: Arc<Source>,
+    source: Arc<TableSource>,
     base: SessionContext,
-    /// One for all statements, for it hands out the numbers by which clients ask on.
+    /// One for all statements, for it assigns the object ids that clients use in later queries.
     pg_catalog: Arc<dyn SchemaProvider>,
 }
 
 impl Sessions {
     /// Sessions over a live run, whose statements use this many partitions at once.
-    pub fn new(source: Arc<Source>, target_partitions: usize) -> Result<Self> {
+    pub fn new(source: Arc<TableSource>, target_partitions: usize) -> Result<Self> {
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(MEMORY_BYTES)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
@@ -51,7 +51,7 @@ impl Sessions {
         let batch = session::batch().state();
         let config = batch.config().clone().with_target_partitions(target_partitions);
         let config = config.with_default_catalog_and_schema(DATABASE, SCHEMA);
-        let newest: Arc<dyn SchemaProvider> = Arc::new(Newest(Arc::clone(&source)));
+        let newest: Arc<dyn SchemaProvider> = Arc::new(NewestTables(Arc::clone(&source)));
         let state = SessionStateBuilder::new_from_existing(batch)
             .with_config(config.with_create_default_catalog_and_schema(false))
             .with_runtime_env(runtime)
@@ -74,7 +74,7 @@ impl Sessions {
         Ok(Self { source, base, pg_catalog })
     }
 
-    /// A session for one statement: all it reads of the dashboard is of one moment.
+    /// A session for one statement: all its reads of the dashboard are of one moment.
     pub fn open(&self, settings: &Settings) -> Result<(SessionContext, Arc<Tables>)> {
         let tables = Arc::new(self.source.now());
         let frozen: Arc<dyn SchemaProvider> = Arc::clone(&tables) as _;

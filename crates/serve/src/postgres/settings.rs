@@ -1,7 +1,7 @@
-//! What a session may say about itself: SET and SHOW.
+//! The variables of a session: SET and SHOW.
 //!
-//! Tools set a dozen variables before their first question. Those that change nothing here are kept and shown again, those
-//! whose value would matter take only the value that holds, and the engine's own are nobody's to set.
+//! Tools set a dozen variables before their first query. Those without effect here are kept and shown again, those whose
+//! value would matter accept only the value in effect, and the engine's own cannot be set.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 
 use super::errors::{code, error, error_with_hint};
 
-/// How long a statement may take if its session says nothing.
+/// How long a statement may take by default.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long it may take at most, whatever its session says.
+/// The largest limit that a session can set.
 pub const MAX_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// The version that clients adapt to: what the tables of `pg_catalog` are modelled on.
+/// The version that clients adapt to: the tables of `pg_catalog` are modelled on it.
 pub const SERVER_VERSION: &str = concat!("16.6 (Tallgrass ", env!("CARGO_PKG_VERSION"), ")");
 
-/// Characters of a value that is kept.
+/// Characters of a value that are kept.
 const MAX_VALUE: usize = 1_000;
 
-/// What may be said about a variable.
+/// The values that a variable accepts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    /// Anything: it is kept.
+    /// Any: it is kept.
     Free,
-    /// Values that begin so; anything else is an error.
+    /// Values with such a prefix; others are an error.
     Begins(&'static [&'static str]),
-    /// Nothing.
+    /// None.
     Fixed,
 }
 
-/// Name as shown, default, and what may be said.
+/// Name as shown, default, and rule.
 const VARIABLES: [(&str, &str, Rule); 35] = [
     ("application_name", "", Rule::Free),
     ("bytea_output", "hex", Rule::Begins(&["hex"])),
@@ -72,7 +72,7 @@ const VARIABLES: [(&str, &str, Rule); 35] = [
     ("xmloption", "content", Rule::Free),
 ];
 
-/// Variables whose new value a client is told at once.
+/// Variables whose new value is reported to the client at once.
 const REPORTED: [&str; 7] = [
     "application_name",
     "client_encoding",
@@ -97,9 +97,9 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Takes what a client has said at the start; what it may not say, or nobody knows, is left out.
-    pub fn start<'a>(&mut self, said: impl IntoIterator<Item = (&'a String, &'a String)>) {
-        for (name, value) in said {
+    /// Takes the variables of a client's startup message; refused and unknown ones are ignored.
+    pub fn start<'a>(&mut self, variables: impl IntoIterator<Item = (&'a String, &'a String)>) {
+        for (name, value) in variables {
             match name.as_str() {
                 "user" => _ = self.values.insert("session_authorization", value.chars().take(MAX_VALUE).collect()),
                 // `-c name=value`, several of them
@@ -115,7 +115,7 @@ impl Settings {
         }
     }
 
-    /// Sets a variable, or puts it back; gives name and value if the client is to be told.
+    /// Sets a variable, or resets it; returns name and value if they are reported to the client.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> PgWireResult<Option<(&'static str, String)>> {
         if name.eq_ignore_ascii_case("all") && value.is_none() {
             let user = self.values.remove("session_authorization");
@@ -140,10 +140,10 @@ impl Settings {
                         if name.ends_with("read_only") {
                             return Err(error(
                                 code::READ_ONLY,
-                                "cannot set transaction read-write mode: this server only reads",
+                                "cannot set transaction read-write mode: this server is read-only",
                             ));
                         }
-                        let hint = format!("what holds here is {default}");
+                        let hint = format!("the only value here is {default}");
                         return Err(error_with_hint(
                             code::INVALID_PARAMETER,
                             format!("{name} cannot be {value}"),
@@ -165,7 +165,7 @@ impl Settings {
         Ok(REPORTED.contains(&name).then_some((name, value)))
     }
 
-    /// A variable's name as it is written, and its value.
+    /// A variable's name in its usual spelling, and its value.
     pub fn show(&self, name: &str) -> PgWireResult<(&'static str, String)> {
         let (name, default, _) = find(name)?;
         Ok((name, self.value(name, default)))
@@ -188,7 +188,7 @@ impl Settings {
         self.statement_timeout
     }
 
-    /// The zone that times with a zone are shown in.
+    /// The zone in which times with a zone are shown.
     pub fn time_zone(&self) -> String {
         self.value("TimeZone", "UTC")
     }
@@ -209,7 +209,7 @@ fn unknown(name: &str) -> PgWireError {
     error(code::NO_SUCH_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
 }
 
-/// `5s`, `500ms`, `2min`, or milliseconds; 0 asks for no limit and gets the largest.
+/// `5s`, `500ms`, `2min`, or milliseconds; 0 means no limit and gives the largest.
 fn timeout(text: &str) -> PgWireResult<Duration> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -258,11 +258,11 @@ mod tests {
     fn a_timeout_reads_as_in_postgres_and_never_passes_the_limit() {
         let mut settings = Settings::default();
         assert_eq!(settings.show("statement_timeout").unwrap().1, "30s");
-        for (said, shown) in
+        for (value, shown) in
             [("500", "500ms"), ("5s", "5s"), ("2min", "2min"), ("1.5s", "1500ms"), ("0", "10min"), ("9h", "10min")]
         {
-            settings.set("statement_timeout", Some(said)).unwrap();
-            assert_eq!(settings.show("statement_timeout").unwrap().1, shown, "{said}");
+            settings.set("statement_timeout", Some(value)).unwrap();
+            assert_eq!(settings.show("statement_timeout").unwrap().1, shown, "{value}");
         }
         assert!(settings.set("statement_timeout", Some("soon")).unwrap_err().to_string().contains("22023"));
         settings.set("statement_timeout", None).unwrap();
@@ -289,13 +289,13 @@ mod tests {
     #[test]
     fn a_client_says_some_at_the_start() {
         let mut settings = Settings::default();
-        let said = [
+        let sent = [
             ("user", "ana"),
             ("options", "-c statement_timeout=2s -csearch_path=public"),
             ("TimeZone", "Europe/Madrid"),
         ];
-        let said: Vec<(String, String)> = said.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        settings.start(said.iter().map(|(a, b)| (a, b)));
+        let sent: Vec<(String, String)> = sent.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        settings.start(sent.iter().map(|(a, b)| (a, b)));
         assert_eq!(settings.statement_timeout(), Duration::from_secs(2));
         assert_eq!(settings.time_zone(), "Europe/Madrid");
         assert_eq!(settings.show("session_authorization").unwrap().1, "ana");

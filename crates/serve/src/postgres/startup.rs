@@ -1,4 +1,4 @@
-//! How a client comes in.
+//! How a client logs in.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -25,15 +25,15 @@ use super::login::parameters;
 /// How long a wrong password waits for its answer, so that many cannot be tried.
 const WRONG_PASSWORD: Duration = Duration::from_millis(500);
 
-/// One client's way in.
+/// One client's login.
 pub struct Startup {
     client: Arc<Client>,
     exchange: Option<SASLAuthStartupHandler<DefaultServerParameterProvider>>,
-    /// Its place among those who may be in.
+    /// Its slot among the connected clients.
     place: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
-/// Gives each client the number and the key that it cancels by.
+/// Gives each client the number and the key for cancelling.
 struct Enroll(Arc<Client>);
 
 impl PidSecretKeyGenerator for Enroll {
@@ -43,7 +43,7 @@ impl PidSecretKeyGenerator for Enroll {
 }
 
 impl Startup {
-    /// For a client that has just connected.
+    /// For a new client.
     pub fn new(client: Arc<Client>) -> Self {
         let exchange = client.shared.login.exchange();
         let exchange =
@@ -54,7 +54,7 @@ impl Startup {
     fn take_place(&self) -> PgWireResult<()> {
         let permit = Arc::clone(&self.client.shared.places).try_acquire_owned();
         let permit = permit.map_err(|_| {
-            fatal(code::TOO_MANY_CONNECTIONS, format!("too many clients already: {MAX_CLIENTS} are the most"))
+            fatal(code::TOO_MANY_CONNECTIONS, format!("too many clients already: the limit is {MAX_CLIENTS}"))
         })?;
         *self.place.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(permit);
         Ok(())

@@ -1,4 +1,4 @@
-//! What can be read by name at one moment: the dashboard's views as they are, and the declared relations.
+//! The tables at one moment: the dashboard's views with their rows, and the declared relations.
 //!
 //! # Contract
 //! One [`Tables`] is one moment: it takes the newest refresh once, so that a statement over several views sees one as-of,
@@ -19,68 +19,69 @@ use datafusion::prelude::SessionContext;
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 use tokio::sync::OnceCell;
 
+use tallgrass_diagnostics::message_of;
 use super::errors::code;
-use tallgrass_pipeline::{FileState, Shot, Sources, Variant};
+use tallgrass_pipeline::{FileState, Published, Definitions, Variant};
 use tallgrass_relation::{BadRecords, KafkaTable, ReadBounds, Relation, StaticRelation, Until};
 use crate::App;
-use tallgrass_view::{Workspace, session, words};
+use tallgrass_view::{Workspace, session};
 
-/// Where statements find their tables.
-pub struct Source {
+/// The source of tables for statements.
+pub struct TableSource {
     app: App,
-    /// The relations of the newest refresh that had any.
+    /// The relations of the newest refresh that has any.
     relations: Mutex<Option<Arc<Relations>>>,
 }
 
-/// A static relation's table, once somebody has read it.
+/// A static relation's table, once it has been read.
 type Opened = OnceCell<Arc<dyn TableProvider>>;
 
-/// The declared relations of one meaning of `sources.sql`.
+/// The declared relations of one version of `sources.sql`.
 struct Relations {
-    /// What they were taken from; none where they were read from the folder.
-    sources: Option<Arc<Sources>>,
+    /// Their definitions; `None` where they were read from the folder.
+    definitions: Option<Arc<Definitions>>,
     workspace: Workspace,
     /// Opened once: to infer a file's columns is to read it.
     files: Vec<(Arc<StaticRelation>, Opened)>,
 }
 
-/// What can be read at one moment.
+/// The tables at one moment.
 pub struct Tables {
-    shot: Option<Arc<Shot>>,
+    published: Option<Arc<Published>>,
     relations: Option<Arc<Relations>>,
     bounds: Arc<ReadBounds>,
 }
 
-/// A view that has no rows to read, and why.
+/// A view without rows to read, and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Unreadable {
+pub struct UnreadableView {
     message: String,
     /// The whole report, of several lines.
     detail: Option<String>,
     hint: Option<String>,
 }
 
-impl Source {
+impl TableSource {
     /// Of a live run.
     pub fn new(app: App) -> Self {
         Self { app, relations: Mutex::default() }
     }
 
-    /// What can be read now.
+    /// The tables of this moment.
     pub fn now(&self) -> Tables {
-        let shot = self.app.newest();
-        let relations = self.relations(shot.as_deref());
-        Tables { shot, relations, bounds: Arc::new(ReadBounds::new(self.app.kafka.clone())) }
+        let published = self.app.newest();
+        let relations = self.relations(published.as_deref());
+        Tables { published, relations, bounds: Arc::new(ReadBounds::new(self.app.kafka.clone())) }
     }
 
-    /// The relations of this refresh; while they are on their way to another meaning, those of before.
-    fn relations(&self, shot: Option<&Shot>) -> Option<Arc<Relations>> {
+    /// The relations of this refresh; while an edit of them is being rebuilt, those before it.
+    fn relations(&self, published: Option<&Published>) -> Option<Arc<Relations>> {
         let mut known = self.relations.lock().unwrap_or_else(PoisonError::into_inner);
-        let sources = shot.and_then(|shot| shot.sources.as_ref());
-        let fresh = match (&*known, sources) {
-            (Some(known), Some(sources)) if known.is_of(sources) => None,
-            (_, Some(sources)) => Some(Relations::new(sources.workspace.clone(), Some(Arc::clone(sources)))),
+        let definitions = published.and_then(|published| published.definitions.as_ref());
+        let fresh = match (&*known, definitions) {
+            (Some(known), Some(definitions)) if known.is_of(definitions) => None,
+            (_, Some(definitions)) => Some(Relations::new(definitions.workspace.clone(), Some(Arc::clone(definitions)))),
             (Some(_), None) => None,
             // Before the first refresh; a folder that cannot be read has no relations yet.
             (None, None) => Workspace::load(&self.app.queries).ok().map(|workspace| Relations::new(workspace, None)),
@@ -93,23 +94,23 @@ impl Source {
 }
 
 impl Relations {
-    fn new(workspace: Workspace, sources: Option<Arc<Sources>>) -> Self {
+    fn new(workspace: Workspace, definitions: Option<Arc<Definitions>>) -> Self {
         let files = workspace.catalog().relations().filter_map(|relation| match relation {
             Relation::Static(relation) => Some((Arc::clone(relation), OnceCell::new())),
             Relation::Kafka(_) => None,
         });
         let files = files.collect();
-        Self { sources, workspace, files }
+        Self { definitions, workspace, files }
     }
 
-    fn is_of(&self, sources: &Arc<Sources>) -> bool {
-        self.sources.as_ref().is_some_and(|own| Arc::ptr_eq(own, sources))
+    fn is_of(&self, definitions: &Arc<Definitions>) -> bool {
+        self.definitions.as_ref().is_some_and(|own| Arc::ptr_eq(own, definitions))
     }
 }
 
 impl Tables {
     fn files(&self) -> &[FileState] {
-        self.shot.as_ref().map(|shot| shot.files.as_slice()).unwrap_or_default()
+        self.published.as_ref().map(|published| published.files.as_slice()).unwrap_or_default()
     }
 
     /// A declared relation.
@@ -135,15 +136,15 @@ impl Tables {
 
     /// The rows of a view.
     fn view(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Some(shot) = &self.shot else { return Ok(None) };
-        let Some(file) = shot.file(name) else { return Ok(None) };
-        let refused = |error: Unreadable| DataFusionError::External(Box::new(error));
-        match shot.result(name).map(|result| (&result.schema, &result.rows)) {
+        let Some(published) = &self.published else { return Ok(None) };
+        let Some(file) = published.file(name) else { return Ok(None) };
+        let refused = |error: UnreadableView| DataFusionError::External(Box::new(error));
+        match published.result(name).map(|result| (&result.schema, &result.rows)) {
             Some((schema, Ok(rows))) => Ok(Some(Arc::new(MemTable::try_new(Arc::clone(schema), vec![rows.clone()])?))),
-            Some((_, Err(error))) => Err(refused(Unreadable::broken(name, &words(error), file))),
+            Some((_, Err(error))) => Err(refused(UnreadableView::broken(name, &message_of(error), file))),
             None => match &file.error {
-                Some(error) => Err(refused(Unreadable::broken(name, &error.message, file))),
-                None => Err(refused(Unreadable::unbuilt(name))),
+                Some(error) => Err(refused(UnreadableView::broken(name, &error.message, file))),
+                None => Err(refused(UnreadableView::unbuilt(name))),
             },
         }
     }
@@ -156,27 +157,27 @@ impl Tables {
         !self.is_declared(name) && self.files().iter().any(|file| &*file.name == name)
     }
 
-    /// Before the first scan of a statement that reads `names`: beside a view, relations end where its rows do.
+    /// Before the first scan of a statement that reads `names`: together with a view, relations end where its rows do.
     pub fn settle_bounds(&self, names: &[String]) {
-        if let Some(shot) = &self.shot
+        if let Some(published) = &self.published
             && names.iter().any(|name| self.is_view(name))
         {
-            self.bounds.end_at(Until::Beside(shot.snapshot.as_of.clone()));
+            self.bounds.end_at(Until::Beside(published.snapshot.as_of.clone()));
         }
     }
 
-    /// The warning that belongs to a view that still shows what an older form of its file means.
+    /// The warning for a view that still shows the rows of an older version of its file.
     pub fn warning(&self, name: &str) -> Option<String> {
-        let file = self.shot.as_ref()?.file(name)?;
+        let file = self.published.as_ref()?.file(name)?;
         let error = file.error.as_ref()?;
-        Some(format!("view \"{name}\" shows its last good form, for its file is broken now: {}", error.message))
+        Some(format!("view \"{name}\" shows its last good result, for its file is broken now: {}", error.message))
     }
 }
 
 #[async_trait]
 impl SchemaProvider for Tables {
     fn table_names(&self) -> Vec<String> {
-        // Not the variants: what somebody has typed into a form is nobody else's table.
+        // Not the variants: values that one client has entered are not a table for others.
         let files = self.files().iter().filter(|file| !Variant::is_name(&file.name));
         let mut names: BTreeSet<String> = files.map(|file| file.name.to_string()).collect();
         if let Some(relations) = &self.relations {
@@ -193,7 +194,7 @@ impl SchemaProvider for Tables {
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        // Clients list tables, and a view whose rows are here is one.
+        // Clients list tables, and a view with rows is one.
         Ok(self.table_exist(name).then_some(TableType::Base))
     }
 
@@ -208,25 +209,25 @@ impl fmt::Debug for Tables {
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for TableSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("app", &self.app).finish_non_exhaustive()
+        f.debug_struct("TableSource").field("app", &self.app).finish_non_exhaustive()
     }
 }
 
-/// The tables of each moment, for the system's own tables, which describe what is there whenever they are asked.
+/// The tables of the current moment, for the system's own tables, which describe them at each query.
 #[derive(Debug)]
-pub struct Newest(pub Arc<Source>);
+pub struct NewestTables(pub Arc<TableSource>);
 
 #[async_trait]
-impl SchemaProvider for Newest {
+impl SchemaProvider for NewestTables {
     fn table_names(&self) -> Vec<String> {
         self.0.now().table_names()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.0.now().table(name).await {
-            // A list of tables is to be had although one of them is broken.
+            // One broken table must not prevent a list of tables.
             Err(_) => Ok(Some(Arc::new(EmptyTable::new(Arc::new(Schema::empty()))))),
             found => found,
         }
@@ -241,7 +242,7 @@ impl SchemaProvider for Newest {
     }
 }
 
-impl Unreadable {
+impl UnreadableView {
     fn broken(name: &str, why: &str, file: &FileState) -> Self {
         Self {
             message: format!("view \"{name}\" is broken: {why}"),

@@ -1,7 +1,7 @@
-//! What a client has written: one or more statements, and of which kind each is.
+//! The text of a client: one or more statements, and the kind of each.
 //!
-//! Only what reads the data goes to the planner. What a session says about itself (SET, SHOW, BEGIN, PREPARE) is
-//! answered here, word by word, and whatever would write is refused before anything else looks at it.
+//! Only statements that read data reach the planner. Those about the session (SET, SHOW, BEGIN, PREPARE) are answered here,
+//! token by token, and any that would write is refused first.
 
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
@@ -25,9 +25,9 @@ pub struct Piece {
     tokens: Vec<Token>,
 }
 
-/// What a statement asks for.
+/// The kind of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum StatementKind {
     /// Rows.
     Query,
     /// BEGIN.
@@ -36,19 +36,19 @@ pub enum Kind {
     Commit,
     /// ROLLBACK.
     Rollback,
-    /// A setting's new value; none is its default.
+    /// A setting's new value; `None` is its default.
     Set(String, Option<String>),
     /// A setting's value.
     Show(String),
-    /// Something that needs no more than its tag as an answer.
+    /// A statement that is answered by its tag alone.
     Nothing(&'static str),
     /// A statement under a name.
     Prepare(String, String),
-    /// That statement, with its values as they were written.
+    /// That statement, with its values as written.
     Execute(String, String),
-    /// Forgets it, or all.
+    /// Drops it, or all.
     Deallocate(Option<String>),
-    /// Forgets everything about the session.
+    /// Resets the session.
     DiscardAll,
 }
 
@@ -58,15 +58,15 @@ impl Piece {
         Self { sql: sql.to_owned(), before: 0, tokens: significant(sql) }
     }
 
-    /// The position that the protocol means by a line and a column of this piece: characters, from 1.
+    /// The protocol's position of a line and a column of this piece: characters, from 1.
     pub fn position(&self, line: usize, column: usize) -> Option<usize> {
         let start: usize =
             self.sql.split_inclusive('\n').take(line.checked_sub(1)?).map(|line| line.chars().count()).sum();
         Some(self.before + start + column)
     }
 
-    /// The words in their order, those in double quotes too.
-    fn words(&self) -> impl Iterator<Item = &Word> {
+    /// The word tokens in their order, quoted identifiers too.
+    fn word_tokens(&self) -> impl Iterator<Item = &Word> {
         self.tokens.iter().filter_map(|token| if let Token::Word(word) = token { Some(word) } else { None })
     }
 
@@ -77,9 +77,9 @@ impl Piece {
         }
     }
 
-    /// Whether it speaks of the system's own tables, types or functions, as tools do.
+    /// Whether it uses the system's own tables, types or functions, as tools do.
     pub fn asks_the_catalog(&self) -> bool {
-        const WORDS: [&str; 17] = [
+        const CATALOG_NAMES: [&str; 17] = [
             "information_schema",
             "regclass",
             "regtype",
@@ -98,15 +98,15 @@ impl Piece {
             "current_setting",
             "current_catalog",
         ];
-        self.words().any(|word| {
+        self.word_tokens().any(|word| {
             let word = word.value.to_lowercase();
-            word.starts_with("pg_") || WORDS.contains(&word.as_str())
+            word.starts_with("pg_") || CATALOG_NAMES.contains(&word.as_str())
         })
     }
 
-    /// The text for the dialect of tools, with what the engine cannot answer answered here: an empty list stands for
-    /// `ARRAY(SELECT …)`, which tools ask of roles and of storage options, and for those options themselves; `'public'` for
-    /// Grafana's walk along the search path.
+    /// The text for the dialect of tools, with replacements for what the engine cannot answer: an empty list for
+    /// `ARRAY(SELECT …)`, which tools use for roles and storage options, and for those options themselves; `'public'` for
+    /// Grafana's query along the search path.
     pub fn for_tools(&self) -> String {
         let located: Vec<_> = locate(&self.sql).into_iter().filter(|(token, _)| is_significant(token)).collect();
         let (mut text, mut written, mut at) = (String::new(), 0, 0);
@@ -134,67 +134,67 @@ impl Piece {
         text
     }
 
-    /// What it asks for.
-    pub fn kind(&self) -> PgWireResult<Kind> {
+    /// Its kind.
+    pub fn kind(&self) -> PgWireResult<StatementKind> {
         let kind = match self.word(0).as_str() {
-            "BEGIN" => Kind::Begin,
-            "START" if self.word(1) == "TRANSACTION" => Kind::Begin,
-            "COMMIT" | "END" => Kind::Commit,
-            "ROLLBACK" if self.word(1) == "TO" || self.word(2) == "TO" => Kind::Nothing("ROLLBACK"),
-            "ROLLBACK" | "ABORT" => Kind::Rollback,
-            "SAVEPOINT" => Kind::Nothing("SAVEPOINT"),
-            "RELEASE" => Kind::Nothing("RELEASE"),
+            "BEGIN" => StatementKind::Begin,
+            "START" if self.word(1) == "TRANSACTION" => StatementKind::Begin,
+            "COMMIT" | "END" => StatementKind::Commit,
+            "ROLLBACK" if self.word(1) == "TO" || self.word(2) == "TO" => StatementKind::Nothing("ROLLBACK"),
+            "ROLLBACK" | "ABORT" => StatementKind::Rollback,
+            "SAVEPOINT" => StatementKind::Nothing("SAVEPOINT"),
+            "RELEASE" => StatementKind::Nothing("RELEASE"),
             "SET" => self.set()?,
-            "RESET" => Kind::Set(self.name(1)?, None),
+            "RESET" => StatementKind::Set(self.name(1)?, None),
             "SHOW" => self.show()?,
             "PREPARE" => self.prepare()?,
             "EXECUTE" => self.execute()?,
             "DEALLOCATE" => {
                 let at = if self.word(1) == "PREPARE" { 2 } else { 1 };
-                Kind::Deallocate((self.word(at) != "ALL").then(|| self.name(at)).transpose()?)
+                StatementKind::Deallocate((self.word(at) != "ALL").then(|| self.name(at)).transpose()?)
             }
-            "DISCARD" => Kind::DiscardAll,
-            "UNLISTEN" => Kind::Nothing("UNLISTEN"),
+            "DISCARD" => StatementKind::DiscardAll,
+            "UNLISTEN" => StatementKind::Nothing("UNLISTEN"),
             "DESCRIBE" | "DESC" => {
                 return Err(error_with_hint(
                     code::SYNTAX,
-                    "there is no DESCRIBE here",
+                    "DESCRIBE is not supported",
                     "use \\d NAME, or SHOW COLUMNS FROM NAME",
                 ));
             }
             "DECLARE" | "FETCH" | "MOVE" | "CLOSE" => {
-                let hint = "read the result as it comes; with psql, unset FETCH_COUNT";
-                return Err(error_with_hint(code::NOT_SUPPORTED, "there are no cursors here", hint));
+                let hint = "read the result as it arrives; with psql, unset FETCH_COUNT";
+                return Err(error_with_hint(code::NOT_SUPPORTED, "cursors are not supported", hint));
             }
             "LISTEN" | "NOTIFY" => {
-                let hint = "changes of a view come as events over HTTP: /api/views/NAME/changes";
-                return Err(error_with_hint(code::NOT_SUPPORTED, "there are no notifications here", hint));
+                let hint = "changes of a view are sent as events over HTTP: /api/views/NAME/changes";
+                return Err(error_with_hint(code::NOT_SUPPORTED, "notifications are not supported", hint));
             }
             verb if WRITES.contains(&verb) => {
                 let hint = "write to the Kafka topics, or edit the files of the queries folder";
                 return Err(error_with_hint(
                     code::READ_ONLY,
-                    format!("cannot execute {verb}: this server only reads"),
+                    format!("cannot execute {verb}: this server is read-only"),
                     hint,
                 ));
             }
-            _ => Kind::Query,
+            _ => StatementKind::Query,
         };
         Ok(kind)
     }
 
-    fn set(&self) -> PgWireResult<Kind> {
+    fn set(&self) -> PgWireResult<StatementKind> {
         let mut at = 1;
         if ["SESSION", "LOCAL"].contains(&self.word(at).as_str()) {
             at += 1;
         }
         match self.word(at).as_str() {
-            "TRANSACTION" | "CHARACTERISTICS" | "CONSTRAINTS" => return Ok(Kind::Nothing("SET")),
-            "ROLE" | "AUTHORIZATION" => return Err(error(code::NOT_PERMITTED, "there are no roles here")),
+            "TRANSACTION" | "CHARACTERISTICS" | "CONSTRAINTS" => return Ok(StatementKind::Nothing("SET")),
+            "ROLE" | "AUTHORIZATION" => return Err(error(code::NOT_PERMITTED, "roles are not supported")),
             "TIME" if self.word(at + 1) == "ZONE" => {
-                return Ok(Kind::Set("timezone".to_owned(), self.value(at + 2)));
+                return Ok(StatementKind::Set("timezone".to_owned(), self.value(at + 2)));
             }
-            "NAMES" => return Ok(Kind::Set("client_encoding".to_owned(), self.value(at + 1))),
+            "NAMES" => return Ok(StatementKind::Set("client_encoding".to_owned(), self.value(at + 1))),
             _ => {}
         }
         let name = self.name(at)?;
@@ -202,34 +202,34 @@ impl Piece {
         let Some(assigned) = rest.iter().position(is_assignment) else {
             return Err(error(code::SYNTAX, format!("SET {name} needs a value: SET {name} = …")));
         };
-        Ok(Kind::Set(name, self.value(at + assigned + 1)))
+        Ok(StatementKind::Set(name, self.value(at + assigned + 1)))
     }
 
-    fn show(&self) -> PgWireResult<Kind> {
+    fn show(&self) -> PgWireResult<StatementKind> {
         Ok(match (self.word(1).as_str(), self.word(2).as_str()) {
-            ("TABLES" | "COLUMNS" | "FUNCTIONS" | "FULL" | "EXTENDED", _) => Kind::Query,
-            ("TIME", "ZONE") => Kind::Show("timezone".to_owned()),
-            ("TRANSACTION", "ISOLATION") => Kind::Show("transaction_isolation".to_owned()),
-            ("SESSION", "AUTHORIZATION") => Kind::Show("session_authorization".to_owned()),
-            _ => Kind::Show(self.name(1)?),
+            ("TABLES" | "COLUMNS" | "FUNCTIONS" | "FULL" | "EXTENDED", _) => StatementKind::Query,
+            ("TIME", "ZONE") => StatementKind::Show("timezone".to_owned()),
+            ("TRANSACTION", "ISOLATION") => StatementKind::Show("transaction_isolation".to_owned()),
+            ("SESSION", "AUTHORIZATION") => StatementKind::Show("session_authorization".to_owned()),
+            _ => StatementKind::Show(self.name(1)?),
         })
     }
 
-    fn prepare(&self) -> PgWireResult<Kind> {
+    fn prepare(&self) -> PgWireResult<StatementKind> {
         let name = self.name(1)?;
         let located = locate(&self.sql);
         let behind = located.iter().find_map(|(token, range)| is_word(token, "AS").then_some(range.end));
         match behind {
-            Some(behind) => Ok(Kind::Prepare(name, self.sql[behind..].trim().to_owned())),
+            Some(behind) => Ok(StatementKind::Prepare(name, self.sql[behind..].trim().to_owned())),
             None => Err(error(code::SYNTAX, format!("PREPARE {name} needs a statement: PREPARE {name} AS SELECT …"))),
         }
     }
 
-    fn execute(&self) -> PgWireResult<Kind> {
+    fn execute(&self) -> PgWireResult<StatementKind> {
         let name = self.name(1)?;
         let open = locate(&self.sql).iter().find(|(token, _)| *token == Token::LParen).map(|(_, range)| range.end);
         let values = open.map(|open| self.sql[open..].trim_end().trim_end_matches(')').to_owned());
-        Ok(Kind::Execute(name, values.unwrap_or_default()))
+        Ok(StatementKind::Execute(name, values.unwrap_or_default()))
     }
 
     /// A name with its dots, in lower case unless it is quoted.
@@ -251,7 +251,7 @@ impl Piece {
         if name.is_empty() { Err(error(code::SYNTAX, format!("{} needs a name", self.word(0)))) } else { Ok(name) }
     }
 
-    /// All that follows as one text; none is the default.
+    /// All that follows as one text; `None` is the default.
     fn value(&self, at: usize) -> Option<String> {
         let mut value = String::new();
         for token in &self.tokens[at.min(self.tokens.len())..] {
@@ -269,7 +269,7 @@ impl Piece {
     }
 }
 
-/// Verbs of statements that would change something.
+/// Verbs of statements that would write.
 const WRITES: [&str; 24] = [
     "INSERT",
     "UPDATE",
@@ -308,7 +308,7 @@ fn is_word(token: &Token, wanted: &str) -> bool {
 /// The statements of a text, at its semicolons.
 pub fn split(text: &str) -> PgWireResult<Vec<Piece>> {
     if text.len() > MAX_SQL_BYTES {
-        let message = format!("a statement of {} bytes: {MAX_SQL_BYTES} are the most", text.len());
+        let message = format!("a statement of {} bytes: the limit is {MAX_SQL_BYTES}", text.len());
         return Err(error(code::TOO_COMPLEX, message));
     }
     let (mut pieces, mut start) = (Vec::new(), 0);
@@ -322,7 +322,7 @@ pub fn split(text: &str) -> PgWireResult<Vec<Piece>> {
     if pieces.len() > MAX_STATEMENTS {
         return Err(error(
             code::TOO_COMPLEX,
-            format!("{} statements at once: {MAX_STATEMENTS} are the most", pieces.len()),
+            format!("{} statements at once: the limit is {MAX_STATEMENTS}", pieces.len()),
         ));
     }
     Ok(pieces)
@@ -331,7 +331,7 @@ pub fn split(text: &str) -> PgWireResult<Vec<Piece>> {
 fn push(pieces: &mut Vec<Piece>, text: &str, start: usize, end: usize) {
     let sql = &text[start..end];
     let tokens = significant(sql);
-    // What cannot be tokenized at all is the parser's to complain about.
+    // The parser reports a text that cannot be tokenized.
     if !tokens.is_empty() || (is_untokenizable(sql) && !sql.trim().is_empty()) {
         pieces.push(Piece { sql: sql.to_owned(), before: text[..start].chars().count(), tokens });
     }
@@ -345,14 +345,14 @@ fn significant(sql: &str) -> Vec<Token> {
     tokens(sql).into_iter().map(|token| token.token).filter(is_significant).collect()
 }
 
-/// Whether `SELECT CASE WHEN trim(s[i]) = '"$user"' …` stands here: a query for the schemas of the search path.
+/// Whether `SELECT CASE WHEN trim(s[i]) = '"$user"' …` is here: a query for the schemas of the search path.
 fn walks_the_search_path(tokens: &[(Token, std::ops::Range<usize>)]) -> bool {
     let is = |at: usize, word| tokens.get(at).is_some_and(|(token, _)| is_word(token, word));
     let user = tokens.get(11).map(|(token, _)| token);
     is(0, "SELECT") && is(1, "CASE") && matches!(user, Some(Token::SingleQuotedString(text)) if text == "\"$user\"")
 }
 
-/// How many tokens a parenthesis and all inside of it are.
+/// The number of tokens of a parenthesis and its contents.
 fn behind_parentheses(tokens: &[(Token, std::ops::Range<usize>)]) -> usize {
     let mut open = 0;
     let closed = tokens.iter().position(|(token, _)| {
@@ -372,7 +372,7 @@ fn is_significant(token: &Token) -> bool {
 
 fn tokens(sql: &str) -> Vec<TokenWithSpan> {
     let mut tokens = Vec::new();
-    // Where it cannot be tokenized, what comes before still counts.
+    // Where it cannot be tokenized, the tokens before that still count.
     _ = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location_into_buf(&mut tokens);
     tokens
 }
@@ -400,7 +400,7 @@ fn locate(text: &str) -> Vec<(Token, std::ops::Range<usize>)> {
 mod tests {
     use super::*;
 
-    fn kind(sql: &str) -> Kind {
+    fn kind(sql: &str) -> StatementKind {
         split(sql).unwrap().remove(0).kind().unwrap()
     }
 
@@ -410,7 +410,7 @@ mod tests {
         let pieces = split(text).unwrap();
         let texts: Vec<&str> = pieces.iter().map(|piece| piece.sql.trim()).collect();
         assert_eq!(texts, ["SELECT ';é' AS a", "-- one; two\n SELECT \"x;y\"", "/* ; */ SELECT $$;$$"]);
-        // The second piece begins behind 17 characters; its line 2, column 9 is the quoted name.
+        // The second piece begins after 17 characters; its line 2, column 9 is the quoted name.
         let at = pieces[1].position(2, 9).unwrap();
         assert_eq!(text.chars().nth(at - 1), Some('"'));
         assert!(split(" ;; -- nothing").unwrap().is_empty());
@@ -422,32 +422,32 @@ mod tests {
         let started = std::time::Instant::now();
         let text = format!("SELECT 1{};", " UNION ALL SELECT 1".repeat(13_000));
         assert_eq!(split(&text).unwrap().len(), 1);
-        // Counted anew for each token it took minutes.
+        // Counting from the start for each token took minutes.
         assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
     }
 
     #[test]
-    fn what_a_session_says_is_told_from_what_it_asks() {
-        assert_eq!(kind("begin transaction read only"), Kind::Begin);
-        assert_eq!(kind("END"), Kind::Commit);
-        assert_eq!(kind("SET statement_timeout TO '5s'"), Kind::Set("statement_timeout".into(), Some("5s".into())));
+    fn session_statements_are_distinguished_from_queries() {
+        assert_eq!(kind("begin transaction read only"), StatementKind::Begin);
+        assert_eq!(kind("END"), StatementKind::Commit);
+        assert_eq!(kind("SET statement_timeout TO '5s'"), StatementKind::Set("statement_timeout".into(), Some("5s".into())));
         assert_eq!(
             kind("SET SESSION extra_float_digits = 3"),
-            Kind::Set("extra_float_digits".into(), Some("3".into()))
+            StatementKind::Set("extra_float_digits".into(), Some("3".into()))
         );
-        assert_eq!(kind("set datestyle = ISO, MDY"), Kind::Set("datestyle".into(), Some("ISO, MDY".into())));
-        assert_eq!(kind("SET TIME ZONE 'Europe/Madrid'"), Kind::Set("timezone".into(), Some("Europe/Madrid".into())));
-        assert_eq!(kind("RESET search_path"), Kind::Set("search_path".into(), None));
+        assert_eq!(kind("set datestyle = ISO, MDY"), StatementKind::Set("datestyle".into(), Some("ISO, MDY".into())));
+        assert_eq!(kind("SET TIME ZONE 'Europe/Madrid'"), StatementKind::Set("timezone".into(), Some("Europe/Madrid".into())));
+        assert_eq!(kind("RESET search_path"), StatementKind::Set("search_path".into(), None));
         assert_eq!(
             kind("SET datafusion.execution.batch_size = 1"),
-            Kind::Set("datafusion.execution.batch_size".into(), Some("1".into()))
+            StatementKind::Set("datafusion.execution.batch_size".into(), Some("1".into()))
         );
-        assert_eq!(kind("SHOW TIME ZONE"), Kind::Show("timezone".into()));
-        assert_eq!(kind("SHOW TABLES"), Kind::Query);
-        assert_eq!(kind("PREPARE p (bigint) AS SELECT $1"), Kind::Prepare("p".into(), "SELECT $1".into()));
-        assert_eq!(kind("EXECUTE p (1, 'a)')"), Kind::Execute("p".into(), "1, 'a)'".into()));
-        assert_eq!(kind("DEALLOCATE ALL"), Kind::Deallocate(None));
-        assert_eq!(kind("WITH t AS (SELECT 1) SELECT * FROM t"), Kind::Query);
+        assert_eq!(kind("SHOW TIME ZONE"), StatementKind::Show("timezone".into()));
+        assert_eq!(kind("SHOW TABLES"), StatementKind::Query);
+        assert_eq!(kind("PREPARE p (bigint) AS SELECT $1"), StatementKind::Prepare("p".into(), "SELECT $1".into()));
+        assert_eq!(kind("EXECUTE p (1, 'a)')"), StatementKind::Execute("p".into(), "1, 'a)'".into()));
+        assert_eq!(kind("DEALLOCATE ALL"), StatementKind::Deallocate(None));
+        assert_eq!(kind("WITH t AS (SELECT 1) SELECT * FROM t"), StatementKind::Query);
         for sql in ["INSERT INTO t VALUES (1)", "copy t TO '/tmp/x'", "CREATE TABLE t (a INT)", "drop table t"] {
             let refused = split(sql).unwrap()[0].kind().unwrap_err();
             assert!(refused.to_string().contains("25006"), "{refused}");

@@ -1,7 +1,7 @@
-//! A socket that bounds what a client may send at once, and how long it may leave what it is sent unread.
+//! A socket that bounds the size of a client's messages, and how long it may leave data unread.
 //!
 //! The protocol's messages carry their own lengths, up to a gigabyte, and are buffered whole. So the lengths are read here
-//! as they pass, and one that nobody needs ends the connection before its body is taken in.
+//! as they pass, and one beyond all need ends the connection before its body is read.
 
 use std::io;
 use std::pin::Pin;
@@ -10,40 +10,28 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio_io_timeout::TimeoutWriter;
 
 use super::text::MAX_SQL_BYTES;
 
 /// Bytes of one message from a client: a statement, or the values of its parameters.
 const MAX_MESSAGE_BYTES: usize = 4 * MAX_SQL_BYTES;
 
-/// How long a client may leave what it is sent unread.
+/// How long a client may leave data unread.
 const UNREAD: Duration = Duration::from_mins(1);
 
 /// The socket.
 pub struct Wire {
-    socket: TcpStream,
+    socket: Pin<Box<TimeoutWriter<TcpStream>>>,
     frames: Frames,
-    unread: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
-    /// A connection that has just been made.
+    /// A new connection.
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket, frames: Frames::default(), unread: None }
-    }
-
-    /// Ends the patience of a write that has waited for too long.
-    fn patience<T>(&mut self, poll: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.unread = None;
-            return poll;
-        }
-        let unread = self.unread.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + UNREAD)));
-        match unread.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
+        let mut socket = TimeoutWriter::new(socket);
+        socket.set_timeout(Some(UNREAD));
+        Self { socket: Box::pin(socket), frames: Frames::default() }
     }
 }
 
@@ -54,7 +42,7 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        let read = self.socket.as_mut().poll_read(context, buffer);
         if let Poll::Ready(Ok(())) = read
             && !self.frames.pass(&buffer.filled()[before..])
         {
@@ -66,25 +54,22 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.socket).poll_write(context, bytes);
-        self.patience(poll, context)
+        self.socket.as_mut().poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.socket).poll_flush(context);
-        self.patience(poll, context)
+        self.socket.as_mut().poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.socket).poll_shutdown(context);
-        self.patience(poll, context)
+        self.socket.as_mut().poll_shutdown(context)
     }
 }
 
 /// Follows the lengths of messages through a stream of bytes.
 #[derive(Debug, Default)]
 struct Frames {
-    /// Whether messages have a first byte that says what they are: all but those before the session begins.
+    /// Whether messages have a first byte with their type: all but those before the session begins.
     typed: bool,
     header: Vec<u8>,
     /// Bytes of the current message that are still to come.
@@ -95,12 +80,12 @@ struct Frames {
 const MAJOR_VERSION: u32 = 3;
 
 impl Frames {
-    /// Whether these bytes are within what messages may be.
+    /// Whether these bytes are within the limits of messages.
     fn pass(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let taken = self.left.min(bytes.len());
             (bytes, self.left) = (&bytes[taken..], self.left - taken);
-            // A length behind the type, or a length and a code.
+            // A length after the type, or a length and a code.
             let wanted = if self.typed { 5 } else { 8 };
             while self.left == 0 && self.header.len() < wanted {
                 let Some((first, rest)) = bytes.split_first() else { return true };
@@ -114,7 +99,7 @@ impl Frames {
         true
     }
 
-    /// Takes in a message's header; false where its length is none that anybody needs.
+    /// Reads a message's header; false where its length is beyond all need.
     fn begin(&mut self) -> bool {
         let number =
             |from: usize| self.header[from..from + 4].iter().fold(0, |sum: u32, byte| (sum << 8) | u32::from(*byte));
@@ -144,12 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_nobody_needs_does_not_pass() {
+    fn an_excessive_length_does_not_pass() {
         let typed = || Frames { typed: true, ..Frames::default() };
         assert!(!typed().pass(b"Q\x3f\0\0\0"));
         assert!(!typed().pass(b"Q\xff\xff\xff\xff"));
         assert!(!typed().pass(b"Q\0\0\0\x03"));
-        // A browser that was told to post here.
+        // A browser that was made to post here.
         assert!(!Frames::default().pass(b"POST / HTTP/1.1\r\n"));
     }
 }

@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::ink::{BOLD, Px, RowKeys, Share, clean, fit, tip, width};
+use super::ink::{BOLD, Px, MarkKeys, Share, clean, fit, tip, width};
 use super::{Drawing, Gutters, Medium, PictureSpec};
 use crate::cells::{group_digits, numbers};
 use crate::chart::Axes;
@@ -44,7 +44,7 @@ pub fn draw(spec: &PictureSpec, axes: &Axes, medium: Medium) -> Drawing {
     let from = gutters.left;
     let middle = row_height / 2.0 + 4.5;
     let thickness = (row_height * 0.66).round();
-    let mut keys = RowKeys::default();
+    let mut keys = MarkKeys::default();
     let body = html! {
         @for row in 0..label_texts.len() {
             @let label = labels.cells[row].as_deref().unwrap_or(NULL);

@@ -84,9 +84,9 @@ pub fn tip<'a>(lines: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
 
 /// Keys that tell the rows of one picture apart, whatever order they are in.
 #[derive(Default)]
-pub struct RowKeys(std::collections::HashMap<String, usize>);
+pub struct MarkKeys(std::collections::HashMap<String, usize>);
 
-impl RowKeys {
+impl MarkKeys {
     /// The row's text as a key; with a number where another row had the same.
     pub fn key(&mut self, text: &str) -> String {
         let mut key = cut_chars(&clean(text), MAX_KEY).into_owned();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_xml_forbids_is_gone_and_long_text_is_cut() {
+    fn what_xml_forbids_is_removed_and_long_text_is_cut() {
         assert_eq!(clean("a\0\u{ffff}b\u{202e}"), "a\\x00\u{fffd}b\\u{202e}");
         assert_eq!(cut_chars("abcdef", 4), "abc…");
         assert_eq!(cut_chars("abcd", 4), "abcd");
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn equal_rows_have_keys_of_their_own() {
-        let mut keys = RowKeys::default();
+        let mut keys = MarkKeys::default();
         assert_eq!([keys.key("a"), keys.key("a"), keys.key("b")], ["a", "a #2", "b"]);
     }
 }

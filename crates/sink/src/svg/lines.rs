@@ -222,10 +222,10 @@ fn thin(points: impl ExactSizeIterator<Item = (f64, f64)>, width: f64) -> Vec<(f
     line
 }
 
-type Source<'a> = (&'a PictureSpec<'a>, &'a [RecordBatch], &'a Axes);
+type PlotSource<'a> = (&'a PictureSpec<'a>, &'a [RecordBatch], &'a Axes);
 
 /// The points of the lines as marks: all where they are few, else where each line ends.
-fn points(plot: &Plot, series: &[Series], (spec, rows, axes): Source, medium: Medium) -> Markup {
+fn points(plot: &Plot, series: &[Series], (spec, rows, axes): PlotSource, medium: Medium) -> Markup {
     let few = series.iter().map(|series| series.marks.len()).sum::<usize>() <= MAX_POINTS;
     let from = |series: &Series| if few { 0 } else { series.marks.len() - 1 };
     let picked: Vec<usize> = series.iter().flat_map(|series| series.rows[from(series)..].iter().copied()).collect();

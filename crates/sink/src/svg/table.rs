@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::ink::{Px, RowKeys, Share, clean, cut_chars, fit, width};
+use super::ink::{Px, MarkKeys, Share, clean, cut_chars, fit, width};
 use super::{Drawing, PictureSpec};
 use crate::cells::{group_digits, is_number, is_text, numbers};
 use crate::readable::{NULL, ReadableColumn, column, showing};
@@ -79,7 +79,7 @@ fn lead(spec: &PictureSpec, shown: usize) -> Option<(usize, Vec<f64>)> {
 }
 
 impl TableContent {
-    fn key(&self, row: usize, keys: &mut RowKeys) -> String {
+    fn key(&self, row: usize, keys: &mut MarkKeys) -> String {
         let cells = self.labels.iter().map(|column| self.cell(row, *column).unwrap_or(NULL));
         keys.key(&cells.collect::<Vec<_>>().join(" · "))
     }
@@ -92,7 +92,7 @@ impl TableContent {
 /// A table element: what a screen reader and a page without scripts need.
 pub fn html(spec: &PictureSpec) -> Drawing {
     let table = table(spec, usize::MAX);
-    let mut keys = RowKeys::default();
+    let mut keys = MarkKeys::default();
     let body = html! {
         div.rows tabindex="0" role="region" aria-label=(spec.heading()) {
             table {

@@ -79,7 +79,7 @@ pub fn frame() -> Frame {
     "0.2 s ago · 1 row".clone_into(&mut online.foot);
     let seen = tile("seen", "Pokémon seen", 3, vec![("seen", longs([1_234_567]))]);
     let mut strongest = tile("average", "Average strength", 3, vec![("avg", doubles([431.283_745]))]);
-    strongest.note = Some("counts from offset 120,000: older records were deleted".to_owned());
+    strongest.note = Some("counts from offset 120,000: older records are lost".to_owned());
     let distinct = tile("species", "Species seen", 3, vec![("n", longs([987]))]);
     let mut by_type = tile(
         "by_type",

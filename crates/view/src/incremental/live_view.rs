@@ -83,7 +83,7 @@ impl LiveView {
                 root: Root::Append(Runner::plan(state, &plan).await?),
             }),
             Cut::Evaluate { .. } if usage == Use::NewRows => plan_err!(
-                "rows can be handed on as they come only from a SELECT of filters and projections over streams: \
+                "rows can be passed on as they arrive only from a SELECT of filters and projections over streams: \
                  no aggregate, DISTINCT, ORDER BY, LIMIT, window or keyed table"
             ),
             Cut::Evaluate { residual, slots, tables: _ } => {

@@ -159,7 +159,7 @@ async fn without_groups_an_emptied_table_is_like_an_empty_one() {
 }
 
 #[tokio::test]
-async fn what_is_no_number_goes_without_a_trace() {
+async fn a_retracted_nan_leaves_no_trace() {
     let mut fed = Fed::new("SELECT k, sum(x), avg(x) FROM t GROUP BY k").await;
     fed.feed(&[(1, row("a", 0, 0.1)), (2, row("a", 0, f64::NAN)), (3, row("a", 0, f64::INFINITY))]).await;
     assert_eq!(fed.text().await, "|a|NaN|NaN|");

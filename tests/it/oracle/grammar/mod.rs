@@ -1,4 +1,4 @@
-//! Random SQL that has one answer: orders under a limit or in an aggregate are total, and nothing asks for the moment.
+//! Random SQL that has one answer: orders under a limit or in an aggregate are total, and nothing depends on `now()`.
 //!
 //! ```text
 //!  view ─▶ query ─▶ aggregate | distinct | limit | window | join | union | set operation | plain    over
@@ -76,7 +76,7 @@ impl Feature {
     ];
 }
 
-/// What may stand where: `Big` may not be added up, a `List` may not be compared.
+/// Kinds of values: `Big` may not be added up, a `List` may not be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -95,7 +95,7 @@ struct Column {
     kind: Kind,
 }
 
-/// What stands after FROM and WHERE.
+/// The part after FROM and WHERE.
 #[derive(Debug, Clone)]
 struct Frame {
     from: String,
@@ -183,7 +183,7 @@ impl Generator<'_> {
         format!("{prefix}{}", self.names)
     }
 
-    /// Whether to take a feature. The throw is made in any case, so that what comes after stays what it was.
+    /// Whether to take a feature. The random choice is made in any case, so that later choices stay the same.
     fn chance(&mut self, feature: Feature, probability: f64) -> bool {
         self.random.random_bool(probability) && !self.off.contains(&feature)
     }
@@ -238,7 +238,7 @@ impl Generator<'_> {
         terms.iter().map(term).collect()
     }
 
-    /// An offset stands at the root alone: DataFusion 55.2 skips twice where another order is put over one.
+    /// An offset is allowed at the root only: DataFusion 55.2 skips twice where another order is put over one.
     fn limit_clause(&mut self, root: bool) -> String {
         let limit = self.random.random_range(0..12);
         let offset = if root { self.one(&[0, 0, 1, 3]) } else { 0 };

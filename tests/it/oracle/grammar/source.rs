@@ -214,7 +214,7 @@ pub(super) fn filters(filters: &[String]) -> String {
 
 fn join_frames(left: Frame, right: Frame, join: &str, on: &str) -> Frame {
     let right_from = right.one_thing();
-    // Where both sides are filled up with nulls, a key of nulls may be anybody's.
+    // Where both sides are padded with nulls, a key of nulls may belong to any row.
     let key = left
         .key
         .zip(right.key)
