@@ -114,7 +114,9 @@ mod tests {
     fn a_changed_row_shows_on_both_sides_and_only_the_first_are_shown() {
         let many = |x: f64| [("\x1b[2J", 1.0), ("b", x), ("c", x), ("d", x), ("e", x), ("f", x), ("g", x)];
         let found = arrow(&many(1.0), &many(2.0), &Tolerances::new());
-        assert!(found.starts_with("DIFFERS: 6 rows only live, 6 rows only in the replay\n- only live: name = b, x = 1.0"));
+        assert!(
+            found.starts_with("DIFFERS: 6 rows only live, 6 rows only in the replay\n- only live: name = b, x = 1.0")
+        );
         assert!(found.contains("- only live: … and 1 more\n+ only replay: name = b, x = 2.0\n"), "{found}");
         assert!(found.ends_with("\n+ only replay: … and 1 more") && found.lines().count() == 13, "{found}");
         let hostile = arrow(&[("\x1b[2J", f64::NAN)], &[], &Tolerances::new());

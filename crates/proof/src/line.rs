@@ -11,7 +11,7 @@
 use serde_json::Value;
 
 use tallgrass_kafka::AsOf;
-use tallgrass_pipeline::{Shot, Swap};
+use tallgrass_pipeline::{Published, Swap};
 use tallgrass_sink::sanitize::escape_json;
 use tallgrass_view::results::ChangeCounts;
 
@@ -46,9 +46,9 @@ impl Head<'_> {
     }
 }
 
-/// A view of a shot.
-pub fn of_shot(view: &str, shot: &Shot, fields: &str) -> String {
-    let (as_of, since, now_ns) = (&shot.snapshot.as_of, &shot.status.since(), shot.snapshot.now_ns);
+/// A view of a refresh.
+pub fn of_published(view: &str, published: &Published, fields: &str) -> String {
+    let (as_of, since, now_ns) = (&published.snapshot.as_of, &published.status.since(), published.snapshot.now_ns);
     Head { view, as_of, since, now_ns }.object(fields)
 }
 

@@ -17,15 +17,15 @@ use std::io::{self, BufRead, Write};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::de::{Deserializer, Error as _};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 use serde_json::{Map, Value};
 
 use crate::claim::{Claim, LiveResult, LiveRows};
 use crate::line;
 use tallgrass_diagnostics::message_of;
 use tallgrass_kafka::AsOf;
-use tallgrass_pipeline::{Shot, Swap, ViewResult};
+use tallgrass_pipeline::{Published, Swap, ViewResult};
 use tallgrass_sink::SinkError;
 use tallgrass_sink::text::json_rows;
 use tallgrass_view::results::Digest;
@@ -41,21 +41,21 @@ pub struct ChangeLines {
 
 impl ChangeLines {
     /// Writes a line for each view that has changed, and flushes.
-    pub fn write(&mut self, out: &mut dyn Write, shot: &Shot) -> Result<(), SinkError> {
-        let exists = |name: &str| shot.result(name).is_some() || shot.file(name).is_some();
+    pub fn write(&mut self, out: &mut dyn Write, published: &Published) -> Result<(), SinkError> {
+        let exists = |name: &str| published.result(name).is_some() || published.file(name).is_some();
         let known: BTreeSet<Arc<str>> = self.last.keys().chain(self.broken.keys()).cloned().collect();
         for view in known.iter().filter(|view| !exists(view)) {
-            write_line(out, view, shot, "\"gone\":true")?;
+            write_line(out, view, published, "\"gone\":true")?;
             self.last.remove(view);
             self.broken.remove(view);
         }
-        for file in shot.files.iter() {
+        for file in published.files.iter() {
             let error = file.error.as_ref().map(ToString::to_string);
             if self.broken.get(&file.name) == error.as_ref() {
                 continue;
             }
             if let Some(error) = error {
-                write_line(out, &file.name, shot, &line::error_field(&error))?;
+                write_line(out, &file.name, published, &line::error_field(&error))?;
                 self.broken.insert(Arc::clone(&file.name), error);
             } else {
                 // The view's result is written anew, so that its last line is not an error.
@@ -63,18 +63,18 @@ impl ChangeLines {
                 self.last.remove(&file.name);
             }
         }
-        for view in &shot.snapshot.results {
-            self.write_result(out, shot, view)?;
+        for view in &published.snapshot.results {
+            self.write_result(out, published, view)?;
         }
         Ok(out.flush()?)
     }
 
-    fn write_result(&mut self, out: &mut dyn Write, shot: &Shot, view: &ViewResult) -> Result<(), SinkError> {
+    fn write_result(&mut self, out: &mut dyn Write, published: &Published, view: &ViewResult) -> Result<(), SinkError> {
         let result = match &view.rows {
             Ok(rows) => Digest::of(&view.schema, rows).map(|digest| (digest, rows)).map_err(|error| message_of(&error)),
             Err(error) => Err(message_of(error)),
         };
-        let swap = shot.file(&view.name).and_then(|file| file.swap.as_ref());
+        let swap = published.file(&view.name).and_then(|file| file.swap.as_ref());
         let swap = swap.filter(|swap| self.swaps.get(&view.name) != Some(swap));
         if let Some(swap) = swap {
             self.swaps.insert(Arc::clone(&view.name), swap.clone());
@@ -92,13 +92,13 @@ impl ChangeLines {
             }
             Err(error) => line::error_field(&error),
         };
-        write_line(out, &view.name, shot, &fields)
+        write_line(out, &view.name, published, &fields)
     }
 }
 
-fn write_line(out: &mut dyn Write, view: &str, shot: &Shot, fields: &str) -> Result<(), SinkError> {
+fn write_line(out: &mut dyn Write, view: &str, published: &Published, fields: &str) -> Result<(), SinkError> {
     // One write, so that a reader never sees half of a line from another one's.
-    let line = format!("{}\n", line::of_shot(view, shot, fields));
+    let line = format!("{}\n", line::of_published(view, published, fields));
     Ok(out.write_all(line.as_bytes())?)
 }
 
@@ -212,7 +212,7 @@ mod tests {
     use tallgrass_kafka::HistoryStart;
     use tallgrass_pipeline::{Cost, Snapshot};
 
-    fn shot(offset: i64, results: &[(&str, Result<i64, &str>)]) -> Shot {
+    fn published(offset: i64, results: &[(&str, Result<i64, &str>)]) -> Published {
         let mut as_of = AsOf::default();
         as_of.set(&"t".into(), 0, offset);
         let results = results.iter().map(|(name, result)| {
@@ -227,13 +227,13 @@ mod tests {
             }
         });
         let snapshot = Snapshot { as_of, now_ns: 1_767_268_980_000_000_007, results: results.collect() };
-        Shot { snapshot, ..Shot::default() }
+        Published { snapshot, ..Published::default() }
     }
 
-    fn written(shots: &[Shot]) -> Vec<String> {
+    fn written(refreshes: &[Published]) -> Vec<String> {
         let (mut changes, mut out) = (ChangeLines::default(), Vec::new());
-        for shot in shots {
-            changes.write(&mut out, shot).unwrap();
+        for published in refreshes {
+            changes.write(&mut out, published).unwrap();
         }
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
@@ -241,31 +241,32 @@ mod tests {
     #[test]
     fn only_what_has_changed_is_written_and_an_error_once() {
         let lines = written(&[
-            shot(1, &[("a", Ok(1)), ("b", Err("no\nsuch \u{202e}thing"))]),
-            shot(2, &[("a", Ok(1)), ("b", Err("no\nsuch \u{202e}thing"))]),
-            shot(3, &[("a", Ok(2)), ("b", Ok(7))]),
-            shot(4, &[("a", Ok(1)), ("b", Ok(7))]),
+            published(1, &[("a", Ok(1)), ("b", Err("no\nsuch \u{202e}thing"))]),
+            published(2, &[("a", Ok(1)), ("b", Err("no\nsuch \u{202e}thing"))]),
+            published(3, &[("a", Ok(2)), ("b", Ok(7))]),
+            published(4, &[("a", Ok(1)), ("b", Ok(7))]),
         ]);
         insta::assert_snapshot!(lines.join("\n"));
     }
 
     #[test]
     fn the_last_line_of_each_view_reads_back() {
-        let mut shots = [shot(1, &[("a", Ok(1)), ("b", Ok(1))]), shot(5, &[("a", Ok(2)), ("b", Err("lost"))])];
-        shots[1].status.history = vec![HistoryStart { topic: "t".into(), partition: 0, first_offset: 3 }];
-        let claims = read_claims(written(&shots).join("\n\n").as_bytes()).unwrap();
+        let mut refreshes =
+            [published(1, &[("a", Ok(1)), ("b", Ok(1))]), published(5, &[("a", Ok(2)), ("b", Err("lost"))])];
+        refreshes[1].status.history = vec![HistoryStart { topic: "t".into(), partition: 0, first_offset: 3 }];
+        let claims = read_claims(written(&refreshes).join("\n\n").as_bytes()).unwrap();
         let [a, b] = &claims[..] else { unreachable!("two views") };
         assert_eq!((&*a.view, a.as_of.to_string(), a.since.to_string()), ("a", "t 0:5".into(), "t 0:3".into()));
-        assert_eq!(a.now_ns, shots[1].snapshot.now_ns);
+        assert_eq!(a.now_ns, refreshes[1].snapshot.now_ns);
         let live = a.result.as_ref().unwrap();
-        let batches = shots[1].snapshot.results[0].rows.as_ref().unwrap();
+        let batches = refreshes[1].snapshot.results[0].rows.as_ref().unwrap();
         assert_eq!(live.digest, Digest::of(&batches[0].schema(), batches).unwrap());
         assert!(b.result.as_ref().unwrap_err().ends_with("lost"));
     }
 
     #[test]
     fn a_deleted_view_claims_nothing_and_a_torn_last_line_is_left_out() {
-        let lines = written(&[shot(1, &[("a", Ok(1)), ("b", Ok(1))]), shot(2, &[("a", Ok(1))])]);
+        let lines = written(&[published(1, &[("a", Ok(1)), ("b", Ok(1))]), published(2, &[("a", Ok(1))])]);
         assert!(lines[2].contains("\"view\":\"b\"") && lines[2].contains("\"gone\":true"), "{lines:?}");
         let torn = format!("{}\n{}", lines.join("\n"), &lines[0][..40]);
         let claims = read_claims(torn.as_bytes()).unwrap();
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_wrong_line_is_named() {
-        let good = written(&[shot(1, &[("a", Ok(1))])]).remove(0);
+        let good = written(&[published(1, &[("a", Ok(1))])]).remove(0);
         for (text, message) in [
             (format!("{}\n{good}", &good[..40]), "line 1"),
             (good[..40].to_owned(), "line 1"),

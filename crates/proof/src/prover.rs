@@ -16,8 +16,9 @@ use crate::report::{Verdict, ViewProof};
 use tallgrass_diagnostics::{causes, message_of};
 use tallgrass_kafka::{AsOf, HistoryStart, KafkaConfig, KafkaError};
 use tallgrass_relation::{BadRecords, PlannedQuery, ReadBounds, Until};
+use tallgrass_view::incremental::clock;
 use tallgrass_view::results::{Tolerances, tolerances};
-use tallgrass_view::{SqlFile, Workspace, WorkspaceError, clock};
+use tallgrass_view::{SqlFile, Workspace, WorkspaceError};
 
 /// Views that are replayed at the same time: mostly they wait for the broker.
 const VIEWS_AT_ONCE: usize = 4;
@@ -86,7 +87,7 @@ impl<'a> Prover<'a> {
             };
             match prepared {
                 Ok((live, (tolerances, query))) => {
-                    replays.push(Replay { claim, live, tolerances });
+                    replays.push(PendingReplay { claim, live, tolerances });
                     queries.push(query);
                 }
                 Err(verdict) => proofs.push(ViewProof { view: Arc::clone(&claim.view), verdict }),
@@ -125,13 +126,13 @@ impl<'a> Prover<'a> {
 }
 
 /// A claim that can be replayed.
-struct Replay<'a> {
+struct PendingReplay<'a> {
     claim: &'a Claim,
     live: &'a LiveResult,
     tolerances: Tolerances,
 }
 
-impl Replay<'_> {
+impl PendingReplay<'_> {
     async fn run(self, query: PlannedQuery) -> ViewProof {
         let schema = query.schema();
         let verdict = match query.collect().await {

@@ -1,7 +1,7 @@
 //! The proof beside a live run: again and again the newest result is replayed and compared.
 //!
 //! ```text
-//!  live loop ─▶ newest Shot ─(every interval)─▶ replay, compare ─▶ Proofs ─▶ strip, API, log, exit code
+//!  live loop ─▶ newest Published ─(every interval)─▶ replay, compare ─▶ Proofs ─▶ strip, API, log, exit code
 //!  its tasks      a watch       a thread and a runtime of its own
 //! ```
 //!
@@ -25,7 +25,7 @@ use crate::prover::Prover;
 use crate::report::{Outcome, Proof, Verdict};
 use tallgrass_diagnostics::message_of;
 use tallgrass_kafka::KafkaConfig;
-use tallgrass_pipeline::{Newest, Shot, Sources};
+use tallgrass_pipeline::{Definitions, Newest, Published};
 use tallgrass_relation::BadRecords;
 use tallgrass_sink::terminal::ProofNote;
 
@@ -76,8 +76,8 @@ impl Verifier {
     pub fn start(interval: Duration, kafka: KafkaConfig, newest: &Newest) -> io::Result<Self> {
         let (proofs, stop) = (Arc::<Proofs>::default(), CancellationToken::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stopped, shots) = (stop.clone(), newest.subscribe());
-        let proving = Proving { kafka, shots, proofs: Arc::clone(&proofs), warned: BTreeSet::new(), good: false };
+        let (stopped, newest) = (stop.clone(), newest.subscribe());
+        let proving = Proving { kafka, newest, proofs: Arc::clone(&proofs), warned: BTreeSet::new(), good: false };
         let thread = std::thread::Builder::new().name("verifier".to_owned()).spawn(move || {
             runtime.block_on(stopped.run_until_cancelled(proving.run(interval)));
             runtime.shutdown_background();
@@ -104,7 +104,7 @@ impl Verifier {
 /// The work on the verifier's thread.
 struct Proving {
     kafka: KafkaConfig,
-    shots: watch::Receiver<Option<Arc<Shot>>>,
+    newest: watch::Receiver<Option<Arc<Published>>>,
     proofs: Arc<Proofs>,
     /// Warnings that were logged and need not be again.
     warned: BTreeSet<String>,
@@ -119,10 +119,10 @@ impl Proving {
         ticks.tick().await;
         loop {
             ticks.tick().await;
-            let shot = self.shots.borrow().clone();
-            if let Some(shot) = shot
-                && let Some(sources) = &shot.sources
-                && let Some(proof) = self.prove(&shot, sources).await
+            let published = self.newest.borrow().clone();
+            if let Some(published) = published
+                && let Some(definitions) = &published.definitions
+                && let Some(proof) = self.prove(&published, definitions).await
             {
                 self.log(&proof);
                 self.proofs.found(proof);
@@ -131,18 +131,21 @@ impl Proving {
     }
 
     /// Whether the live run's views still are what they were, static files too: if not, a difference says nothing.
-    fn is_current(&self, sources: &Arc<Sources>) -> bool {
-        let newest = self.shots.borrow();
-        newest.as_ref().and_then(|shot| shot.sources.as_ref()).is_some_and(|newest| Arc::ptr_eq(newest, sources))
+    fn is_current(&self, definitions: &Arc<Definitions>) -> bool {
+        let newest = self.newest.borrow();
+        newest
+            .as_ref()
+            .and_then(|published| published.definitions.as_ref())
+            .is_some_and(|newest| Arc::ptr_eq(newest, definitions))
     }
 
     /// Proves a refresh; none if its files were edited meanwhile.
-    async fn prove(&self, shot: &Shot, sources: &Arc<Sources>) -> Option<Proof> {
+    async fn prove(&self, published: &Published, definitions: &Arc<Definitions>) -> Option<Proof> {
         let (at, began) = (jiff::Timestamp::now(), Instant::now());
-        let mut claims = Claim::all(&shot.snapshot, &shot.status.since());
+        let mut claims = Claim::all(&published.snapshot, &published.status.since());
         // A view without a result claims nothing; its tile says why.
-        claims.retain(|claim| shot.result(&claim.view).is_some_and(|view| view.rows.is_ok()));
-        let prover = Prover::new(&sources.workspace, &sources.files, &self.kafka).on_one_thread();
+        claims.retain(|claim| published.result(&claim.view).is_some_and(|view| view.rows.is_ok()));
+        let prover = Prover::new(&definitions.workspace, &definitions.files, &self.kafka).on_one_thread();
         let proved = prover.prove(&claims, &BadRecords::quiet()).await;
         let took_s = began.elapsed().as_secs_f64();
         let (verdict, error, views) = match proved {
@@ -153,11 +156,11 @@ impl Proving {
             // A file that was saved while it was read is known to the live run a moment later.
             tokio::time::sleep(EDIT_NOTICED).await;
         }
-        if error.is_none() && !self.is_current(sources) {
+        if error.is_none() && !self.is_current(definitions) {
             tracing::debug!("edited meanwhile: not verified this time");
             return None;
         }
-        Some(Proof { at, began, took_s, as_of: shot.snapshot.as_of.clone(), verdict, error, views })
+        Some(Proof { at, began, took_s, as_of: published.snapshot.as_of.clone(), verdict, error, views })
     }
 
     fn log(&mut self, proof: &Proof) {

@@ -1,4 +1,4 @@
-//! One number for a result: equal results have equal digests, whatever order their rows came in.
+//! One number for a result: equal results have equal digests, whatever the order of their rows.
 //!
 //! A result is a bag of rows under named, typed columns. The hashes of its [rows](super::row) are added: a sum knows no
 //! order and no batches, and counts a row as often as it is there. The number of rows and the columns' names and types go
@@ -69,7 +69,8 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{
-        ArrayRef, Float64Array, Int64Array, LargeStringArray, StringArray, StringViewArray, StructArray, TimestampSecondArray,
+        ArrayRef, Float64Array, Int64Array, LargeStringArray, StringArray, StringViewArray, StructArray,
+        TimestampSecondArray,
     };
     use proptest::prelude::*;
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, DictionaryArray, Float64Array, Int32Array, LargeListArray, LargeStringArray, ListArray, RecordBatch,
-    StringArray, StringViewArray, StructArray,
+    Array, ArrayRef, DictionaryArray, Float64Array, Int32Array, LargeListArray, LargeStringArray, ListArray,
+    RecordBatch, StringArray, StringViewArray, StructArray,
 };
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{Field, Fields, Int32Type};
