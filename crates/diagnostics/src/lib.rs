@@ -5,7 +5,8 @@
 //!  span        where it is
 //!  suggest     "did you mean"
 //!  sql         the tokens of a SQL text, and what is wrong with its syntax
-//!  message     an error and its causes in one line
+//!  message     an error and its causes as one text
+//!  wording     how DataFusion's texts read in SQL's terms
 //! ```
 //!
 //! ```
@@ -30,9 +31,11 @@ mod report;
 mod span;
 mod sql;
 mod suggest;
+mod wording;
 
-pub use message::{causes, message_of, sql_types};
+pub use message::{causes, message_of};
 pub use report::{Diagnostic, Report, Severity};
 pub use span::Span;
 pub use sql::{SqlText, is_significant, syntax_message};
 pub use suggest::{did_you_mean, similar, suggestion};
+pub use wording::sql_types;

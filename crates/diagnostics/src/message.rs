@@ -10,6 +10,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 use crate::sql::syntax_message;
+use crate::wording::{decapitalize, sql_types};
 
 /// An error and its causes in one text: `cannot read users: the broker is not reachable`. A cause that its error prints
 /// already is not repeated.
@@ -73,46 +74,6 @@ fn plain(error: &DataFusionError) -> String {
     let message = message.trim_start_matches("Cast error: ").replace("datafusion.public.", "");
     let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     sql_types(&decapitalize(lines.join(" ").trim_end_matches('.')))
-}
-
-/// Without the sentence's capital; `SELECT` and `SUM(…)` keep theirs.
-pub(crate) fn decapitalize(text: &str) -> String {
-    let mut chars = text.chars();
-    match (chars.next(), chars.clone().next()) {
-        (Some(one), Some(two)) if one.is_uppercase() && two.is_lowercase() => one.to_lowercase().chain(chars).collect(),
-        _ => text.to_owned(),
-    }
-}
-
-/// Arrow's type names as SQL's, word by word.
-pub fn sql_types(text: &str) -> String {
-    const TYPES: [(&str, &str); 14] = [
-        ("Utf8View", "VARCHAR"),
-        ("LargeUtf8", "VARCHAR"),
-        ("Utf8", "VARCHAR"),
-        ("Int8", "TINYINT"),
-        ("Int16", "SMALLINT"),
-        ("Int32", "INT"),
-        ("Int64", "BIGINT"),
-        ("UInt64", "BIGINT UNSIGNED"),
-        ("Float32", "REAL"),
-        ("Float64", "DOUBLE"),
-        ("Boolean", "BOOLEAN"),
-        ("Date32", "DATE"),
-        ("Timestamp", "TIMESTAMP"),
-        ("Null", "NULL"),
-    ];
-    let mut result = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let word = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
-        let sql = TYPES.iter().find(|(arrow, _)| *arrow == &rest[..word]).map_or(&rest[..word], |(_, sql)| sql);
-        result.push_str(sql);
-        let behind = rest[word..].find(char::is_alphanumeric).map_or(rest.len(), |at| word + at);
-        result.push_str(&rest[word..behind]);
-        rest = &rest[behind..];
-    }
-    result
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use crate::message::decapitalize;
 use crate::suggest::near;
+use crate::wording::decapitalize;
 use crate::{Diagnostic, Span};
 
 /// A SQL text and the file it is from: what every finding needs to know of its surroundings.

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_declaration_of_a_name_needs_a_word() {
+    fn the_second_declaration_of_a_name_needs_or_replace() {
         let two = |how: &str| {
             catalog(&format!(
                 "CREATE EXTERNAL TABLE t (x INT) STORED AS KAFKA LOCATION 'one';\nCREATE {how} (x INT) STORED AS KAFKA LOCATION 'two'"

@@ -180,7 +180,7 @@ fn check_types(
 ) -> Result<(), Diagnostic> {
     for (field, column) in declared.fields().iter().zip(&create.columns) {
         if let Err(error) = Decoder::new(&Fields::from(vec![Arc::clone(field)]), &[0]) {
-            return Err(declaration.fault_of(column.name.span, format!("column '{}': {error}", field.name())));
+            return Err(declaration.fault_of(column.name.span, error.to_string()));
         }
     }
     Ok(())

@@ -12,13 +12,13 @@ use tallgrass_diagnostics::{Diagnostic, Span, SqlText, did_you_mean, is_signific
 
 /// What a query may name; for suggestions.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct KnownNames {
     tables: Vec<String>,
     functions: Vec<String>,
     aggregates: Vec<String>,
 }
 
-impl Names {
+impl KnownNames {
     /// All relations of the default schema and all functions.
     pub fn of(state: &SessionState) -> Self {
         let defaults = &state.config_options().catalog;
@@ -38,7 +38,7 @@ impl Names {
 }
 
 /// Any error of planning, parse errors among them.
-pub(super) fn explain(source: SqlText<'_>, error: &DataFusionError, names: &Names) -> Diagnostic {
+pub(super) fn explain(source: SqlText<'_>, error: &DataFusionError, names: &KnownNames) -> Diagnostic {
     // Of several (one per column of a SELECT, say) the first is shown: the others are often its consequences.
     let error = first(error);
     let root = error.find_root();
@@ -106,7 +106,7 @@ fn missing_column_hint(field: &Column, valid: &[Column], finder: &Finder) -> Opt
         .or_else(|| (!here.is_empty()).then(|| format!("the columns here are {}", here.join(", "))))
 }
 
-fn plan_finding(error: &DataFusionError, names: &Names, finder: &Finder) -> Finding {
+fn plan_finding(error: &DataFusionError, names: &KnownNames, finder: &Finder) -> Finding {
     let message = error.message();
     let message = message.as_ref();
     if let Some(table) = between(message, "table '", "' not found") {
@@ -209,7 +209,7 @@ impl Finder {
         })
     }
 
-    /// The operator that the message names, if the text has it once: with two there is no telling which.
+    /// The operator that the message names, if the text has it once: with two it is open which is meant.
     fn operator(&self, message: &str) -> Option<Span> {
         message.split_whitespace().find_map(|word| {
             if word.starts_with(|c: char| c.is_alphanumeric() || c == '\'' || c == '(') {

@@ -74,7 +74,7 @@ impl FrontMatter {
 
 /// What [`parse`] found, the good and the bad.
 #[derive(Default)]
-pub(super) struct Parsed {
+pub(super) struct ParsedFrontMatter {
     pub front_matter: FrontMatter,
     pub warnings: Vec<Diagnostic>,
     /// The first wrong `@param`
@@ -82,8 +82,8 @@ pub(super) struct Parsed {
 }
 
 /// Reads the comments among `tokens`, the tokens of `source`.
-pub(super) fn parse(source: SqlText<'_>, tokens: &[TokenWithSpan]) -> Parsed {
-    let mut parser = Parser { source, seen: Vec::new(), parsed: Parsed::default() };
+pub(super) fn parse(source: SqlText<'_>, tokens: &[TokenWithSpan]) -> ParsedFrontMatter {
+    let mut parser = Parser { source, seen: Vec::new(), parsed: ParsedFrontMatter::default() };
     let statement = tokens.iter().position(|t| is_significant(&t.token)).unwrap_or(tokens.len());
     for (index, token) in tokens.iter().enumerate() {
         let Token::Whitespace(Whitespace::SingleLineComment { comment, prefix }) = &token.token else { continue };
@@ -157,7 +157,7 @@ fn entries(comment: &str, start: Span) -> Vec<Entry<'_>> {
 struct Parser<'a> {
     source: SqlText<'a>,
     seen: Vec<String>,
-    parsed: Parsed,
+    parsed: ParsedFrontMatter,
 }
 
 impl Parser<'_> {
@@ -261,7 +261,7 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Parsed {
+    fn read(text: &str) -> ParsedFrontMatter {
         let source = SqlText { file: Path::new("a.sql"), text };
         parse(source, &source.tokens())
     }

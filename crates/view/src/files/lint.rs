@@ -1,6 +1,6 @@
 //! What works and still deserves a word: results that are not exactly defined, at their place in the file.
 //!
-//! The plan says what is so, the syntax tree says where. A finding belongs to the file that says it: views that a file
+//! The plan shows what is so, the syntax tree shows where. A finding belongs to the file that contains it: views that a file
 //! reads are looked into for their keys, not for their faults.
 
 use std::collections::BTreeSet;
@@ -104,7 +104,7 @@ fn ties_of(
     Ok(Some(warning.with_hint(format!("settle the ties: add {} to ORDER BY", missing.join(", ")))))
 }
 
-/// Whether a query's ORDER BY became this sort.
+/// Whether this sort is a query's ORDER BY.
 fn is_of(query: &Limited, sort: &Sort) -> bool {
     let same = |(written, planned): (&Option<String>, &Expr)| match (written, unaliased(planned)) {
         (Some(name), Expr::Column(column)) => *name == column.name,

@@ -39,7 +39,7 @@ fn file(sql: &str) -> SqlFile {
     SqlFile::parse("a", "a.sql", sql).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// All that `check` says about a file.
+/// All that `check` shows about a file.
 async fn shown(context: &SessionContext, sql: &str) -> String {
     let file = file(sql);
     let plan = plan(context, &file).await.unwrap_or_else(|error| panic!("{error}"));
@@ -50,7 +50,7 @@ async fn shown(context: &SessionContext, sql: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_not_exactly_defined_is_told_with_its_place_and_a_way_out() {
+async fn what_is_not_exactly_defined_is_shown_with_its_place_and_a_way_out() {
     let context = live();
     let mut all = String::new();
     for sql in [
@@ -84,7 +84,7 @@ async fn what_is_not_exactly_defined_is_told_with_its_place_and_a_way_out() {
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_orders_that_are_total() {
+async fn orders_that_are_total_have_no_warning() {
     let context = live();
     for sql in [
         "SELECT k, count(*) AS c FROM s GROUP BY k ORDER BY c DESC, k LIMIT 10",
@@ -171,7 +171,7 @@ async fn a_tolerance_follows_the_value_wherever_it_flows() {
 }
 
 #[test]
-fn a_tolerance_is_of_the_larger_magnitude_and_nothing_is_near_what_is_no_number() {
+fn a_tolerance_is_of_the_larger_magnitude_and_nothing_is_near_a_nan() {
     let digits = Tolerance::Relative(1e-9);
     assert!(digits.allows(1e20, 1e20 + 1e10) && !digits.allows(1.0, 1.0 + 1e-8));
     assert!(digits.allows(0.0, -0.0) && !digits.allows(0.0, 1e-300));

@@ -23,7 +23,8 @@ pub use front_matter::{ColumnName, FrontMatter};
 pub use panel::{AREA, PANELS, PanelFile, load_panels};
 pub use param::Param;
 pub use sql_file::{
-    Bindings, SqlFile, explain_statement, load_folder, plan, plan_statement, plan_unbound, plan_with, read_regular,
+    Bindings, LoadedFile, SqlFile, explain_statement, load_folder, plan, plan_statement, plan_unbound, plan_with,
+    read_regular,
 };
 pub use statement::{allow_prepared, allow_statement, only_reads, refuse_deep_statement};
-pub use workspace::{DASHBOARD, LoadedFile, SOURCES, Workspace, WorkspaceError, live_view};
+pub use workspace::{DASHBOARD, SOURCES, Workspace, WorkspaceError, live_view};

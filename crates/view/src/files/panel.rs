@@ -15,8 +15,7 @@
 
 use std::path::Path;
 
-use crate::files::sql_file::{SqlFile, load_folder};
-use crate::files::workspace::LoadedFile;
+use crate::files::sql_file::{LoadedFile, SqlFile, load_folder};
 use tallgrass_diagnostics::Diagnostic;
 
 /// Name of the folder whose files are the panels.
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_panel_lacks_is_said_at_its_place() {
+    fn what_a_panel_lacks_is_reported_at_its_position() {
         let error = |name: &str, sql: &str| {
             let folder = folder(&[(name, sql)]);
             let error = load_panels(folder.path()).remove(0).file.unwrap_err().to_string();

@@ -138,7 +138,7 @@ impl Param {
 
 /// `value` as the parameter's type.
 pub(super) fn coerce(param: &Param, value: &ScalarValue) -> Result<ScalarValue, String> {
-    // Where the file's own value is NULL, a text says so by being empty.
+    // Where the file's own value is NULL, an empty text is NULL, too.
     if let (Some(own), Some(Some(""))) = (&param.default, value.try_as_str())
         && own.is_null()
     {

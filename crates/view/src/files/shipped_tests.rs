@@ -94,20 +94,20 @@ async fn fill(ctx: &SessionContext, input: Input) {
         near("lat", 40.4168, -34.6037),
         near("lon", -3.7038, -58.3816),
     );
-    let user = "id, CASE WHEN gone THEN NULL ELSE 'User ' || (id % 9) END AS name,
-         CASE WHEN gone THEN NULL ELSE 'u' || id || '@' || (id % 20) || '.example' END AS email";
+    let user = "id, CASE WHEN deleted THEN NULL ELSE 'User ' || (id % 9) END AS name,
+         CASE WHEN deleted THEN NULL ELSE 'u' || id || '@' || (id % 20) || '.example' END AS email";
     let metadata = "CAST(id AS VARCHAR) AS _key, CAST(id % 4 AS INT) AS _partition, g * 100 + id AS _offset,
          to_timestamp_millis(1700000000000 + g * 60000 + id / 8) AS _timestamp";
     let events = format!(
         "INSERT INTO user_events SELECT * FROM (
-           SELECT {user}, CASE WHEN gone THEN NULL WHEN g % 2 = 0 THEN 'logoff' ELSE 'login' END AS action, {metadata}
-           FROM (SELECT a.value AS id, b.value AS g, b.value % 2 = 0 AND a.value % 2 = 0 AS gone
+           SELECT {user}, CASE WHEN deleted THEN NULL WHEN g % 2 = 0 THEN 'logoff' ELSE 'login' END AS action, {metadata}
+           FROM (SELECT a.value AS id, b.value AS g, b.value % 2 = 0 AND a.value % 2 = 0 AS deleted
                  FROM generate_series(1, 60) a CROSS JOIN generate_series(1, 5) b) WHERE id % g <> 1
          ) ORDER BY {order}"
     );
     let users = format!(
         "INSERT INTO users SELECT * FROM (
-           SELECT {user}, 'login' AS action, {metadata} FROM (SELECT value AS id, 1 AS g, false AS gone FROM generate_series(1, 60))
+           SELECT {user}, 'login' AS action, {metadata} FROM (SELECT value AS id, 1 AS g, false AS deleted FROM generate_series(1, 60))
          ) ORDER BY {order}"
     );
     for sql in [pokemons, events, users] {

@@ -1,5 +1,5 @@
-//! One SQL file is one view: the file's name is the view's name, comments above say how to show it, and one SELECT says
-//! what it is.
+//! One SQL file is one view: the file's name is the view's name, comments above describe how to show it, and one SELECT
+//! defines what it is.
 //!
 //! A file's life: [`SqlFile::load`] reads and parses it without knowing any table; [`plan`] plans it against the tables of
 //! a session and finds every error that needs types. Values of parameters are bound to the plan's placeholders.
@@ -22,11 +22,12 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
-use crate::files::diagnose::{self, Names};
+use crate::files::diagnose::{self, KnownNames};
 use crate::files::front_matter::{self, FrontMatter};
 use crate::files::param::{self, Param};
 use crate::files::statement::{allow_statement, by_hand, check_placeholders, parse_query};
 use tallgrass_diagnostics::{Diagnostic, Span, SqlText, did_you_mean, is_significant};
+use tallgrass_relation::logical_plan;
 
 /// A parsed SQL file.
 #[derive(Debug, Clone)]
@@ -39,6 +40,9 @@ pub struct SqlFile {
     /// The query; its parameters are positional, in the order of `front_matter.params`
     statement: SqlStatement,
 }
+
+/// A file of a folder: parsed, or why it cannot be.
+pub type LoadedFile = Result<SqlFile, Diagnostic>;
 
 /// A value for each parameter of one file.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,7 +76,7 @@ impl SqlFile {
         Self::parse_ordered(name, &path.into(), &text.into()).1
     }
 
-    /// Also says the file's `@order`, which a broken file still has.
+    /// Also gives the file's `@order`, which a broken file still has.
     fn parse_ordered(name: &str, path: &Path, text: &str) -> (Option<i32>, Result<Self, Diagnostic>) {
         // A byte order mark is the editor's business.
         let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(text).into();
@@ -87,7 +91,7 @@ impl SqlFile {
         name: &str,
         source: SqlText<'_>,
         tokens: &[TokenWithSpan],
-        parsed: front_matter::Parsed,
+        parsed: front_matter::ParsedFrontMatter,
     ) -> Result<Self, Diagnostic> {
         if !param::is_identifier(name) {
             let error = source.error(None, format!("'{name}' cannot name a view: use a-z, 0-9 and _, no digit first"));
@@ -244,7 +248,7 @@ impl SqlFile {
     }
 }
 
-/// A file's content. Only that of a regular one: reading a pipe would wait for whoever writes to it, and the dashboard with
+/// A file's content. Only that of a regular one: reading a pipe would wait for its writer, and the dashboard with
 /// it.
 pub fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
@@ -255,7 +259,7 @@ pub fn read_regular(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// Every `*.sql` file of a folder (not of folders inside it), by `@order` and name; a broken file is an error at the
 /// place that it would have. A folder that cannot be read is one error.
-pub fn load_folder(dir: &Path) -> Vec<Result<SqlFile, Diagnostic>> {
+pub fn load_folder(dir: &Path) -> Vec<LoadedFile> {
     let entries = match std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
         Ok(entries) => entries,
         Err(error) => return vec![Err(Diagnostic::error(dir, "", None, format!("cannot be read: {error}")))],
@@ -293,8 +297,8 @@ pub async fn plan(ctx: &SessionContext, file: &SqlFile) -> Result<LogicalPlan, D
 
 /// Plans a file against the tables of `ctx`, with values for its parameters.
 ///
-/// The plan is optimized once, so that every error of types surfaces here, and handed back as it was before: whoever runs
-/// it optimizes again (then `now()` is the time of the run), whoever cuts it calls `ctx.state().optimize`.
+/// The plan is optimized once, so that every error of types surfaces here, and handed back as it was before: a run
+/// optimizes it again (then `now()` is the time of the run), and a cut calls `ctx.state().optimize`.
 pub async fn plan_with(ctx: &SessionContext, file: &SqlFile, bindings: &Bindings) -> Result<LogicalPlan, Diagnostic> {
     plan_checked(ctx, file.source(), file.prepared(), Some(bindings)).await
 }
@@ -318,7 +322,7 @@ pub async fn plan_statement(ctx: &SessionContext, sql: &str) -> Result<LogicalPl
 
 /// What is wrong with a statement given by hand that does not plan in this session, and where.
 pub fn explain_statement(state: &SessionState, sql: &str, error: &DataFusionError) -> Diagnostic {
-    diagnose::explain(by_hand(sql), error, &Names::of(state))
+    diagnose::explain(by_hand(sql), error, &KnownNames::of(state))
 }
 
 /// What SHOW TABLES shows.
@@ -334,8 +338,8 @@ async fn plan_checked(
     let mut state = ctx.state();
     state.config_mut().options_mut().sql_parser.collect_spans = true;
     check_usable(&state, source, &statement)?;
-    let explain = |error| diagnose::explain(source, &error, &Names::of(&state));
-    let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+    let explain = |error| diagnose::explain(source, &error, &KnownNames::of(&state));
+    let plan = logical_plan(&state, statement).await.map_err(explain)?;
     let plan = match (plan, bindings) {
         (plan @ LogicalPlan::Statement(PlanStatement::Prepare(_)), Some(Bindings(values))) => {
             plan.with_param_values(values.clone()).map_err(explain)?
@@ -440,7 +444,9 @@ mod tests {
         let wrong = |name, value: &str| file.bind([(name, ScalarValue::from(value))]).unwrap_err();
         assert_eq!(wrong("radius_mk", "3").hint.as_deref(), Some("did you mean 'radius_km'?"));
         assert!(
-            wrong("radius_km", "far").message.starts_with("'far' is not a value for parameter 'radius_km' of type DOUBLE")
+            wrong("radius_km", "far")
+                .message
+                .starts_with("'far' is not a value for parameter 'radius_km' of type DOUBLE")
         );
         assert_eq!(file.bind([]).unwrap_err().span, Some(Span { line: 2, column: 11, width: 9 }));
     }
@@ -474,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_text_says_where() {
+    fn a_file_that_is_not_text_is_refused_at_the_byte() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sql");
         std::fs::write(&path, b"-- \xc3\xa9\nSELECT '\xe9'").unwrap();

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::files::diagnose::{self, Names};
+use crate::files::diagnose::{self, KnownNames};
 use crate::files::param::{Param, is_identifier};
 use tallgrass_diagnostics::{Diagnostic, Span, SqlText, did_you_mean, is_significant};
 
@@ -90,7 +90,7 @@ fn parse_one(source: SqlText<'_>, tokens: &[TokenWithSpan], rule: &str) -> Resul
     let parser = DFParserBuilder::new(source.text).with_dialect(&GenericDialect {}).build();
     let mut statements = parser
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| diagnose::explain(source, &error, &Names::default()))?;
+        .map_err(|error| diagnose::explain(source, &error, &KnownNames::default()))?;
     statements.pop_front().ok_or_else(|| source.error(None, "there is no statement").with_hint(rule.to_owned()))
 }
 
@@ -209,7 +209,7 @@ mod tests {
         ] {
             plan_statement(&ctx, sql).await.unwrap_or_else(|error| panic!("{error}"));
         }
-        let mut said = Vec::new();
+        let mut shown = Vec::new();
         for sql in [
             "INSERT INTO users VALUES (1)",
             "EXPLAIN INSERT INTO users SELECT * FROM users",
@@ -228,8 +228,8 @@ mod tests {
             "",
         ] {
             let error = plan_statement(&ctx, sql).await.expect_err(sql);
-            said.push(error.to_string());
+            shown.push(error.to_string());
         }
-        insta::assert_snapshot!("statements_by_hand", said.join("\n"));
+        insta::assert_snapshot!("statements_by_hand", shown.join("\n"));
     }
 }

@@ -21,12 +21,12 @@ use datafusion::prelude::SessionContext;
 use crate::files::lint;
 use crate::files::panel::{PanelFile, choose_panel, load_panels};
 use crate::files::session;
-use crate::files::sql_file::{SqlFile, Unusable, load_folder, plan, read_regular};
+use crate::files::sql_file::{LoadedFile, SqlFile, Unusable, load_folder, plan, read_regular};
 use crate::incremental::cut::Use;
 use crate::incremental::live_view::LiveView;
 use crate::incremental::source::{LiveRelation, RelationKind};
 use tallgrass_diagnostics::{Diagnostic, message_of};
-use tallgrass_relation::{BadRecords, Catalog, KafkaRelation, KafkaTable, ReadBounds, Relation, StaticRelation};
+use tallgrass_relation::{BadRecords, Catalog, KafkaRelation, KafkaTable, PlannedQuery, ReadBounds, Relation, StaticRelation};
 
 /// Name of the file that declares the relations.
 pub const SOURCES: &str = "sources.sql";
@@ -75,9 +75,6 @@ pub struct Workspace {
     dir: PathBuf,
     catalog: Catalog,
 }
-
-/// A file: parsed, or why it cannot be.
-pub type LoadedFile = Result<SqlFile, Diagnostic>;
 
 impl Workspace {
     /// Reads `sources.sql` of a folder.
@@ -231,14 +228,16 @@ impl Workspace {
     }
 }
 
-/// Loads a static relation into memory, or says why that fails, naming its files.
+/// Loads a static relation into memory, or gives the reason why that fails, with its files.
 async fn load(context: &SessionContext, relation: &StaticRelation) -> Result<(), String> {
     relation.check_files()?;
     let loaded = async {
         let provider = relation.provider(context).await.map_err(|error| error.to_string())?;
         let frame = context.read_table(provider).map_err(|error| message_of(&error))?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
-        let rows = frame.collect().await.map_err(|error| message_of(&error))?;
+        let (_, plan) = frame.into_parts();
+        let query = PlannedQuery::new(context, plan).await.map_err(|error| message_of(&error))?;
+        let rows = query.collect().await.map_err(|error| message_of(&error))?;
         // One that went away in the midst of it had no rows.
         relation.check_files()?;
         let table = MemTable::try_new(schema, vec![rows]).map_err(|error| message_of(&error))?;
@@ -249,7 +248,7 @@ async fn load(context: &SessionContext, relation: &StaticRelation) -> Result<(),
     loaded.await.map(|_| ()).map_err(failed)
 }
 
-/// Makes a live view of a planned file, or says in its own terms why there can be none.
+/// Makes a live view of a planned file, or explains in its own terms why there can be none.
 pub async fn live_view(
     context: &SessionContext,
     file: &SqlFile,
@@ -271,7 +270,7 @@ pub async fn live_view(
 }
 
 /// Every file after those that it reads; files in a circle, and those that read one of them, are errors.
-/// A file named like a relation is refused later, and nobody reads it: the name means the relation.
+/// A file named like a relation is refused later, and no file reads it: the name means the relation.
 fn in_order_of_reading<'a>(
     files: &'a [SqlFile],
     is_relation: &dyn Fn(&str) -> bool,
