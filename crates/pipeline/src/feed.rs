@@ -17,7 +17,7 @@ pub use event::{BatchLimits, FeedError, FeedEvent, FeedUntil, GoOn};
 use super::input::FeedTopic;
 use tallgrass_kafka::{AsOf, KafkaConfig};
 use tallgrass_relation::BadRecords;
-use thread::{FeedThread, Link, Stop};
+use thread::{FeedThread, FeedLink, Stop};
 
 /// Micro-batches on their way to the engine: enough to keep both sides busy, few enough to bound memory.
 const CHANNEL_BATCHES: usize = 4;
@@ -51,7 +51,7 @@ impl Feed {
         let stop = CancellationToken::new();
         let (kafka, bad, stopped) = (kafka.clone(), bad.clone(), stop.clone());
         let thread = std::thread::Builder::new().name("feed".to_owned()).spawn(move || {
-            let link = Link { events: &sender, commands: &received, stop: stopped };
+            let link = FeedLink { events: &sender, commands: &received, stop: stopped };
             let ended =
                 FeedThread::open(&kafka, topics, limits, &from, until, &bad, link).and_then(|mut thread| thread.run());
             if let Err(Stop::Failed(error)) = ended {

@@ -101,7 +101,7 @@ pub enum MemberEvent<'a> {
     NotCommitted(&'a KafkaError),
 }
 
-/// Why a member ended that nobody had stopped.
+/// Why a member ended that was not stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GroupError {
@@ -130,7 +130,7 @@ pub struct GroupMember {
     pub start: GroupStart,
     /// When micro-batches close.
     pub limits: BatchLimits,
-    /// What counts the records that are no rows.
+    /// Where bad records are counted.
     pub bad: BadRecords,
 }
 

@@ -118,7 +118,7 @@ impl NamedView {
 /// What a view has cost so far, measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// InputRows of deltas that it has taken in, retractions too.
+    /// Rows of deltas that it has taken in, retractions too.
     pub rows: u64,
     /// Time spent on them.
     pub reducing: Duration,

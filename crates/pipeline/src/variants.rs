@@ -45,7 +45,7 @@ impl Variant {
         let text = |(name, value): (&String, &String)| (name.clone(), ScalarValue::Utf8(Some(value.clone())));
         let given: Vec<(String, ScalarValue)> = given.iter().map(text).collect();
         let bound = file.bind(given.iter().map(|(name, value)| (name.as_str(), value.clone())))?;
-        // A file whose parameters have no defaults is no view itself.
+        // A file whose parameters have no defaults is not a view itself.
         if file.bind([]).is_ok_and(|own| own == bound) {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
-//! Tells when a folder of SQL has changed and come to rest: an editor may write a file in several steps, or write another
+//! Notices when a folder of SQL has changed and come to rest: an editor may write a file in several steps, or write another
 //! one and rename it.
 //!
 //! The system's notices are fast, and know folders by what they were when the watch began: not when one is put in the

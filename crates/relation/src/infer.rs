@@ -1,7 +1,7 @@
 //! From sampled records of a topic to a declaration that takes them all.
 //!
 //! ```text
-//!  record ──Json::parse──▶ Json ──observe──▶ Shape ──resolve──▶ Column ──Table::to_sql──▶ CREATE EXTERNAL TABLE …
+//!  record ──Json::parse──▶ Json ──observe──▶ SampleShape ──resolve──▶ Column ──Table::to_sql──▶ CREATE EXTERNAL TABLE …
 //!           keys in order,         counts of          type, remarks,
 //!           numbers as written     each kind          or why left out
 //! ```
@@ -25,8 +25,8 @@ use std::fmt::Write as _;
 
 use self::ddl::Table;
 use self::json::{Json, whole_number};
-use self::names::{Names, identifier};
-use self::shape::{Column, Objects, SqlType, Verdict, grouped, plural};
+use self::names::{TakenNames, identifier};
+use self::shape::{Column, Objects, SqlType, ColumnVerdict, grouped, plural};
 use super::METADATA_COLUMNS;
 
 /// What a sample of one topic's records says about them.
@@ -112,13 +112,13 @@ impl TopicSample {
 
     /// The suggested declaration of this topic alone; comments only if there is nothing to declare.
     pub fn to_ddl(&self, compacted: bool) -> String {
-        let mut names = Names::default();
+        let mut names = TakenNames::default();
         let name = names.of_topic(&self.topic);
         self.declare(&name, compacted, &mut names)
     }
 
     /// The record is a row of one relation or, where the key stands for something that lives, of two.
-    fn declare(&self, name: &str, compacted: bool, names: &mut Names) -> String {
+    fn declare(&self, name: &str, compacted: bool, names: &mut TakenNames) -> String {
         let mut sql = self.summary(compacted);
         if self.objects_seen == 0 {
             sql.push_str("-- Nothing to declare: a relation is made of JSON objects.\n");
@@ -127,7 +127,7 @@ impl TopicSample {
         let columns = self.columns();
         if !has_declared(&columns) {
             for Column { name, verdict } in &columns {
-                if let Verdict::LeftOut(reason) = verdict {
+                if let ColumnVerdict::LeftOut(reason) = verdict {
                     let _ = writeln!(sql, "-- {}: {reason}", name.escape_debug());
                 }
             }
@@ -166,7 +166,7 @@ impl TopicSample {
             "-- If some records mean deletion too, name them: OPTIONS ('deleted_when' 'status = ''deleted''')\n",
         );
         if self.keys.absent > 0 {
-            let _ = writeln!(sql, "-- {} without a key is no row of it.", plural(self.keys.absent, "record"));
+            let _ = writeln!(sql, "-- {} without a key is not a row of it.", plural(self.keys.absent, "record"));
         }
         let with_key;
         let (columns, primary_key) = if let Some(field) = self.key_field(columns) {
@@ -174,7 +174,7 @@ impl TopicSample {
         } else {
             let name = unused_name("record_key", columns);
             let _ = writeln!(sql, "-- No field repeats the record key, so {name} stands for it.");
-            let key = Column { name, verdict: Verdict::Declared(SqlType::Varchar, Vec::new()) };
+            let key = Column { name, verdict: ColumnVerdict::Declared(SqlType::Varchar, Vec::new()) };
             with_key = std::iter::once(key).chain(columns.iter().cloned()).collect::<Vec<_>>();
             (with_key.as_slice(), with_key[0].name.as_str())
         };
@@ -184,7 +184,7 @@ impl TopicSample {
     fn columns(&self) -> Vec<Column> {
         let mut columns = self.objects.columns();
         for column in columns.iter_mut().filter(|column| METADATA_COLUMNS.contains(&column.name.as_str())) {
-            column.verdict = Verdict::LeftOut("the name is taken by the record's own".to_owned());
+            column.verdict = ColumnVerdict::LeftOut("the name is taken by the record's own".to_owned());
         }
         columns
     }
@@ -197,8 +197,8 @@ impl TopicSample {
         let mut best: Option<(&str, u64)> = None;
         for column in columns {
             let fits = match &column.verdict {
-                Verdict::Declared(SqlType::BigInt, _) => self.keys.no_bigint == 0,
-                Verdict::Declared(SqlType::Varchar, _) => true,
+                ColumnVerdict::Declared(SqlType::BigInt, _) => self.keys.no_bigint == 0,
+                ColumnVerdict::Declared(SqlType::Varchar, _) => true,
                 _ => false,
             };
             let equal = match self.keys.matches.get(&column.name) {
@@ -272,11 +272,11 @@ impl Keys {
         }
     }
 
-    /// What stands against a table by key.
+    /// Why the records cannot be a table by key, if so.
     fn obstacle(&self) -> Option<String> {
         if self.no_text > 0 {
             Some(format!(
-                "{} no UTF-8 text",
+                "{} not UTF-8 text",
                 if self.no_text == 1 { "1 key is".to_owned() } else { format!("{} keys are", grouped(self.no_text)) }
             ))
         } else if self.text == 0 {
@@ -288,7 +288,7 @@ impl Keys {
 }
 
 fn has_declared(columns: &[Column]) -> bool {
-    columns.iter().any(|column| matches!(column.verdict, Verdict::Declared(..)))
+    columns.iter().any(|column| matches!(column.verdict, ColumnVerdict::Declared(..)))
 }
 
 fn unused_name(wanted: &str, columns: &[Column]) -> String {
@@ -329,7 +329,7 @@ pub fn sources(samples: &[(TopicSample, bool)]) -> SuggestedSources {
          -- Every relation also has _key, _partition, _offset and _timestamp.\n\
          -- Put SELECTs into dashboard/*.sql next to this file: each becomes a tile of the dashboard.\n",
     );
-    let mut names = Names::default();
+    let mut names = TakenNames::default();
     let of_samples: Vec<_> = samples.iter().map(|(sample, _)| names.of_topic(&sample.topic)).collect();
     for ((sample, compacted), name) in samples.iter().zip(&of_samples) {
         sql.push('\n');

@@ -8,13 +8,13 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::DataType;
 
-/// Why a record key is no primary key.
+/// Why a record key is not a primary key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadKey {
-    #[error("the record has no key, so it is no row of a table")]
+    #[error("the record has no key, so it is not a row of a table")]
     Missing,
-    #[error("the record key is no {expected}: {}", preview(.found))]
-    NoInteger { expected: DataType, found: Vec<u8> },
+    #[error("the record key is not of type {expected}: {}", preview(.found))]
+    NotAnInteger { expected: DataType, found: Vec<u8> },
     #[error("the record key is not UTF-8: {}", preview(.found))]
     InvalidUtf8 { found: Vec<u8> },
 }
@@ -24,7 +24,7 @@ impl BadKey {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Missing => "null_key",
-            Self::NoInteger { .. } | Self::InvalidUtf8 { .. } => "bad_key",
+            Self::NotAnInteger { .. } | Self::InvalidUtf8 { .. } => "bad_key",
         }
     }
 }
@@ -81,7 +81,7 @@ impl KeyColumn {
                         values.push(value);
                         return Ok(());
                     }
-                    None => BadKey::NoInteger { expected: data_type.clone(), found: clipped(key) },
+                    None => BadKey::NotAnInteger { expected: data_type.clone(), found: clipped(key) },
                 }
             }
             (text, Some(key)) => match simdutf8::basic::from_utf8(key) {
@@ -205,7 +205,7 @@ mod tests {
         let mut column = KeyColumn::new(&DataType::Int64).unwrap();
         assert_eq!(column.append(Some(b"1")), Ok(()));
         assert_eq!(column.append(None), Err(BadKey::Missing));
-        assert!(matches!(column.append(Some(b"9223372036854775808")), Err(BadKey::NoInteger { .. })));
+        assert!(matches!(column.append(Some(b"9223372036854775808")), Err(BadKey::NotAnInteger { .. })));
         assert_eq!(column.append(Some(b"-2")), Ok(()));
         assert_eq!(column.finish().as_primitive::<Int64Type>().values(), &[1, 0, 0, -2]);
         let mut text = KeyColumn::new(&DataType::Utf8View).unwrap();

@@ -35,13 +35,13 @@ struct TopicRead {
     /// Since the last [`RecordReader::finish`].
     records: u64,
     /// By partition what is left to read; `None` for one that is not read.
-    rest: Vec<Option<Rest>>,
+    unread: Vec<Option<Unread>>,
 }
 
 #[derive(Clone, Copy)]
-struct Rest {
+struct Unread {
     end: i64,
-    /// Until a record has come that is as young.
+    /// Records are skipped until the first of this time or later.
     skip_before_ms: Option<i64>,
 }
 
@@ -78,7 +78,7 @@ impl RecordReader {
         decoders: Vec<TopicDecoder>,
         ranges: &[(usize, PartitionRange)],
     ) -> Result<Self, KafkaError> {
-        let topic = |decoder| TopicRead { decoder, records: 0, rest: Vec::new() };
+        let topic = |decoder| TopicRead { decoder, records: 0, unread: Vec::new() };
         let topics: Vec<TopicRead> = decoders.into_iter().map(topic).collect();
         let kafka = BatchReader::open(config, &starts(&topics, ranges))?;
         let mut reader = Self { kafka, topics, places: Vec::new() };
@@ -95,12 +95,12 @@ impl RecordReader {
 
     fn note(&mut self, ranges: &[(usize, PartitionRange)]) {
         for (topic, range) in ranges {
-            let rest = &mut self.topics[*topic].rest;
+            let unread = &mut self.topics[*topic].unread;
             let partition = range.partition as usize;
-            if rest.len() <= partition {
-                rest.resize(partition + 1, None);
+            if unread.len() <= partition {
+                unread.resize(partition + 1, None);
             }
-            rest[partition] = Some(Rest { end: range.end, skip_before_ms: range.skip_before_ms });
+            unread[partition] = Some(Unread { end: range.end, skip_before_ms: range.skip_before_ms });
         }
         let place = |name: &Arc<str>| self.topics.iter().position(|topic| topic.decoder.topic() == name);
         self.places = self.kafka.topics().iter().filter_map(place).collect();
@@ -118,18 +118,18 @@ impl RecordReader {
             wait,
             |message| {
                 let topic = &mut topics[places[message.topic]];
-                let Some(Some(rest)) = topic.rest.get_mut(message.partition as usize) else { return };
-                if message.offset >= rest.end {
+                let Some(Some(unread)) = topic.unread.get_mut(message.partition as usize) else { return };
+                if message.offset >= unread.end {
                     return;
                 }
                 records += 1;
                 bytes += message.size() as u64;
                 topic.records += 1;
-                if let Some(from_ms) = rest.skip_before_ms {
+                if let Some(from_ms) = unread.skip_before_ms {
                     if message.timestamp_ms.is_none_or(|time_ms| time_ms < from_ms) {
                         return;
                     }
-                    rest.skip_before_ms = None;
+                    unread.skip_before_ms = None;
                 }
                 topic.decoder.push(&message);
             },
@@ -170,9 +170,9 @@ impl RecordReader {
         let finished = |(place, next_offset, end)| (next_offset >= end).then_some(place);
         let finished: Vec<TopicPartition> = self.partitions().filter_map(finished).collect();
         for (topic, partition) in finished {
-            let TopicRead { decoder, rest, .. } = &mut self.topics[topic];
+            let TopicRead { decoder, unread, .. } = &mut self.topics[topic];
             self.kafka.remove(decoder.topic(), partition)?;
-            rest[partition as usize] = None;
+            unread[partition as usize] = None;
         }
         Ok(())
     }
@@ -180,8 +180,8 @@ impl RecordReader {
     /// What is read: the partition, its next offset, and the end of its range.
     fn partitions(&self) -> impl Iterator<Item = (TopicPartition, i64, i64)> {
         self.places.iter().enumerate().flat_map(move |(index, place)| {
-            self.topics[*place].rest.iter().zip(0..).filter_map(move |(rest, partition)| {
-                let (end, next_offset) = (rest.as_ref()?.end, self.kafka.next_offset(index, partition)?);
+            self.topics[*place].unread.iter().zip(0..).filter_map(move |(unread, partition)| {
+                let (end, next_offset) = (unread.as_ref()?.end, self.kafka.next_offset(index, partition)?);
                 Some(((*place, partition), next_offset.min(end), end))
             })
         })

@@ -38,7 +38,7 @@ impl<E: Into<FeedError>> From<E> for Stop {
 }
 
 /// The thread's ends of what connects it with its feed.
-pub(super) struct Link<'a> {
+pub(super) struct FeedLink<'a> {
     pub(super) events: &'a mpsc::Sender<FeedEvent>,
     pub(super) commands: &'a Receiver<GoOn>,
     pub(super) stop: CancellationToken,
@@ -57,7 +57,7 @@ pub(super) struct FeedThread<'a> {
     missing: BTreeSet<Arc<str>>,
     looked: Instant,
     troubled: bool,
-    link: Link<'a>,
+    link: FeedLink<'a>,
 }
 
 impl<'a> FeedThread<'a> {
@@ -68,7 +68,7 @@ impl<'a> FeedThread<'a> {
         from: &AsOf,
         until: FeedUntil,
         bad: &BadRecords,
-        link: Link<'a>,
+        link: FeedLink<'a>,
     ) -> Result<Self, Stop> {
         let cluster = Cluster::connect_unless(kafka, CONNECT_TIMEOUT, || link.stop.is_cancelled())?;
         let cluster = cluster.ok_or(Stop::Done)?;

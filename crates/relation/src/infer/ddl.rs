@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::names::{identifier, literal};
-use super::shape::{Column, SqlType, Verdict};
+use super::shape::{Column, SqlType, ColumnVerdict};
 
 const INDENT: usize = 2;
 /// Names and lines longer than this do not push the others to the right.
@@ -40,13 +40,13 @@ impl Table<'_> {
     }
 }
 
-struct Line {
+struct DdlLine {
     code: String,
     comment: String,
 }
 
 struct Lines {
-    lines: Vec<Line>,
+    lines: Vec<DdlLine>,
     remarks: bool,
 }
 
@@ -54,12 +54,12 @@ impl Lines {
     fn code(&mut self, indent: usize, code: &str, comma: bool, comment: &str) {
         let comma = if comma { "," } else { "" };
         let comment = if self.remarks { comment.to_owned() } else { String::new() };
-        self.lines.push(Line { code: format!("{:indent$}{code}{comma}", ""), comment });
+        self.lines.push(DdlLine { code: format!("{:indent$}{code}{comma}", ""), comment });
     }
 
     /// The declared columns separated by commas, those left out as comments between them.
     fn columns(&mut self, columns: &[Column], indent: usize, comma_after_last: bool) {
-        let declared = |column: &&Column| matches!(column.verdict, Verdict::Declared(..));
+        let declared = |column: &&Column| matches!(column.verdict, ColumnVerdict::Declared(..));
         let width = columns
             .iter()
             .filter(declared)
@@ -69,16 +69,16 @@ impl Lines {
         let mut left = columns.iter().filter(declared).count();
         for column in columns {
             match &column.verdict {
-                Verdict::Declared(sql_type, notes) => {
+                ColumnVerdict::Declared(sql_type, notes) => {
                     left -= 1;
                     let name = format!("{:width$}", identifier(&column.name));
                     self.column(&name, sql_type, indent, left > 0 || comma_after_last, &notes.join("; "));
                 }
-                Verdict::LeftOut(reason) if self.remarks => {
+                ColumnVerdict::LeftOut(reason) if self.remarks => {
                     let comment = format!("{:indent$}-- {}: left out, {reason}", "", column.name.escape_debug());
-                    self.lines.push(Line { code: comment, comment: String::new() });
+                    self.lines.push(DdlLine { code: comment, comment: String::new() });
                 }
-                Verdict::LeftOut(_) => {}
+                ColumnVerdict::LeftOut(_) => {}
             }
         }
     }
@@ -101,7 +101,7 @@ impl Lines {
         let commented = self.lines.iter().filter(|line| !line.comment.is_empty());
         let column = commented.map(|line| width(&line.code)).filter(|width| *width <= ALIGNED_CODE).max().unwrap_or(0);
         let mut text = String::new();
-        for Line { code, comment } in &self.lines {
+        for DdlLine { code, comment } in &self.lines {
             text.push_str(code);
             if !comment.is_empty() {
                 let gap = column.saturating_sub(width(code)) + 1;
@@ -125,8 +125,8 @@ fn peel(sql_type: &SqlType) -> (usize, &SqlType) {
 
 fn has_remarks(columns: &[Column]) -> bool {
     columns.iter().any(|column| match &column.verdict {
-        Verdict::LeftOut(_) => true,
-        Verdict::Declared(sql_type, notes) => {
+        ColumnVerdict::LeftOut(_) => true,
+        ColumnVerdict::Declared(sql_type, notes) => {
             !notes.is_empty() || matches!(peel(sql_type).1, SqlType::Struct(fields) if has_remarks(fields))
         }
     })
@@ -146,10 +146,10 @@ fn inline(sql_type: &SqlType) -> String {
             let fields: Vec<_> = columns
                 .iter()
                 .filter_map(|column| match &column.verdict {
-                    Verdict::Declared(sql_type, _) => {
+                    ColumnVerdict::Declared(sql_type, _) => {
                         Some(format!("{} {}", identifier(&column.name), inline(sql_type)))
                     }
-                    Verdict::LeftOut(_) => None,
+                    ColumnVerdict::LeftOut(_) => None,
                 })
                 .collect();
             format!("STRUCT<{}>", fields.join(", "))

@@ -43,11 +43,11 @@ fn is_column_in_ddl(name: &str) -> bool {
 
 /// Hands out names of relations and views, each once.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct TakenNames {
     taken: HashSet<String>,
 }
 
-impl Names {
+impl TakenNames {
     /// A name for the relation over `topic` that needs no quotes: `Shop.Orders-v2` → `shop_orders_v2`.
     pub(super) fn of_topic(&mut self, topic: &str) -> String {
         let words: Vec<_> =
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn topics_get_names_of_their_own() {
-        let mut names = Names::default();
+        let mut names = TakenNames::default();
         let given: Vec<_> =
             ["orders", "Orders", "shop.orders-v2", "shop_orders_v2", "order", "2026", "..", "__consumer_offsets"]
                 .iter()

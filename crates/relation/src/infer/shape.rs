@@ -37,12 +37,12 @@ pub(super) enum SqlType {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub(super) name: String,
-    pub(super) verdict: Verdict,
+    pub(super) verdict: ColumnVerdict,
 }
 
 /// What is to be done with a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ColumnVerdict {
     /// With what a reader should know about it.
     Declared(SqlType, Vec<String>),
     /// Why.
@@ -51,13 +51,13 @@ pub(super) enum Verdict {
 
 /// All values seen at one place.
 #[derive(Debug, Default)]
-pub(super) struct Shape {
+pub(super) struct SampleShape {
     nulls: u64,
     booleans: u64,
     numbers: Numbers,
     strings: Strings,
     arrays: u64,
-    elements: Option<Box<Shape>>,
+    elements: Option<Box<SampleShape>>,
     objects: Objects,
 }
 
@@ -92,14 +92,14 @@ pub(super) struct Objects {
 #[derive(Debug)]
 struct Field {
     name: String,
-    shape: Shape,
+    shape: SampleShape,
     present: u64,
     /// Objects in which the key comes again.
     repeated: u64,
     last_object: u64,
 }
 
-impl Shape {
+impl SampleShape {
     fn observe(&mut self, value: &Json<'_>) {
         match value {
             Json::Null => self.nulls += 1,
@@ -148,7 +148,7 @@ impl Shape {
     }
 
     fn resolve_elements(&self, nesting: usize) -> Result<(SqlType, Vec<String>), String> {
-        let empty = Shape::default();
+        let empty = SampleShape::default();
         let elements = self.elements.as_deref().unwrap_or(&empty);
         let (element, mut notes) = elements.resolve(nesting + 1).map_err(|reason| format!("in the arrays {reason}"))?;
         if elements.count() == 0 {
@@ -230,7 +230,7 @@ impl Objects {
                 Some(position) => *position,
                 None if self.fields.len() < MAX_FIELDS => {
                     let field =
-                        Field { name: name.clone(), shape: Shape::default(), present: 0, repeated: 0, last_object: 0 };
+                        Field { name: name.clone(), shape: SampleShape::default(), present: 0, repeated: 0, last_object: 0 };
                     self.fields.push(field);
                     self.index.insert(name.clone(), self.fields.len() - 1);
                     self.fields.len() - 1
@@ -276,7 +276,7 @@ impl Objects {
             return Err(format!("a map with {more}{} different keys, not a struct", self.fields.len()));
         }
         let columns = self.columns_at(nesting + 1);
-        if columns.iter().any(|column| matches!(column.verdict, Verdict::Declared(..))) {
+        if columns.iter().any(|column| matches!(column.verdict, ColumnVerdict::Declared(..))) {
             Ok((SqlType::Struct(columns), Vec::new()))
         } else if columns.is_empty() {
             Err("always an empty object".to_owned())
@@ -287,15 +287,15 @@ impl Objects {
 }
 
 impl Field {
-    fn resolve(&self, objects: u64, nesting: usize) -> Verdict {
+    fn resolve(&self, objects: u64, nesting: usize) -> ColumnVerdict {
         if self.repeated > 0 {
-            return Verdict::LeftOut(format!("the key is repeated within {}", plural(self.repeated, "object")));
+            return ColumnVerdict::LeftOut(format!("the key is repeated within {}", plural(self.repeated, "object")));
         }
         if self.name.is_empty() || self.name.chars().any(char::is_control) {
-            return Verdict::LeftOut("its name is no column name".to_owned());
+            return ColumnVerdict::LeftOut("its name is not a column name".to_owned());
         }
         match self.shape.resolve(nesting) {
-            Err(reason) => Verdict::LeftOut(reason),
+            Err(reason) => ColumnVerdict::LeftOut(reason),
             Ok((sql_type, mut notes)) => {
                 let nulls = self.shape.nulls;
                 if nulls > 0 && nulls < self.present {
@@ -304,7 +304,7 @@ impl Field {
                 if self.present < objects {
                     notes.push(format!("missing in {}", share(objects - self.present, objects)));
                 }
-                Verdict::Declared(sql_type, notes)
+                ColumnVerdict::Declared(sql_type, notes)
             }
         }
     }
@@ -345,60 +345,60 @@ mod tests {
 
     #[test]
     fn numbers_widen_without_loss() {
-        assert_eq!(Shape::of(&["1", "3.0", "-2e2", "null"]), Ok(SqlType::BigInt));
-        assert_eq!(Shape::of(&["1", "9223372036854775807", "-9223372036854775808"]), Ok(SqlType::BigInt));
-        assert_eq!(Shape::of(&["1", "9223372036854775808"]), Ok(SqlType::Decimal));
-        assert_eq!(Shape::of(&["1", "2.5"]), Ok(SqlType::Double));
-        assert_eq!(Shape::of(&["9223372036854775808", "2.5"]), Ok(SqlType::Double));
-        assert_eq!(Shape::of(&["1e38"]), Ok(SqlType::Double));
-        assert_eq!(Shape::of(&["1e400"]), Err("1 number beyond the range of a DOUBLE".to_owned()));
+        assert_eq!(SampleShape::of(&["1", "3.0", "-2e2", "null"]), Ok(SqlType::BigInt));
+        assert_eq!(SampleShape::of(&["1", "9223372036854775807", "-9223372036854775808"]), Ok(SqlType::BigInt));
+        assert_eq!(SampleShape::of(&["1", "9223372036854775808"]), Ok(SqlType::Decimal));
+        assert_eq!(SampleShape::of(&["1", "2.5"]), Ok(SqlType::Double));
+        assert_eq!(SampleShape::of(&["9223372036854775808", "2.5"]), Ok(SqlType::Double));
+        assert_eq!(SampleShape::of(&["1e38"]), Ok(SqlType::Double));
+        assert_eq!(SampleShape::of(&["1e400"]), Err("1 number beyond the range of a DOUBLE".to_owned()));
     }
 
     #[test]
     fn strings_are_times_only_if_all_of_them_are() {
-        assert_eq!(Shape::of(&["\"2026-01-31\"", "null", "\"2024-02-29\""]), Ok(SqlType::Date));
-        assert_eq!(Shape::of(&["\"2026-01-31\"", "\"2026-02-30\""]), Ok(SqlType::Varchar));
-        assert_eq!(Shape::of(&["\"2026-01-31T09:00:00Z\""]), Ok(SqlType::Timestamp(3)));
+        assert_eq!(SampleShape::of(&["\"2026-01-31\"", "null", "\"2024-02-29\""]), Ok(SqlType::Date));
+        assert_eq!(SampleShape::of(&["\"2026-01-31\"", "\"2026-02-30\""]), Ok(SqlType::Varchar));
+        assert_eq!(SampleShape::of(&["\"2026-01-31T09:00:00Z\""]), Ok(SqlType::Timestamp(3)));
         assert_eq!(
-            Shape::of(&["\"2026-01-31T09:00:00.123456+01:00\"", "\"2026-01-31T09:00:00Z\""]),
+            SampleShape::of(&["\"2026-01-31T09:00:00.123456+01:00\"", "\"2026-01-31T09:00:00Z\""]),
             Ok(SqlType::Timestamp(6))
         );
-        assert_eq!(Shape::of(&["\"2026-01-31T09:00:00.1234567Z\""]), Ok(SqlType::Timestamp(9)));
-        assert_eq!(Shape::of(&["\"2026-01-31T09:00:00Z\"", "\"2026-01-31\""]), Ok(SqlType::Varchar));
+        assert_eq!(SampleShape::of(&["\"2026-01-31T09:00:00.1234567Z\""]), Ok(SqlType::Timestamp(9)));
+        assert_eq!(SampleShape::of(&["\"2026-01-31T09:00:00Z\"", "\"2026-01-31\""]), Ok(SqlType::Varchar));
         // Each fits a TIMESTAMP of its own, but no one holds both.
-        assert_eq!(Shape::of(&["\"9999-12-30T00:00:00Z\"", "\"2026-01-31T09:00:00.1234567Z\""]), Ok(SqlType::Varchar));
+        assert_eq!(SampleShape::of(&["\"9999-12-30T00:00:00Z\"", "\"2026-01-31T09:00:00.1234567Z\""]), Ok(SqlType::Varchar));
     }
 
     #[test]
     fn what_no_type_takes_is_left_out_with_the_counts() {
         assert_eq!(
-            Shape::of(&["1", "\"a\"", "\"b\"", "null"]),
+            SampleShape::of(&["1", "\"a\"", "\"b\"", "null"]),
             Err("no one type takes 1 number and 2 strings".to_owned())
         );
         assert_eq!(
-            Shape::of(&["[1]", "[true]"]),
+            SampleShape::of(&["[1]", "[true]"]),
             Err("in the arrays no one type takes 1 boolean and 1 number".to_owned())
         );
-        assert_eq!(Shape::of(&["{}"]), Err("always an empty object".to_owned()));
+        assert_eq!(SampleShape::of(&["{}"]), Err("always an empty object".to_owned()));
     }
 
     #[test]
     fn nested_values_become_structs_and_arrays() {
-        let Ok(SqlType::Array(element)) = Shape::of(&["[]", "[{\"a\":1},null,{\"a\":2.5,\"b\":[[]]}]"]) else {
+        let Ok(SqlType::Array(element)) = SampleShape::of(&["[]", "[{\"a\":1},null,{\"a\":2.5,\"b\":[[]]}]"]) else {
             panic!()
         };
         let SqlType::Struct(columns) = *element else { panic!() };
-        assert_eq!(columns[0].verdict, Verdict::Declared(SqlType::Double, Vec::new()));
+        assert_eq!(columns[0].verdict, ColumnVerdict::Declared(SqlType::Double, Vec::new()));
         let guess = "always empty here, so the element type is a guess".to_owned();
         let arrays = SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Varchar))));
-        assert_eq!(columns[1].verdict, Verdict::Declared(arrays, vec![guess, "missing in 50%".to_owned()]));
+        assert_eq!(columns[1].verdict, ColumnVerdict::Declared(arrays, vec![guess, "missing in 50%".to_owned()]));
     }
 
     #[test]
     fn an_object_with_ever_new_keys_is_a_map() {
         let objects: Vec<_> = (0..100).map(|id| format!("{{\"user-{id}\":1}}")).collect();
         let objects: Vec<_> = objects.iter().map(String::as_str).collect();
-        assert_eq!(Shape::of(&objects), Err("a map with 100 different keys, not a struct".to_owned()));
+        assert_eq!(SampleShape::of(&objects), Err("a map with 100 different keys, not a struct".to_owned()));
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn arrow_type(sql_type: &SqlType) -> DataType {
 
 fn arrow_fields(columns: &[Column]) -> Fields {
     let field = |column: &Column| -> Option<FieldRef> {
-        let Verdict::Declared(sql_type, _) = &column.verdict else { return None };
+        let ColumnVerdict::Declared(sql_type, _) = &column.verdict else { return None };
         Some(Arc::new(Field::new(&column.name, arrow_type(sql_type), true)))
     };
     columns.iter().filter_map(field).collect()
@@ -102,7 +102,7 @@ fn without_usable_keys_there_is_no_keyed_table() {
     let mut binary = TopicSample::new("orders");
     binary.add(Some(&[0xff]), Some(b"{\"id\":1}"));
     let ddl = binary.to_ddl(true);
-    assert!(ddl.contains("1 key is no UTF-8 text") && !ddl.contains("PRIMARY"), "{ddl}");
+    assert!(ddl.contains("1 key is not UTF-8 text") && !ddl.contains("PRIMARY"), "{ddl}");
     let ddl = sample(&[(None, Some(r#"{"id":1}"#)), (None, None)]).to_ddl(false);
     assert!(ddl.contains("the records have no keys") && !ddl.contains("PRIMARY"), "{ddl}");
 }

@@ -12,14 +12,14 @@ pub(super) fn is_date(text: &str) -> bool {
 
 /// What a moment asks of the type that holds it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct TimestampText {
     pub(super) fraction_digits: usize,
     /// Whether nanoseconds since 1970 reach it in 64 bits: the years 1678 to 2261.
     pub(super) fits_nanoseconds: bool,
 }
 
 /// The moment if the text is an RFC 3339 time with its offset, of nine digits after the second at most.
-pub(super) fn moment(text: &str) -> Option<Moment> {
+pub(super) fn moment(text: &str) -> Option<TimestampText> {
     let (date, time) = text.split_once('T')?;
     let (clock, rest) = time.split_at_checked(8)?;
     let plain = |text: &str, separator: u8| {
@@ -44,7 +44,7 @@ pub(super) fn moment(text: &str) -> Option<Moment> {
     }
     // Whole years within, so that no offset leads out. `jiff::Timestamp` would not do: it ends a day before the
     // `9999-12-31T23:59:59Z` that many systems write for "never".
-    Some(Moment { fraction_digits: digits, fits_nanoseconds: ("1678".."2262").contains(&&text[..4]) })
+    Some(TimestampText { fraction_digits: digits, fits_nanoseconds: ("1678".."2262").contains(&&text[..4]) })
 }
 
 #[cfg(test)]
@@ -60,7 +60,7 @@ mod tests {
             ("9999-12-31T23:59:59.999999-23:59", 6, false),
             ("2261-12-31T23:59:59.123456789-23:59", 9, true),
         ] {
-            assert_eq!(moment(time), Some(Moment { fraction_digits, fits_nanoseconds }), "{time}");
+            assert_eq!(moment(time), Some(TimestampText { fraction_digits, fits_nanoseconds }), "{time}");
         }
         for no_time in [
             "2026-01-31 09:00:00Z",
