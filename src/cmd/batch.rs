@@ -29,7 +29,8 @@ pub fn choose_files(workspace: &Workspace, wanted: &[String]) -> anyhow::Result<
         if let Some(error) = broken.iter().find(|error| error.file.file_name().is_some_and(|name| *name == *file)) {
             return Ok((Vec::new(), vec![error.clone()]));
         }
-        let hint = did_you_mean(name, names).unwrap_or_else(|| format!("there are {}", names.join(", ")));
+        let hint =
+            did_you_mean(name, names.iter().copied()).unwrap_or_else(|| format!("there are {}", names.join(", ")));
         bail!("no dashboard file is named '{name}': {hint}");
     }
     if !wanted.is_empty() {

@@ -26,7 +26,9 @@ use crate::incremental::cut::Use;
 use crate::incremental::live_view::LiveView;
 use crate::incremental::source::{LiveRelation, RelationKind};
 use tallgrass_diagnostics::{Diagnostic, message_of};
-use tallgrass_relation::{BadRecords, Catalog, KafkaRelation, KafkaTable, PlannedQuery, ReadBounds, Relation, StaticRelation};
+use tallgrass_relation::{
+    BadRecords, Catalog, KafkaRelation, KafkaTable, PlannedQuery, ReadBounds, Relation, StaticRelation,
+};
 
 /// Name of the file that declares the relations.
 pub const SOURCES: &str = "sources.sql";
