@@ -90,7 +90,6 @@ impl<'a> FeedThread<'a> {
             link,
         };
         let found = thread.find_partitions(from, until == FeedUntil::Ends)?;
-        thread.check_names(from)?;
         thread.begin(&found)?;
         Ok(thread)
     }
@@ -132,13 +131,14 @@ impl<'a> FeedThread<'a> {
                 ends.push((place, marks.high));
             }
         }
+        self.check_names(from)?;
         if !found.is_empty() {
             self.send(FeedEvent::Starts { watermarks: found, next_offsets })?;
         }
         Ok(ends)
     }
 
-    /// Everything that `from` names of the topics that are read must have been found.
+    /// Everything that `from` names of the topics that are read must have been found, before any of it is handed on.
     fn check_names(&self, from: &AsOf) -> Result<(), Stop> {
         for (name, partition, _) in from.iter() {
             let Some(index) = self.topics.iter().position(|topic| topic.topic == *name && !topic.later) else {
