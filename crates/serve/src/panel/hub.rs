@@ -20,7 +20,7 @@ use super::recent::{LocatedBatch, RECENT_ROWS, RecentRows};
 use super::source::SavedTexts;
 use super::state::{ConsumerState, Phase};
 use tallgrass_kafka::{AsOf, Cluster, KafkaConfig, KafkaError, Watermarks};
-use tallgrass_pipeline::{BatchLimits, Feed, FeedEvent, FeedInput, FeedTopic, FeedUntil, GoOn, InputId, MicroBatch};
+use tallgrass_pipeline::{BatchLimits, Feed, FeedEvent, FeedInput, FeedTopic, FeedUntil, InputId, MicroBatch};
 use tallgrass_relation::{BadRecords, CONNECT_TIMEOUT, Wanted};
 use tallgrass_view::WorkspaceError;
 
@@ -266,13 +266,13 @@ impl Hub {
         let topic = FeedTopic {
             topic: Arc::clone(relation.topic()),
             inputs: vec![FeedInput { id: InputId::next(), wanted }],
-            later: true,
+            later: false,
         };
-        // Nothing is read until the feed has ended, and learns where to go on.
-        let until = FeedUntil::EndsOfKnownTopics;
-        match Feed::start(&self.kafka, vec![topic], BatchLimits::default(), until, &BadRecords::quiet()) {
+        let (limits, until, bad) = (BatchLimits::default(), FeedUntil::Stopped, BadRecords::quiet());
+        match Feed::start(&self.kafka, vec![topic], limits, from.clone(), until, &bad) {
             Ok(feed) => {
                 self.reading = HubReading::Feed { feed: Box::new(feed), next_offsets: from.clone(), from, ends };
+                self.progress();
             }
             Err(error) => {
                 self.set_state(ConsumerState::unreachable(&error.to_string()));
@@ -282,12 +282,8 @@ impl Hub {
     }
 
     async fn fed(&mut self, event: Option<FeedEvent>) {
-        let HubReading::Feed { feed, from, next_offsets, .. } = &mut self.reading else { return };
+        let HubReading::Feed { next_offsets, .. } = &mut self.reading else { return };
         match event {
-            Some(FeedEvent::Ended) => {
-                feed.go_on(GoOn { until: None, from: from.clone() });
-                self.progress();
-            }
             Some(FeedEvent::Batch(batch)) => {
                 for (topic, partition, next_offset) in batch.next_offsets.iter() {
                     next_offsets.set(topic, partition, next_offset);
@@ -312,7 +308,7 @@ impl Hub {
                 self.set_state(ConsumerState::unreachable(&error.to_string()));
                 self.restart(RETRY_AFTER);
             }
-            Some(FeedEvent::Ends { .. }) => {}
+            Some(FeedEvent::Ends { .. } | FeedEvent::Ended) => {}
             None => self.restart(RETRY_AFTER),
         }
     }
@@ -338,7 +334,8 @@ impl Hub {
 
     /// How far the recent records have been read; once they have, panels are filled.
     fn progress(&mut self) {
-        let (HubReading::Feed { from, ends, next_offsets, .. }, Some(panels)) = (&self.reading, &mut self.panels) else {
+        let (HubReading::Feed { from, ends, next_offsets, .. }, Some(panels)) = (&self.reading, &mut self.panels)
+        else {
             return;
         };
         if self.caught_up {
@@ -354,7 +351,11 @@ impl Hub {
         }
         if done < total {
             let percent = done * 100 / total;
-            self.set_state(ConsumerState::new(Phase::CatchingUp, "Catching up", format!("{percent}% of the recent records read")));
+            self.set_state(ConsumerState::new(
+                Phase::CatchingUp,
+                "Catching up",
+                format!("{percent}% of the recent records read"),
+            ));
             return;
         }
         if let (Some(time), location) = (panels.time(), panels.location())
