@@ -1,4 +1,4 @@
-//! What a live run says about one view: all that a replay needs, and what it must give.
+//! One live result: all that a replay needs, and what it must give.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tallgrass_kafka::AsOf;
 use tallgrass_pipeline::{Snapshot, ViewResult};
 use tallgrass_view::results::Digest;
 
-/// What a live run says about one view.
+/// A live result of one view, at one moment.
 #[derive(Debug, Clone)]
 pub struct Claim {
     /// The view.
@@ -45,7 +45,7 @@ pub enum LiveRows {
 }
 
 impl Claim {
-    /// What a snapshot says of all of its views. `since` is where its live run's history starts.
+    /// All results of a snapshot. `since` is where its live run's history starts.
     pub fn all(snapshot: &Snapshot, since: &AsOf) -> Vec<Self> {
         let claim = |view: &ViewResult| Self {
             view: Arc::clone(&view.name),

@@ -6,8 +6,8 @@
 //!  replay up to the as-of, at that moment ────────────────────────────┘
 //! ```
 //!
-//! `claim` is what a live run says, `line` and `lines` write it as JSON and read it again; `prover` replays, `compare`
-//! compares, `report` is what came of it, as data; `verifier` proves beside a live run, again and again.
+//! `claim` is a live result as it was published, `line` and `lines` write it as JSON and read it again; `prover` replays, `compare`
+//! compares, `report` is the finding, as data; `verifier` proves beside a live run, again and again.
 
 mod claim;
 mod compare;

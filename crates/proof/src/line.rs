@@ -1,4 +1,4 @@
-//! What a view says at one moment, as a JSON object: one shape for lines of `dashboard --format ndjson`, for the API and
+//! A view's result at one moment, as a JSON object: one shape for lines of `dashboard --format ndjson`, for the API and
 //! for its events.
 //!
 //! ```text
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Where the broker had lost the beginning of a partition when the live run started, `"since":{"pokemons":{"0":40}}`
-//! behind the as-of says from which offset the result counts. The object has all that a replay needs.
+//! behind the as-of is the offset from which the result counts. The object has all that a replay needs.
 
 use serde_json::Value;
 

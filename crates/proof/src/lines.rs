@@ -6,9 +6,9 @@
 //! {"view":"typo","as_of":{"pokemons":{"0":120}},"now":"2026-01-31T09:00:00Z","error":"…"}
 //! ```
 //!
-//! The first line after a file's meaning changed says how the rows differ from those of the old one at the same offsets:
+//! The first line after a file's meaning changed counts how the rows differ from those of the old one at the same offsets:
 //! `"swap":{"as_of":{…},"added":1,"removed":0,"changed":2}`. Where the broker had lost the beginning of a partition when
-//! the live run started, `"since":{"pokemons":{"0":40}}` says from which offset the result counts. A line has all that
+//! the live run started, `"since":{"pokemons":{"0":40}}` is the offset from which the result counts. A line has all that
 //! `tallgrass verify --against` needs to replay it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -223,7 +223,7 @@ mod tests {
                 schema: batch.schema(),
                 description: None,
                 cost: Cost::default(),
-                rows: result.map(|_| vec![batch]).map_err(|e| Arc::new(DataFusionError::Execution(e.to_owned()))),
+                rows: result.map(|_| vec![batch]).map_err(|e| Arc::new(DataFusionError::External(e.into()))),
             }
         });
         let snapshot = Snapshot { as_of, now_ns: 1_767_268_980_000_000_007, results: results.collect() };

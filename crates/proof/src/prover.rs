@@ -104,7 +104,7 @@ impl<'a> Prover<'a> {
         Ok(())
     }
 
-    /// Plans a replay, or says why there can be none.
+    /// Plans a replay, or gives the reason why there can be none.
     async fn prepare(
         &self,
         claim: &Claim,

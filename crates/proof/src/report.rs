@@ -31,7 +31,7 @@ pub struct Proof {
     /// What was replayed.
     #[serde(serialize_with = "as_json")]
     pub as_of: AsOf,
-    /// What came of all views together.
+    /// The finding of all views together.
     pub verdict: Outcome,
     /// Why there are no views: the replay itself failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +51,7 @@ pub struct ViewProof {
     pub verdict: Verdict,
 }
 
-/// What came of several views together.
+/// The finding of several views together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

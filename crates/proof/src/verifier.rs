@@ -62,7 +62,7 @@ impl Proofs {
     }
 }
 
-/// Proves what a live run says, until it is finished.
+/// Proves the results of a live run, until it is finished.
 #[derive(Debug)]
 pub struct Verifier {
     proofs: Arc<Proofs>,
@@ -130,7 +130,7 @@ impl Proving {
         }
     }
 
-    /// Whether the live run's views still are what they were, static files too: if not, a difference says nothing.
+    /// Whether the live run's views still are what they were, static files too: if not, a difference means nothing.
     fn is_current(&self, definitions: &Arc<Definitions>) -> bool {
         let newest = self.newest.borrow();
         newest
@@ -143,7 +143,7 @@ impl Proving {
     async fn prove(&self, published: &Published, definitions: &Arc<Definitions>) -> Option<Proof> {
         let (at, began) = (jiff::Timestamp::now(), Instant::now());
         let mut claims = Claim::all(&published.snapshot, &published.status.since());
-        // A view without a result claims nothing; its tile says why.
+        // A view without a result claims nothing; its tile shows why.
         claims.retain(|claim| published.result(&claim.view).is_some_and(|view| view.rows.is_ok()));
         let prover = Prover::new(&definitions.workspace, &definitions.files, &self.kafka).on_one_thread();
         let proved = prover.prove(&claims, &BadRecords::quiet()).await;

@@ -82,7 +82,7 @@ impl Difference {
         Ok(ChangeCounts { added: added - changed, removed: removed - changed, changed, columns: false })
     }
 
-    /// Takes out pairs of rows that are the same within the tolerances of their columns; says how many there were.
+    /// Takes out pairs of rows that are the same within the tolerances of their columns; gives the number of pairs.
     pub fn forgive(&mut self, tolerances: &Tolerances) -> Result<usize, ArrowError> {
         if tolerances.is_empty() || self.columns {
             return Ok(0);
