@@ -13,7 +13,8 @@ use datafusion::arrow::error::ArrowError;
 use tallgrass_relation::{KeyedTable, RelationRows};
 use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::incremental::source::{LiveRelation, RelationKind};
-use tallgrass_view::{LiveView, InputRows, session};
+use tallgrass_view::files::session;
+use tallgrass_view::{InputRows, LiveView};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

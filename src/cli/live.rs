@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::generators::Logoff;
+use super::generators::LogoffForm;
 use super::shared::{Batching, Connection, Listening, Queries};
 use super::values::{Rate, parse_group, parse_interval, parse_latitude, parse_longitude, parse_name, parse_positive};
 use tallgrass_sink::Format;
@@ -32,7 +32,7 @@ pub struct Demo {
     pub user_rate: Rate,
     /// Form of a logoff in Kafka
     #[arg(long, value_enum, default_value = "tombstone")]
-    pub logoff: Logoff,
+    pub logoff: LogoffForm,
     /// Same seed, same events
     #[arg(long)]
     pub seed: Option<u64>,

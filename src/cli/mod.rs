@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use self::bounded::{Query, Replay, Verify};
-pub use self::generators::{Logoff, PokemonGen, UserGen};
+pub use self::generators::{LogoffForm, PokemonGen, UserGen};
 pub use self::install::{Completions, Man};
 pub use self::live::{ControlPanel, Dashboard, Demo, LOGIN_CHECKER_GROUP, LineFormat, LoginChecker};
 pub use self::setup::{Check, Config, ConfigCommand, ConfigShow, Explain, Init, Topics};

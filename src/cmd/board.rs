@@ -12,7 +12,6 @@ use tallgrass_pipeline::{FileState, Live, Published, Snapshot};
 use tallgrass_proof::Proofs;
 use tallgrass_serve::captions;
 use tallgrass_sink::terminal::{Frame, LogPane, ProofNote, Strip, Tile};
-use tallgrass_view;
 
 /// The default width of a tile in columns of the grid.
 const TILE_WIDTH: u16 = 6;

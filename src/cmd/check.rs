@@ -10,7 +10,8 @@ use crate::cli::Check;
 use tallgrass_pipeline::AppendingView;
 use tallgrass_serve::panel;
 use tallgrass_view::incremental::cut::Use;
-use tallgrass_view::{PANELS, SqlFile, Workspace, WorkspaceError, lint, live_view};
+use tallgrass_view::files::lint;
+use tallgrass_view::{PANELS, SqlFile, Workspace, WorkspaceError, live_view};
 
 /// Runs the command.
 pub async fn run(args: Check) -> anyhow::Result<Exit> {

@@ -26,7 +26,7 @@ use super::lines::RowFormatter;
 use super::servers::{Defaults, Servers, app};
 use super::verify::report;
 use super::{Exit, control_panel, generate, group, login_checker, pokemon_gen, user_gen};
-use crate::cli::{Demo, Logoff, Rate};
+use crate::cli::{Demo, LogoffForm, Rate};
 use tallgrass_kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
 use tallgrass_pipeline::{AppendingView, BatchLimits, GroupMember, Live, LiveConfig, Newest, Published, Snapshot, Definitions, Variants};
 use tallgrass_proof::{Claim, Prover, Verifier};
@@ -320,7 +320,7 @@ impl Roles {
 
     fn user_gen(
         rate: Rate,
-        logoff: Logoff,
+        logoff: LogoffForm,
         seed: u64,
         kafka: &KafkaConfig,
         generators: &Generators,
@@ -332,8 +332,8 @@ impl Roles {
             count: None,
             seed,
             logoff: match logoff {
-                Logoff::Tombstone => users::Logoff::Tombstone,
-                Logoff::Action => users::Logoff::Action,
+                LogoffForm::Tombstone => users::Logoff::Tombstone,
+                LogoffForm::Action => users::Logoff::Action,
             },
         };
         let (kafka, generators) = (kafka.clone(), generators.clone());

@@ -16,7 +16,7 @@ use crate::cli::{From, Replay};
 use tallgrass_relation::{BadRecords, PlannedQuery, ReadBounds};
 use tallgrass_sink::files::OutputDir;
 use tallgrass_sink::text::ViewsWriter;
-use tallgrass_sink::{Encoding, Format};
+use tallgrass_sink::{ResultFormat, Format};
 use tallgrass_view::Workspace;
 
 /// Runs the command.
@@ -63,7 +63,7 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::SqlError);
     }
-    let one_view = matches!(args.format, Encoding::Text(Format::Ndjson) | Encoding::Columns(_));
+    let one_view = matches!(args.format, ResultFormat::Text(Format::Ndjson) | ResultFormat::Columns(_));
     if one_view && args.output.is_none() && views.len() != 1 {
         let (format, count) = (args.format, views.len());
         anyhow::bail!("{format} holds the rows of one view, and {count} were requested: name one, or use --output DIR");
@@ -85,7 +85,7 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
                 file.finish()?;
             }
         }
-        (None, Encoding::Text(format)) => {
+        (None, ResultFormat::Text(format)) => {
             let (mut out, terminal) = stdout();
             let headings = planned.len() != 1;
             let mut writer = ViewsWriter::new(&mut out, format).with_headings(headings).with_terminal(terminal);

@@ -51,11 +51,11 @@ pub fn generate(
     })
 }
 
-impl From<cli::Logoff> for Logoff {
-    fn from(logoff: cli::Logoff) -> Self {
+impl From<cli::LogoffForm> for Logoff {
+    fn from(logoff: cli::LogoffForm) -> Self {
         match logoff {
-            cli::Logoff::Tombstone => Self::Tombstone,
-            cli::Logoff::Action => Self::Action,
+            cli::LogoffForm::Tombstone => Self::Tombstone,
+            cli::LogoffForm::Action => Self::Action,
         }
     }
 }

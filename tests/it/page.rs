@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::browser::{Browser, Page};
+use crate::browser::{Browser, BrowserPage};
 use crate::program::{Running, on, queries, start};
 use crate::support::{Broker, TIME_LIMIT, broker, unique, wait_for};
 
@@ -128,13 +128,13 @@ impl World {
 
     /// Nothing has left this machine, and nothing went wrong in the tab.
     #[track_caller]
-    fn is_quiet(&self, page: &Page) {
+    fn is_quiet(&self, page: &BrowserPage) {
         self.is_quiet_but_for(page, &[]);
     }
 
     /// The same where a test provokes some complaints.
     #[track_caller]
-    fn is_quiet_but_for(&self, page: &Page, expected: &[&str]) {
+    fn is_quiet_but_for(&self, page: &BrowserPage, expected: &[&str]) {
         let errors: Vec<_> = page
             .errors()
             .into_iter()
@@ -163,13 +163,13 @@ fn shows(tile: &str, number: u64) -> String {
 }
 
 /// Opens the dashboard with a mark that a reload would wipe out.
-fn open_marked<'a>(browser: &'a Browser, world: &World) -> Page<'a> {
+fn open_marked<'a>(browser: &'a Browser, world: &World) -> BrowserPage<'a> {
     let page = browser.open(&world.url("/"));
     page.eval("void (window.__mark = 'still here')");
     page
 }
 
 #[track_caller]
-fn assert_not_reloaded(page: &Page) {
+fn assert_not_reloaded(page: &BrowserPage) {
     assert_eq!(page.eval("window.__mark"), "still here", "the page was loaded again");
 }

@@ -1,4 +1,4 @@
-//! How DataFusion words a message, and how a user reads it: no sentence's capital, and types as in SQL.
+//! DataFusion's messages rephrased for users: lower case at the start, and types as in SQL.
 
 /// Without the sentence's capital; `SELECT` and `SUM(…)` keep theirs.
 pub(crate) fn decapitalize(text: &str) -> String {

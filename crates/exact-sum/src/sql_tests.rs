@@ -20,7 +20,7 @@ use super::functions::{ExactKind, exact_kind, functions};
 use super::number_tests::{any_double, expected};
 
 #[derive(Clone, Debug)]
-struct Row {
+struct TestRow {
     k: Option<i64>,
     x: Option<f64>,
     y: Option<f64>,
@@ -35,8 +35,8 @@ prop_compose! {
         y in proptest::option::weighted(0.9, -1e9..1e9_f64),
         r in -1e3..1e3_f32,
         flag in proptest::option::weighted(0.9, any::<bool>()),
-    ) -> Row {
-        Row { k, x, y, r, flag }
+    ) -> TestRow {
+        TestRow { k, x, y, r, flag }
     }
 }
 
@@ -51,7 +51,7 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-fn batch(rows: &[Row]) -> RecordBatch {
+fn batch(rows: &[TestRow]) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new((0..rows.len() as i64).map(Some).collect::<Int64Array>()),
         Arc::new(rows.iter().map(|row| row.k).collect::<Int64Array>()),
@@ -161,8 +161,8 @@ fn distinct(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
 const GROUPED: &str = "SELECT k, sum(x), avg(x), sum(x) FILTER (WHERE flag), mean(x) FILTER (WHERE flag), \
      sum(DISTINCT x), avg(DISTINCT x), sum(r), avg(r), sum(x + y), count(x) FROM t GROUP BY k ORDER BY k";
 
-fn grouped(rows: &[Row]) -> Vec<Vec<Option<u64>>> {
-    let mut groups = BTreeMap::<_, Vec<&Row>>::new();
+fn grouped(rows: &[TestRow]) -> Vec<Vec<Option<u64>>> {
+    let mut groups = BTreeMap::<_, Vec<&TestRow>>::new();
     // ORDER BY puts nulls last.
     for row in rows {
         groups.entry((row.k.is_none(), row.k)).or_default().push(row);
@@ -379,7 +379,7 @@ fn an_empty_table_has_no_sum() {
 
 #[test]
 fn the_two_zeros_are_one_distinct_value_in_either_plan() {
-    let rows: Vec<_> = [0.0, -0.0, 3.0, 3.0].map(|x| Row { k: None, x: Some(x), y: None, r: 0.0, flag: None }).to_vec();
+    let rows: Vec<_> = [0.0, -0.0, 3.0, 3.0].map(|x| TestRow { k: None, x: Some(x), y: None, r: 0.0, flag: None }).to_vec();
     let context = session(one_partition(), vec![vec![batch(&rows)]]);
     // Alone it becomes a GROUP BY; beside another average it is done by the accumulator.
     for sql in ["SELECT avg(DISTINCT x) FROM t", "SELECT avg(DISTINCT x), avg(y) FROM t"] {

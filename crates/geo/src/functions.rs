@@ -1,5 +1,6 @@
 //! The functions as `DataFusion` sees them: names, types, constants and nulls. The arithmetic is in `sphere`.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, StructArray};
@@ -27,8 +28,8 @@ pub fn functions() -> Vec<ScalarUDF> {
 /// The result for so many rows; `None` where a constant null makes all of them null.
 type Run = fn(&[ColumnarValue], usize) -> Result<Option<ArrayRef>>;
 
-/// One function by its parts.
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// One function by its parts; its name tells it from the others.
+#[derive(Debug)]
 struct GeoFunction {
     name: &'static str,
     signature: Signature,
@@ -49,6 +50,20 @@ impl GeoFunction {
     fn of_points(name: &'static str, numbers: usize, takes: &'static str, returns: DataType, run: Run) -> ScalarUDF {
         let signature = Signature::user_defined(Volatility::Immutable);
         ScalarUDF::new_from_impl(Self { name, signature, numbers, takes, returns, run })
+    }
+}
+
+impl PartialEq for GeoFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for GeoFunction {}
+
+impl Hash for GeoFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
     }
 }
 
@@ -97,7 +112,7 @@ fn haversine_km(args: &[ColumnarValue], rows: usize) -> Result<Option<ArrayRef>>
     else {
         return Ok(None);
     };
-    let nulls = all_known([&lat1, &lon1, &lat2, &lon2].map(|numbers| numbers.nulls.as_ref()));
+    let nulls = NullBuffer::union_many([&lat1, &lon1, &lat2, &lon2].map(|numbers| numbers.nulls.as_ref()));
     let values = [lat1.values, lon1.values, lat2.values, lon2.values];
     Ok(Some(Arc::new(distances(rows, EARTH_RADIUS_KM, values, nulls))))
 }
@@ -106,7 +121,7 @@ fn haversine_km(args: &[ColumnarValue], rows: usize) -> Result<Option<ArrayRef>>
 fn st_point(args: &[ColumnarValue], rows: usize) -> Result<Option<ArrayRef>> {
     let [x, y] = take_function_args("st_point", args)?;
     let (Some(x), Some(y)) = (NumberArgument::of(x)?, NumberArgument::of(y)?) else { return Ok(None) };
-    let nulls = all_known([x.nulls.as_ref(), y.nulls.as_ref()]);
+    let nulls = NullBuffer::union_many([x.nulls.as_ref(), y.nulls.as_ref()]);
     // A null coordinate makes the whole point null, so the fields themselves carry no nulls.
     Ok(Some(Arc::new(StructArray::new(point_fields(), vec![x.column(rows), y.column(rows)], nulls))))
 }
@@ -206,7 +221,7 @@ impl<'a> PointArgument<'a> {
         let field =
             |name: &str| points.column_by_name(name).ok_or_else(|| internal_datafusion_err!("a point without {name}"));
         let ((x, x_nulls), (y, y_nulls)) = (doubles(field("x")?)?, doubles(field("y")?)?);
-        let nulls = all_known([points.nulls(), x_nulls.as_ref(), y_nulls.as_ref()]);
+        let nulls = NullBuffer::union_many([points.nulls(), x_nulls.as_ref(), y_nulls.as_ref()]);
         if !constant {
             return Ok(Some(Self { x, y, nulls }));
         }
@@ -224,12 +239,4 @@ fn doubles(array: &ArrayRef) -> Result<(Operand<'_>, Option<NullBuffer>)> {
         return internal_err!("expected DOUBLE, got {}", array.data_type());
     };
     Ok((Operand::Rows(doubles.values()), doubles.nulls().cloned()))
-}
-
-/// The rows that are not null in any of them; `None` when all rows are.
-fn all_known<const N: usize>(nulls: [Option<&NullBuffer>; N]) -> Option<NullBuffer> {
-    nulls
-        .into_iter()
-        .fold(None, |known, nulls| NullBuffer::union(known.as_ref(), nulls))
-        .filter(|nulls| nulls.null_count() > 0)
 }

@@ -123,7 +123,7 @@ impl Live {
     }
 
     /// Runs until `stop`, or to the ends of a bounded feed; every refresh goes to `show`.
-    /// Returns whether it came to its end by itself.
+    /// Returns whether it ended by itself.
     pub async fn run(
         &mut self,
         stop: &CancellationToken,
@@ -205,7 +205,7 @@ impl Live {
             }
             FeedEvent::Ended => return Ok(true),
             FeedEvent::HistoryChanged(error) => {
-                tracing::warn!("{error}; counting anew from the earliest offsets");
+                tracing::warn!("{error}; starting over from the earliest offsets");
                 self.start_over().await?;
             }
             FeedEvent::Trouble(error) => {

@@ -78,7 +78,7 @@ pub(super) async fn plan_folder(
         (Err(error), None) => return Err(error),
     };
     if !running.is_empty() {
-        // Missing for a moment, as when a whole folder is checked out anew, is not the same as empty.
+        // Missing for a moment, as when a whole folder is checked out again, is not the same as empty.
         let path = dir.join(DASHBOARD);
         std::fs::read_dir(&path).map_err(|source| WorkspaceError::Folder { path, source })?;
     }

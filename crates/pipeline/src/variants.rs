@@ -21,7 +21,7 @@ use tallgrass_view::{LoadedFile, SqlFile};
 /// Variants at one time: each is a view with a state of its own, and links are handed around.
 pub const MAX_VARIANTS: usize = 16;
 
-/// How long a variant stays when it is no longer looked at: a page that is loaded anew finds it still there.
+/// How long a variant stays when it is no longer in use: a page that is reloaded still finds it.
 const KEEP: Duration = Duration::from_mins(1);
 
 /// How long a variant keeps its place against others: a reader who asks for one value after another gets no more than

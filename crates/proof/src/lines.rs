@@ -58,7 +58,7 @@ impl ChangeLines {
                 write_line(out, &file.name, published, &line::error_field(&error))?;
                 self.broken.insert(Arc::clone(&file.name), error);
             } else {
-                // The view's result is written anew, so that its last line is not an error.
+                // The view's result is written again, so that its last line is not an error.
                 self.broken.remove(&file.name);
                 self.last.remove(&file.name);
             }

@@ -8,7 +8,7 @@
 //!
 //! # Design
 //! Rows are appended in segments and never change; an update kills the old row and appends the new one. The index is a
-//! hash table of row numbers alone: a key's bytes are stored once, in its segment, and its hash is computed anew when
+//! hash table of row numbers alone: a key's bytes are stored once, in its segment, and its hash is computed again when
 //! the table grows. So a key costs its bytes, 8 for the row number, 8 for offset and partition, and the slack of the hash
 //! table, besides the columns.
 //!

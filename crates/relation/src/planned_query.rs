@@ -1,4 +1,7 @@
 //! A query over relations that has been planned and not yet run.
+//!
+//! The futures here are boxed: that one of `DataFusion`'s may move between threads takes the compiler seconds to prove, in
+//! each function that awaits it, and in each that awaits that one.
 
 use std::sync::Arc;
 
@@ -6,11 +9,13 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 
 use super::shared_read::share_reads;
@@ -26,10 +31,12 @@ pub struct PlannedQuery {
 
 impl PlannedQuery {
     /// Plans a query; its scans ask the broker for their offsets now.
-    pub async fn new(context: &SessionContext, plan: LogicalPlan) -> Result<Self> {
-        let frame = context.execute_logical_plan(plan).await?;
-        let context = Arc::new(frame.task_ctx());
-        Ok(Self { plan: frame.create_physical_plan().await?, context, running: None })
+    pub fn new(context: &SessionContext, plan: LogicalPlan) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(async move {
+            let frame = context.execute_logical_plan(plan).await?;
+            let context = Arc::new(frame.task_ctx());
+            Ok(Self { plan: frame.create_physical_plan().await?, context, running: None })
+        })
     }
 
     /// Lets queries that read the same topic read it once. Those start at once, all together.
@@ -69,13 +76,20 @@ impl PlannedQuery {
     }
 
     /// Runs it and keeps its rows.
-    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
-        let mut rows = Vec::new();
-        self.run(|batch| {
-            rows.push(batch.clone());
-            Ok::<_, DataFusionError>(())
+    pub fn collect(self) -> BoxFuture<'static, Result<Vec<RecordBatch>>> {
+        Box::pin(async move {
+            let mut rows = Vec::new();
+            self.run(|batch| {
+                rows.push(batch.clone());
+                Ok::<_, DataFusionError>(())
+            })
+            .await?;
+            Ok(rows)
         })
-        .await?;
-        Ok(rows)
     }
+}
+
+/// Plans a parsed statement.
+pub fn logical_plan(state: &SessionState, statement: Statement) -> BoxFuture<'_, Result<LogicalPlan>> {
+    Box::pin(state.statement_to_plan(statement))
 }

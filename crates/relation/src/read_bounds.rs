@@ -316,7 +316,7 @@ fn cut(
     for (&partition, &next_offset) in &ends {
         let now = marks.get(&partition).copied().unwrap_or(Watermarks { low: 0, high: 0 });
         if next_offset > now.high {
-            // Where a result once counted more, the topic was made anew: no read can give that result again.
+            // Where a result once counted more, the topic was created again: no read can give that result again.
             return Err(KafkaError::BeyondEnd { topic: topic.to_string(), partition, next_offset, high: now.high });
         }
         marks.insert(partition, Watermarks { low: now.low, high: next_offset });

@@ -108,7 +108,7 @@ impl KeyColumn {
         }
     }
 
-    /// The column; starts anew.
+    /// The column; leaves an empty one.
     pub(super) fn finish(&mut self) -> ArrayRef {
         match self {
             Self::Utf8(builder) => Arc::new(builder.finish()),
@@ -116,7 +116,7 @@ impl KeyColumn {
             Self::Utf8View(builder) => Arc::new(builder.finish()),
             Self::Integer { data_type, values, .. } => {
                 let values = values.drain(..);
-                // Each value was found to be within the type's range when it came.
+                // Each value was found to be within the type's range when it arrived.
                 match data_type {
                     DataType::Int8 => Arc::new(values.map(|value| value as i8).collect::<Int8Array>()),
                     DataType::Int16 => Arc::new(values.map(|value| value as i16).collect::<Int16Array>()),

@@ -19,14 +19,14 @@ const READ: Duration = Duration::from_millis(20);
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 /// A connection to the browser.
-pub struct Connection {
+pub struct CdpConnection {
     socket: WebSocket<TcpStream>,
     last_id: u64,
     /// By session, which is a tab.
     logs: HashMap<String, Log>,
 }
 
-impl Connection {
+impl CdpConnection {
     pub fn open(port: u16, path: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the browser listens");
         stream.set_nodelay(true).expect("a socket");

@@ -7,13 +7,13 @@ const MAX_ENTRIES: usize = 100_000;
 
 /// A line of the console, an uncaught exception, or a dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct ConsoleLine {
     /// `log`, `warning`, `error`, `exception`, `dialog` …
     pub level: String,
     pub text: String,
 }
 
-impl Line {
+impl ConsoleLine {
     pub fn is_error(&self) -> bool {
         ["error", "assert", "exception", "dialog"].contains(&self.level.as_str())
     }
@@ -45,7 +45,7 @@ impl Request {
 /// The log of a tab, in order.
 #[derive(Debug, Default)]
 pub struct Log {
-    pub lines: Vec<Line>,
+    pub lines: Vec<ConsoleLine>,
     pub requests: Vec<Request>,
 }
 
@@ -95,7 +95,7 @@ impl Log {
     }
 
     fn line(&mut self, level: String, text: String) {
-        self.lines.push(Line { level, text });
+        self.lines.push(ConsoleLine { level, text });
     }
 
     /// A redirected request has one id for all its steps: the last one is meant.

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!   Browser  one process with a profile of its own; ends with the test
-//!     Page   one tab: what a person does (click, type, look) and what the tab did (console, requests)
-//!       Connection  one WebSocket; a call waits for its answer and notes the events that arrive meanwhile
+//!     BrowserPage  one tab: what a person does (click, type, look) and what the tab did (console, requests)
+//!       CdpConnection  one WebSocket; a call waits for its answer and notes the events that arrive meanwhile
 //! ```
 //!
 //! It resolves no name but this machine's own, so a page that loads something from elsewhere fails here as it would
-//! without a network; [`Page::outside_requests`] has the attempts.
+//! without a network; [`BrowserPage::outside_requests`] has the attempts.
 
 // Tests take what they need.
 #![allow(dead_code)]
@@ -26,8 +26,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::json;
 use tempfile::TempDir;
 
-use self::cdp::Connection;
-pub use self::page::Page;
+use self::cdp::CdpConnection;
+pub use self::page::BrowserPage;
 use crate::support::{TIME_LIMIT, skip, wait_for};
 
 /// Names of the program, in the order in which they are tried.
@@ -64,7 +64,7 @@ static ONE: Mutex<()> = Mutex::new(());
 
 /// A running browser.
 pub struct Browser {
-    connection: RefCell<Connection>,
+    connection: RefCell<CdpConnection>,
     child: Child,
     profile: TempDir,
     _alone: MutexGuard<'static, ()>,
@@ -115,36 +115,36 @@ impl Browser {
             let (port, path) = text.split_once('\n')?;
             path.starts_with("/devtools").then(|| (port.parse::<u16>().expect("a port"), path.trim().to_owned()))
         });
-        let connection = RefCell::new(Connection::open(address.0, &address.1));
+        let connection = RefCell::new(CdpConnection::open(address.0, &address.1));
         Self { connection, child, profile, _alone: alone }
     }
 
     /// A tab at this address, loaded.
-    pub fn open(&self, url: &str) -> Page<'_> {
+    pub fn open(&self, url: &str) -> BrowserPage<'_> {
         let page = self.blank();
         page.go(url);
         page
     }
 
     /// A tab at nothing yet, for a test that sets something up before it loads.
-    pub fn blank(&self) -> Page<'_> {
+    pub fn blank(&self) -> BrowserPage<'_> {
         // In a window of its own it is never in the background, where timers and frames are held back.
         self.target(true)
     }
 
     /// A tab of the last window at this address, in front of the others there, which are then hidden.
-    pub fn open_in_front(&self, url: &str) -> Page<'_> {
+    pub fn open_in_front(&self, url: &str) -> BrowserPage<'_> {
         let page = self.target(false);
         page.go(url);
         page
     }
 
-    fn target(&self, new_window: bool) -> Page<'_> {
+    fn target(&self, new_window: bool) -> BrowserPage<'_> {
         let target = self.call("Target.createTarget", json!({ "url": "about:blank", "newWindow": new_window }));
         let target = target["targetId"].as_str().expect("a target").to_owned();
         let attached = self.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
         let session = attached["sessionId"].as_str().expect("a session").to_owned();
-        Page::new(self, target, session)
+        BrowserPage::new(self, target, session)
     }
 
     /// Calls a method of the browser itself.

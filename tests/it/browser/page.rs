@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Browser;
-use super::log::{Line, Request, exception};
+use super::log::{ConsoleLine, Request, exception};
 use crate::support::TIME_LIMIT;
 
 /// Time between two checks of a page that is waited for.
@@ -18,13 +18,13 @@ const LOOK: Duration = Duration::from_millis(20);
 const SHOWN_CHARS: usize = 2_000;
 
 /// A tab of a browser.
-pub struct Page<'a> {
+pub struct BrowserPage<'a> {
     browser: &'a Browser,
     target: String,
     session: String,
 }
 
-impl<'a> Page<'a> {
+impl<'a> BrowserPage<'a> {
     pub(super) fn new(browser: &'a Browser, target: String, session: String) -> Self {
         let page = Self { browser, target, session };
         for domain in ["Page", "Runtime", "Log", "Network", "Performance"] {
@@ -125,7 +125,7 @@ impl<'a> Page<'a> {
 }
 
 /// What a person does.
-impl Page<'_> {
+impl BrowserPage<'_> {
     /// Brings an element into view and gives its centre; fails where something else is in front of it.
     #[track_caller]
     pub fn centre(&self, selector: &str) -> (f64, f64) {
@@ -241,7 +241,7 @@ impl Page<'_> {
 }
 
 /// The page's surroundings.
-impl Page<'_> {
+impl BrowserPage<'_> {
     /// The size of the window's inside in CSS pixels.
     #[track_caller]
     pub fn set_viewport(&self, width: u32, height: u32) {
@@ -297,21 +297,21 @@ impl Page<'_> {
 }
 
 /// What the tab did.
-impl Page<'_> {
+impl BrowserPage<'_> {
     /// Events come in order: those before an answer have been noted with it.
     fn catch_up(&self) {
         self.try_eval("0").ok();
     }
 
     /// The console so far, with exceptions and dialogs.
-    pub fn console(&self) -> Vec<Line> {
+    pub fn console(&self) -> Vec<ConsoleLine> {
         self.catch_up();
         self.browser.connection.borrow_mut().log(&self.session).lines.clone()
     }
 
     /// The errors and warnings among them.
-    pub fn errors(&self) -> Vec<Line> {
-        self.console().into_iter().filter(Line::is_error).collect()
+    pub fn errors(&self) -> Vec<ConsoleLine> {
+        self.console().into_iter().filter(ConsoleLine::is_error).collect()
     }
 
     /// Its requests over the network so far.
@@ -347,7 +347,7 @@ impl Page<'_> {
     }
 }
 
-impl Drop for Page<'_> {
+impl Drop for BrowserPage<'_> {
     /// Closes the tab.
     fn drop(&mut self) {
         let close = json!({ "targetId": self.target });

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use tallgrass_view::Workspace;
 
 use super::executions::decide_deletes;
-use super::history::{History, RecordOrigin, Topic};
+use super::history::{History, RecordOrigin, TopicRecords};
 
 /// Two streams, a topic as a stream and as a table, a table with a text key, a static relation.
 const SOURCES: &str = "
@@ -53,7 +53,7 @@ pub async fn history(workspace: &Workspace, random: &mut ChaCha8Rng) -> History 
             relation.declared().fields().iter().map(|field| column(random, field.name(), &origins)).collect();
         let fields = relation.declared().fields().clone();
         let declared = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
-        history.topics.push(Topic::new(name, &declared, origins, random.random_range(2..40)));
+        history.topics.push(TopicRecords::new(name, &declared, origins, random.random_range(2..40)));
     }
     decide_deletes(workspace, &mut history).await;
     history

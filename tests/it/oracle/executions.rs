@@ -13,10 +13,11 @@ use datafusion::prelude::SessionContext;
 use tallgrass_pipeline::{Engine, NamedView, Snapshot};
 use tallgrass_relation::KafkaRelation;
 use tallgrass_view::incremental::cut::Use;
-use tallgrass_view::{Fingerprint, Maintenance, SqlFile, Workspace, live_view, session};
+use tallgrass_view::files::session;
+use tallgrass_view::{Fingerprint, Maintenance, SqlFile, Workspace, live_view};
 
 use super::compare::difference;
-use super::history::{Fed, History, Step};
+use super::history::{FeedProgress, History, FeedStep};
 
 /// No view of these tests keeps more.
 const MAX_ROWS: usize = 10_000_000;
@@ -26,7 +27,7 @@ const PARTITIONS: usize = 3;
 
 /// A file of SQL, and whether it determines the order of its rows completely.
 #[derive(Debug, Clone)]
-pub struct View {
+pub struct TestView {
     pub name: String,
     pub sql: String,
     pub ordered: bool,
@@ -34,7 +35,7 @@ pub struct View {
 
 /// The outcome of one view.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ViewOutcome {
     /// Equal, wherever compared.
     Agree,
     /// DataFusion itself has no result for it.
@@ -46,8 +47,8 @@ pub enum Verdict {
 /// A result of the batch execution.
 pub type BatchResult = Result<(SchemaRef, Vec<RecordBatch>), DataFusionError>;
 
-pub fn files(views: &[View]) -> Vec<SqlFile> {
-    let parse = |view: &View| {
+pub fn files(views: &[TestView]) -> Vec<SqlFile> {
+    let parse = |view: &TestView| {
         SqlFile::parse(&view.name, Path::new(&format!("{}.sql", view.name)), &*view.sql)
             .unwrap_or_else(|error| panic!("{error}\n{}", view.sql))
     };
@@ -154,12 +155,12 @@ pub async fn decide_deletes(workspace: &Workspace, history: &mut History) {
 
 /// Feeds the steps and compares every view after each step that requires it, and at the end. A snapshot has one as-of: that
 /// of the rows that the other execution gets.
-pub async fn check(workspace: &Workspace, views: &[View], history: &History, steps: &[Step]) -> Vec<Verdict> {
+pub async fn check(workspace: &Workspace, views: &[TestView], history: &History, steps: &[FeedStep]) -> Vec<ViewOutcome> {
     let files = files(views);
     let mut engine = engine(workspace, &files).await;
     let topics = engine.topics().clone();
-    let mut fed = Fed::start(history, &mut engine);
-    let mut verdicts = vec![Verdict::Agree; views.len()];
+    let mut fed = FeedProgress::start(history, &mut engine);
+    let mut verdicts = vec![ViewOutcome::Agree; views.len()];
     for (index, step) in steps.iter().enumerate() {
         let micro_batch = fed.take(step, &topics);
         engine.apply(micro_batch).await.unwrap();
@@ -171,20 +172,20 @@ pub async fn check(workspace: &Workspace, views: &[View], history: &History, ste
         let expected = batch(workspace, &files, history, &fed.rows).await;
         for (place, verdict) in judge(views, &snapshot, &expected).into_iter().enumerate() {
             let verdict = match verdict {
-                Verdict::Differ { how, .. } => {
+                ViewOutcome::Differ { how, .. } => {
                     if agrees_with_itself(&files, (place, views[place].ordered), workspace, &fed).await {
-                        Verdict::Differ { step: index, how }
+                        ViewOutcome::Differ { step: index, how }
                     } else {
-                        Verdict::Skipped(format!("DataFusion does not agree with itself: {how}"))
+                        ViewOutcome::Skipped(format!("DataFusion does not agree with itself: {how}"))
                     }
                 }
                 other => other,
             };
-            if verdicts[place] == Verdict::Agree {
+            if verdicts[place] == ViewOutcome::Agree {
                 verdicts[place] = verdict;
             }
         }
-        if !verdicts.contains(&Verdict::Agree) {
+        if !verdicts.contains(&ViewOutcome::Agree) {
             break;
         }
     }
@@ -197,7 +198,7 @@ async fn agrees_with_itself(
     files: &[SqlFile],
     (place, ordered): (usize, bool),
     workspace: &Workspace,
-    fed: &Fed<'_>,
+    fed: &FeedProgress<'_>,
 ) -> bool {
     let history = fed.history;
     let several = batch(workspace, files, history, &fed.rows).await.swap_remove(place);
@@ -209,19 +210,19 @@ async fn agrees_with_itself(
 }
 
 /// Compares all results of one moment.
-fn judge(views: &[View], snapshot: &Snapshot, expected: &[BatchResult]) -> Vec<Verdict> {
+fn judge(views: &[TestView], snapshot: &Snapshot, expected: &[BatchResult]) -> Vec<ViewOutcome> {
     assert_eq!(snapshot.results.len(), views.len());
-    let verdict = |((view, live), batch): ((&View, &tallgrass_pipeline::ViewResult), &BatchResult)| {
+    let verdict = |((view, live), batch): ((&TestView, &tallgrass_pipeline::ViewResult), &BatchResult)| {
         assert_eq!(*live.name, *view.name);
         let batches = match batch {
             Ok((_, batches)) => batches,
-            Err(error) => return Verdict::Skipped(tallgrass_diagnostics::message_of(error)),
+            Err(error) => return ViewOutcome::Skipped(tallgrass_diagnostics::message_of(error)),
         };
         let how = match &live.rows {
             Ok(rows) => difference(rows, batches, view.ordered),
             Err(error) => Some(format!("the live view fails: {}", tallgrass_diagnostics::message_of(error))),
         };
-        how.map_or(Verdict::Agree, |how| Verdict::Differ { step: 0, how })
+        how.map_or(ViewOutcome::Agree, |how| ViewOutcome::Differ { step: 0, how })
     };
     views.iter().zip(&snapshot.results).zip(expected).map(verdict).collect()
 }

@@ -1,6 +1,6 @@
 //! The contents of topics, and their arrival: records in columns, cut into micro-batches by hand.
 //!
-//! A [`History`] is all that was ever written; a [`Step`] is a micro-batch of it. The rows of a keyed table are determined
+//! A [`History`] is all that was ever written; a [`FeedStep`] is a micro-batch of it. The rows of a keyed table are determined
 //! here by a plain map from key to newest record, independent of how the program keeps its tables.
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +30,7 @@ pub struct RecordOrigin {
 
 /// One topic's records in the order in which they were written, under the one declaration that its relations share.
 #[derive(Debug, Clone)]
-pub struct Topic {
+pub struct TopicRecords {
     pub name: Arc<str>,
     /// The declared columns, then the metadata.
     rows: RecordBatch,
@@ -44,20 +44,20 @@ pub struct Topic {
 /// Every topic.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    pub topics: Vec<Topic>,
+    pub topics: Vec<TopicRecords>,
 }
 
 /// Some rows of a topic (by its place in the history), by their place in the topic.
-pub type Slice = (usize, Vec<usize>);
+pub type TopicSlice = (usize, Vec<usize>);
 
 /// A micro-batch, and whether all results are compared after it.
 #[derive(Debug, Clone)]
-pub struct Step {
-    pub rows: Vec<Slice>,
+pub struct FeedStep {
+    pub rows: Vec<TopicSlice>,
     pub compare: bool,
 }
 
-impl Topic {
+impl TopicRecords {
     /// Puts records into a topic; a tombstone's columns must be null. One offset in `gap` is left out.
     pub fn new(name: &str, declared: &RecordBatch, origins: Vec<RecordOrigin>, gap: i64) -> Self {
         let mut next: BTreeMap<i32, i64> = BTreeMap::new();
@@ -166,7 +166,7 @@ impl Topic {
 impl History {
     /// Cuts everything into micro-batches of random sizes. Each takes from some partitions of some topics what comes next
     /// there, in an order that keeps only that of each partition.
-    pub fn steps(&self, random: &mut ChaCha8Rng, rows_a_step: usize, compare: f64) -> Vec<Step> {
+    pub fn steps(&self, random: &mut ChaCha8Rng, rows_a_step: usize, compare: f64) -> Vec<FeedStep> {
         let mut queues: BTreeMap<(usize, i32), std::collections::VecDeque<usize>> = BTreeMap::new();
         for (index, topic) in self.topics.iter().enumerate() {
             for (row, origin) in topic.origins.iter().enumerate() {
@@ -185,7 +185,7 @@ impl History {
                     queues.remove(&origin);
                 }
             }
-            steps.push(Step { rows: rows.into_iter().collect(), compare: random.random_bool(compare) });
+            steps.push(FeedStep { rows: rows.into_iter().collect(), compare: random.random_bool(compare) });
         }
         steps
     }
@@ -193,7 +193,7 @@ impl History {
 
 /// How far an engine has been fed.
 #[derive(Debug)]
-pub struct Fed<'a> {
+pub struct FeedProgress<'a> {
     pub history: &'a History,
     /// Rows of each topic in the order of their arrival.
     pub rows: Vec<Vec<usize>>,
@@ -201,7 +201,7 @@ pub struct Fed<'a> {
     pub as_of: AsOf,
 }
 
-impl<'a> Fed<'a> {
+impl<'a> FeedProgress<'a> {
     /// Nothing so far: every partition is at its beginning.
     pub fn start(history: &'a History, engine: &mut Engine) -> Self {
         let mut as_of = AsOf::default();
@@ -216,7 +216,7 @@ impl<'a> Fed<'a> {
     }
 
     /// The step as the feed would send it.
-    pub fn take(&mut self, step: &Step, topics: &[FeedTopic]) -> MicroBatch {
+    pub fn take(&mut self, step: &FeedStep, topics: &[FeedTopic]) -> MicroBatch {
         let mut batch = MicroBatch::default();
         for (topic, rows) in &step.rows {
             self.rows[*topic].extend(rows);

@@ -12,7 +12,7 @@ use tallgrass_view::Workspace;
 
 use super::compare::texts;
 use super::executions::decide_deletes;
-use super::history::{History, RecordOrigin, Topic};
+use super::history::{History, RecordOrigin, TopicRecords};
 
 /// By default records are one second apart, starting here.
 const FIRST_TIMESTAMP_MS: i64 = 1_468_000_000_000;
@@ -92,7 +92,7 @@ impl Inserts {
         let topic = |(relation, records): (&KafkaRelation, Vec<Records>)| {
             let (batches, origins): (Vec<_>, Vec<_>) = records.into_iter().unzip();
             let declared = concat_batches(&batches[0].schema(), &batches).unwrap();
-            Topic::new(relation.topic(), &declared, origins.concat(), GAP)
+            TopicRecords::new(relation.topic(), &declared, origins.concat(), GAP)
         };
         let mut history = History { topics: topics.into_iter().map(topic).collect() };
         decide_deletes(workspace, &mut history).await;

@@ -9,8 +9,8 @@ use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::{Fingerprint, LiveView, Maintenance};
 
 use super::data;
-use super::executions::{self, Verdict, View, check};
-use super::history::Fed;
+use super::executions::{self, ViewOutcome, TestView, check};
+use super::history::FeedProgress;
 
 /// Histories that each query runs over.
 const SEEDS: std::ops::Range<u64> = 0..6;
@@ -93,8 +93,8 @@ async fn live_equals_batch_and_is_maintained_as_declared() {
         (OVER_TABLES, None),
     ] {
         let view =
-            |(index, sql): (usize, &&str)| View { name: format!("q{index}"), sql: (*sql).to_owned(), ordered: false };
-        let views: Vec<View> = queries.iter().enumerate().map(view).collect();
+            |(index, sql): (usize, &&str)| TestView { name: format!("q{index}"), sql: (*sql).to_owned(), ordered: false };
+        let views: Vec<TestView> = queries.iter().enumerate().map(view).collect();
         if let Some(expected) = expected {
             let engine = executions::engine(&workspace, &executions::files(&views)).await;
             for (view, maintenance) in views.iter().zip(executions::maintenance(&engine)) {
@@ -106,7 +106,7 @@ async fn live_equals_batch_and_is_maintained_as_declared() {
             let history = data::history(&workspace, &mut random).await;
             let steps = history.steps(&mut random, 20, 0.3);
             for (view, verdict) in views.iter().zip(check(&workspace, &views, &history, &steps).await) {
-                assert_eq!(verdict, Verdict::Agree, "{} (seed {seed})", view.sql);
+                assert_eq!(verdict, ViewOutcome::Agree, "{} (seed {seed})", view.sql);
             }
         }
     }
@@ -132,7 +132,7 @@ async fn a_view_that_must_keep_too_many_rows_fails_and_says_why() {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let history = data::history(&workspace, &mut random).await;
     let topics = engine.topics().clone();
-    let mut fed = Fed::start(&history, &mut engine);
+    let mut fed = FeedProgress::start(&history, &mut engine);
     for step in history.steps(&mut random, 10, 0.0) {
         engine.apply(fed.take(&step, &topics)).await.unwrap();
     }

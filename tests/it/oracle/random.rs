@@ -15,8 +15,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tallgrass_view::Workspace;
 
-use super::executions::{Verdict, View, check};
-use super::history::{History, Step};
+use super::executions::{ViewOutcome, TestView, check};
+use super::history::{History, FeedStep};
 use super::{data, grammar, shrink};
 
 /// The default number of cases of a run.
@@ -35,9 +35,9 @@ const SHOWN: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Case {
     pub seed: u64,
-    pub views: Vec<View>,
+    pub views: Vec<TestView>,
     pub history: History,
-    pub steps: Vec<Step>,
+    pub steps: Vec<FeedStep>,
 }
 
 impl Case {
@@ -52,14 +52,14 @@ impl Case {
     }
 
     /// The outcome of each view; `None` after a panic.
-    pub async fn verdicts(&self, workspace: &Workspace) -> Option<Vec<Verdict>> {
+    pub async fn verdicts(&self, workspace: &Workspace) -> Option<Vec<ViewOutcome>> {
         AssertUnwindSafe(check(workspace, &self.views, &self.history, &self.steps)).catch_unwind().await.ok()
     }
 }
 
 /// What all threads add to.
 #[derive(Default)]
-struct Tally {
+struct CaseTally {
     cases: AtomicUsize,
     skipped: Mutex<Vec<String>>,
     failures: Mutex<Vec<String>>,
@@ -78,7 +78,7 @@ fn kept_seeds() -> Vec<u64> {
     lines.map(|line| line.split_whitespace().next().and_then(|seed| seed.parse().ok()).expect("a seed")).collect()
 }
 
-async fn run(workspace: &Workspace, seed: u64, tally: &Tally) {
+async fn run(workspace: &Workspace, seed: u64, tally: &CaseTally) {
     let case = Case::new(workspace, seed).await;
     let Some(verdicts) = case.verdicts(workspace).await else {
         tally.failed.fetch_add(1, Ordering::Relaxed);
@@ -89,11 +89,11 @@ async fn run(workspace: &Workspace, seed: u64, tally: &Tally) {
     tally.cases.fetch_add(verdicts.len(), Ordering::Relaxed);
     for (view, verdict) in case.views.iter().zip(&verdicts) {
         match verdict {
-            Verdict::Agree => {}
-            Verdict::Skipped(why) => {
+            ViewOutcome::Agree => {}
+            ViewOutcome::Skipped(why) => {
                 tally.skipped.lock().unwrap().push(format!("seed {seed}: {why}\n    {}", view.sql));
             }
-            Verdict::Differ { .. } => {
+            ViewOutcome::Differ { .. } => {
                 let shown = tally.failed.fetch_add(1, Ordering::Relaxed) < SHOWN;
                 let text = if shown {
                     shrink::report(workspace, &case, view).await
@@ -111,7 +111,7 @@ fn any_query_over_any_history_is_the_same_live_and_batch() {
     let wanted = number("TALLGRASS_ORACLE_CASES").map_or(CASES, |cases| cases as usize);
     let one = number("TALLGRASS_ORACLE_SEED");
     let seeds: Vec<u64> = one.map_or_else(kept_seeds, |seed| vec![seed]);
-    let (tally, next) = (Tally::default(), AtomicU64::new(0));
+    let (tally, next) = (CaseTally::default(), AtomicU64::new(0));
     let work = || {
         let dir = tempfile::tempdir().unwrap();
         let workspace = data::workspace(dir.path());

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use tallgrass_view::Workspace;
 
 use super::compare::texts;
-use super::executions::{Verdict, View};
+use super::executions::{ViewOutcome, TestView};
 use super::grammar::{self, Feature};
 use super::random::Case;
 
@@ -23,7 +23,7 @@ impl Shrinker<'_> {
     async fn failure(&mut self, case: &Case) -> Option<(usize, String)> {
         self.tries += 1;
         match case.verdicts(self.workspace).await?.pop() {
-            Some(Verdict::Differ { step, how }) if self.tries <= TRIES => Some((step, how)),
+            Some(ViewOutcome::Differ { step, how }) if self.tries <= TRIES => Some((step, how)),
             _ => None,
         }
     }
@@ -112,7 +112,7 @@ fn drop_rows(case: &mut Case, range: std::ops::Range<usize>) {
 }
 
 /// A failure with its seed, its SQL and the least rows that show it.
-pub async fn report(workspace: &Workspace, case: &Case, view: &View) -> String {
+pub async fn report(workspace: &Workspace, case: &Case, view: &TestView) -> String {
     let mut shrinker = Shrinker { workspace, tries: 0 };
     let mut smallest = shrinker.fewer_views(case.clone(), &view.name).await;
     if let Some(simpler) = shrinker.simpler_query(case, &view.name).await {

@@ -21,8 +21,8 @@ use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Record, Runner};
 use tallgrass_view::{SqlFile, Workspace};
 
 use super::compare::{difference, texts};
-use super::executions::{self, View};
-use super::history::{Fed, History};
+use super::executions::{self, TestView};
+use super::history::{FeedProgress, History};
 use super::insert::Inserts;
 
 /// Sizes of micro-batches are drawn from this.
@@ -40,14 +40,14 @@ struct Database {
     dir: tempfile::TempDir,
     sources: String,
     inserts: Inserts,
-    queries: Vec<View>,
+    queries: Vec<TestView>,
     /// Query → its live rows, once all of them have been run.
     answers: Option<HashMap<String, Result<RecordBatch, String>>>,
     update: bool,
 }
 
 impl Database {
-    fn new(queries: Vec<View>, update: bool) -> Self {
+    fn new(queries: Vec<TestView>, update: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { dir, sources: String::new(), inserts: Inserts::default(), queries, answers: None, update }
     }
@@ -114,7 +114,7 @@ impl Database {
 async fn live(workspace: &Workspace, files: &[SqlFile], history: &History) -> tallgrass_pipeline::Snapshot {
     let mut engine = executions::engine(workspace, files).await;
     let topics = engine.topics().clone();
-    let mut fed = Fed::start(history, &mut engine);
+    let mut fed = FeedProgress::start(history, &mut engine);
     for step in history.steps(&mut ChaCha8Rng::seed_from_u64(SEED), ROWS_A_STEP, 0.3) {
         engine.apply(fed.take(&step, &topics)).await.unwrap();
         if step.compare {
@@ -180,12 +180,12 @@ async fn run(path: &Path, update: bool) -> (Vec<String>, Vec<String>) {
             _ => None,
         })
         .collect();
-    let view = |(index, sql): (usize, &String)| View {
+    let view = |(index, sql): (usize, &String)| TestView {
         name: format!("q{index}"),
         sql: query_text(sql).unwrap(),
         ordered: false,
     };
-    let views: Vec<View> = sqls.iter().enumerate().map(view).collect();
+    let views: Vec<TestView> = sqls.iter().enumerate().map(view).collect();
     let mut runner = Runner::new(|| {
         let database = Database::new(views.clone(), update);
         async move { Ok(database) }

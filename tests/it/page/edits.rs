@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{World, assert_not_reloaded, in_tile, numbered, open_marked, shows};
-use crate::browser::{Page, browser};
+use crate::browser::{BrowserPage, browser};
 
 const TOTAL: &str = "-- @order: 9\nSELECT count(*) AS n FROM s";
 const NEAR: &str =
@@ -132,7 +132,7 @@ fn a_refused_value_stays_in_its_tile_with_the_reason_until_another_is_given() {
     };
     let tile = "[data-testid=tile-near]";
     let input = "document.querySelector(\"input[name='near.least']\").value";
-    let is_refused = |page: &Page| {
+    let is_refused = |page: &BrowserPage| {
         let error = page.text(&format!("{tile} .banner"));
         assert!(error.contains("'abc' is not a value for parameter 'least'"), "{error}");
         assert!(error.contains("Below: the result with the file's own values."), "{error}");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tallgrass_kafka::{Producer, Record};
 
 use super::{World, assert_not_reloaded, in_tile, numbered, open_marked, shows};
-use crate::browser::{Page, browser};
+use crate::browser::{BrowserPage, browser};
 use crate::support::TIME_LIMIT;
 
 const TOTAL: &str = "-- @order: 1\nSELECT count(*) AS n FROM s";
@@ -17,7 +17,7 @@ const NAMES: &str =
 const SLACK: Duration = Duration::from_secs(2);
 
 /// The texts of elements of a tile, each as its parts.
-fn texts(page: &Page, tile: &str, each: &str, parts: &str) -> Value {
+fn texts(page: &BrowserPage, tile: &str, each: &str, parts: &str) -> Value {
     page.eval(&format!(
         "[...document.querySelectorAll('[data-testid=\"tile-{tile}\"] {each}')]
            .map((one) => [...one.querySelectorAll('{parts}')].map((part) => part.textContent.trim()))"
@@ -258,7 +258,7 @@ fn more_tabs_than_a_browser_has_connections_are_all_of_use() {
     let world = World::start(&[("total", TOTAL)]);
     world.produce(&numbered(10));
     // Six connections a host are what browsers give to all tabs together.
-    let pages: Vec<Page> = (0..9)
+    let pages: Vec<BrowserPage> = (0..9)
         .map(|_| {
             let page = browser.open_in_front(&world.url("/"));
             page.wait_until(&shows("total", 10));

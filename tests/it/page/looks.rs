@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::World;
-use crate::browser::{Page, browser};
+use crate::browser::{BrowserPage, browser};
 use crate::program::start;
 
 const ALL_OK: &str = "document.querySelectorAll('article').length === 15
@@ -12,7 +12,7 @@ const ALL_OK: &str = "document.querySelectorAll('article').length === 15
 
 /// Nothing is wider than the window.
 #[track_caller]
-fn fits(page: &Page, what: &str) {
+fn fits(page: &BrowserPage, what: &str) {
     let widths = page.eval("[document.documentElement.scrollWidth, innerWidth]");
     let wide = page.eval(
         "[...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::World;
-use crate::browser::{Page, browser};
+use crate::browser::{BrowserPage, browser};
 
 /// Kilometres of a degree of longitude in Madrid.
 const KM: f64 = 84.66;
@@ -17,7 +17,7 @@ fn east(name: &str, km: f64) -> Value {
 const LIST: &str = "[...document.querySelectorAll('#list .name')].map((name) => name.textContent).sort()";
 
 #[track_caller]
-fn wait_for_names(page: &Page, names: &[&str]) {
+fn wait_for_names(page: &BrowserPage, names: &[&str]) {
     page.wait_until(&format!("JSON.stringify({LIST}) === {:?}", json!(names).to_string()));
 }
 

@@ -66,7 +66,7 @@ pub enum FeedEvent {
     },
     /// Every end has been reached; [`Feed::go_on`](super::Feed::go_on) sets others.
     Ended,
-    /// The log is no longer the one that was read: a topic was deleted or made anew, or retention overtook the reader.
+    /// The log is no longer the one that was read: a topic was deleted or created again, or retention overtook the reader.
     HistoryChanged(KafkaError),
     /// Something that passes by itself: a broker that does not answer.
     Trouble(KafkaError),

@@ -15,7 +15,7 @@ use tallgrass_relation::{
     BadRecords, CONNECT_TIMEOUT, PartitionRange, RecordReader, TopicDecoder, TopicPartition, Wanted,
 };
 
-/// How often the reader looks for partitions added and topics made anew.
+/// How often the reader looks for added partitions and topics created again.
 const TOPOLOGY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The same while a topic does not exist: its first records shall show soon.
@@ -209,7 +209,7 @@ impl<'a> FeedThread<'a> {
         self.begin(&ends)
     }
 
-    /// A partition that was read and no longer exists, or is shorter than it was: the topic was deleted, or made anew.
+    /// A partition that was read and no longer exists, or is shorter than it was: the topic was deleted, or created again.
     fn check_history(&self) -> Result<(), Stop> {
         for (index, FeedTopic { topic, .. }) in self.topics.iter().enumerate() {
             if !self.is_found(index) {
@@ -256,7 +256,7 @@ impl<'a> FeedThread<'a> {
         }
     }
 
-    /// Partitions added, topics made anew. A broker that does not answer is asked again later.
+    /// Added partitions, topics created again. A broker that does not answer is asked again later.
     fn look_again(&mut self) -> Result<(), Stop> {
         let looked = self.check_history().and_then(|()| {
             let found = self.find_partitions(&AsOf::default(), false)?;

@@ -50,9 +50,9 @@ pub(super) struct TakenNames {
 impl TakenNames {
     /// A name for the relation over `topic` that needs no quotes: `Shop.Orders-v2` → `shop_orders_v2`.
     pub(super) fn of_topic(&mut self, topic: &str) -> String {
-        let words: Vec<_> =
+        let parts: Vec<_> =
             topic.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        let name = words.join("_").to_ascii_lowercase();
+        let name = parts.join("_").to_ascii_lowercase();
         let name = if is_plain(&name) { name } else { format!("topic_{name}") };
         self.unique(name.trim_end_matches('_'))
     }

@@ -85,7 +85,7 @@ pub(super) struct Objects {
     seen: u64,
     fields: Vec<Field>,
     index: HashMap<String, usize>,
-    /// Fields that came after [`MAX_FIELDS`] others.
+    /// Fields beyond [`MAX_FIELDS`].
     not_looked_at: u64,
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 
 use super::moment::Moment;
-use super::version::{MAX_EVENT_ROWS, Content, ViewVersion};
+use super::version::{MAX_EVENT_ROWS, ViewContent, ViewVersion};
 use tallgrass_proof::line::{self, Head};
 
 /// What a client is sent in one step.
@@ -57,7 +57,7 @@ fn error_json(view: &str, version: &ViewVersion, json: &str) -> String {
 
 /// All rows.
 pub(super) fn reset(view: &str, version: &ViewVersion, rows: Bytes, reason: Option<&str>) -> Events {
-    let Content::Rows(content) = &version.content else { return without_rows(view, version) };
+    let ViewContent::Rows(content) = &version.content else { return without_rows(view, version) };
     let moment = version.last();
     let reason = reason.map(|reason| format!("\"reason\":{},", line::text(reason))).unwrap_or_default();
     let open = head(view, &moment, version).open();
@@ -70,21 +70,21 @@ pub(super) fn reset(view: &str, version: &ViewVersion, rows: Bytes, reason: Opti
 pub(super) fn without_rows(view: &str, version: &ViewVersion) -> Events {
     let moment = version.last();
     match &version.content {
-        Content::Failed(json) => Events::of(error_json(view, version, json)),
-        Content::TooMany => {
+        ViewContent::Failed(json) => Events::of(error_json(view, version, json)),
+        ViewContent::TooMany => {
             let message = format!("more than {MAX_EVENT_ROWS} rows, which is the limit of a stream: fetch the view");
             Events::of(error(view, version, &message))
         }
-        Content::Removed => Events::of(event("gone", &moment, &head(view, &moment, version).object("\"gone\":true"))),
-        Content::Waiting | Content::Rows(_) => Events::Bytes(vec![Bytes::from_static(b": no rows yet\n\n")]),
+        ViewContent::Removed => Events::of(event("gone", &moment, &head(view, &moment, version).object("\"gone\":true"))),
+        ViewContent::Waiting | ViewContent::Rows(_) => Events::Bytes(vec![Bytes::from_static(b": no rows yet\n\n")]),
     }
 }
 
 /// The events from one version to another.
 pub(super) fn change(view: &str, from: &ViewVersion, to: &ViewVersion) -> Events {
     let (old, new) = match (&from.content, &to.content) {
-        (Content::Rows(old), Content::Rows(new)) => (old, new),
-        (_, Content::Rows(_)) => return Events::Reset("the view has rows again".into()),
+        (ViewContent::Rows(old), ViewContent::Rows(new)) => (old, new),
+        (_, ViewContent::Rows(_)) => return Events::Reset("the view has rows again".into()),
         _ => return without_rows(view, to),
     };
     let (added, removed) = match new.difference(old, view) {

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::events::{self, Events};
 use super::moment::Moment;
 use super::recent::Recent;
-use super::version::{Content, ViewVersion};
+use super::version::{ViewContent, ViewVersion};
 use tallgrass_pipeline::Published;
 
 /// Versions of one view from which a client can resume: a minute of 20 refreshes a second.
@@ -142,12 +142,12 @@ impl Tracker {
 
     /// The events that start a stream, or start it over for a reason.
     pub(super) async fn reset(&self, to: &Arc<ViewVersion>, reason: Option<&str>) -> Events {
-        if !matches!(to.content, Content::Rows(_)) {
+        if !matches!(to.content, ViewContent::Rows(_)) {
             return events::without_rows(&self.view, to);
         }
         let (view, version) = (Arc::clone(&self.view), Arc::clone(to));
         let rows = self.rows.get(to.number, move || match &version.content {
-            Content::Rows(rows) => rows.json(&view).map(Bytes::from),
+            ViewContent::Rows(rows) => rows.json(&view).map(Bytes::from),
             _ => Ok(Bytes::new()),
         });
         match rows.await {

@@ -20,7 +20,7 @@ pub(super) const MAX_EVENT_ROWS: usize = 50_000;
 
 /// The content of a version.
 #[derive(Debug, Clone)]
-pub(super) enum Content {
+pub(super) enum ViewContent {
     /// Rows.
     Rows(ContentRows),
     /// More rows than an event carries.
@@ -51,7 +51,7 @@ pub(super) struct ViewVersion {
     last: Mutex<Moment>,
     /// Where history starts, as offsets.
     pub(super) since: AsOf,
-    pub(super) content: Content,
+    pub(super) content: ViewContent,
     /// What is wrong with the file, while the rows before the edit stay up.
     pub(super) broken: Option<Broken>,
     /// The file's last edit.
@@ -66,11 +66,11 @@ impl ViewVersion {
         let file = published.file(view);
         let file_error = file.and_then(|file| Broken::of_file(file, queries));
         let (content, broken) = match (published.result(view).map(|result| (result, &result.rows)), file_error) {
-            (Some((result, Ok(rows))), broken) => (Content::of_rows(&result.schema, rows), broken),
-            (Some((_, Err(error))), None) => (Content::Failed(Broken::of_message(&message_of(error), queries).json), None),
-            (_, Some(broken)) => (Content::Failed(broken.json), None),
-            (None, None) if ViewState::of(published, view, queries).is_none() => (Content::Removed, None),
-            (None, None) => (Content::Waiting, None),
+            (Some((result, Ok(rows))), broken) => (ViewContent::of_rows(&result.schema, rows), broken),
+            (Some((_, Err(error))), None) => (ViewContent::Failed(Broken::of_message(&message_of(error), queries).json), None),
+            (_, Some(broken)) => (ViewContent::Failed(broken.json), None),
+            (None, None) if ViewState::of(published, view, queries).is_none() => (ViewContent::Removed, None),
+            (None, None) => (ViewContent::Waiting, None),
         };
         let first = Moment { as_of: published.snapshot.as_of.clone(), now_ns: published.snapshot.now_ns };
         Self {
@@ -98,8 +98,8 @@ impl ViewVersion {
     /// Whether a client that has one need not be sent the other.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
         let same = match (&self.content, &other.content) {
-            (Content::Rows(one), Content::Rows(other)) => one.digest == other.digest,
-            (Content::Failed(one), Content::Failed(other)) => one == other,
+            (ViewContent::Rows(one), ViewContent::Rows(other)) => one.digest == other.digest,
+            (ViewContent::Failed(one), ViewContent::Failed(other)) => one == other,
             (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
         };
         same && self.broken == other.broken && self.swap == other.swap
@@ -108,13 +108,13 @@ impl ViewVersion {
     /// Bytes that its rows keep from being freed.
     pub(super) fn bytes(&self) -> usize {
         match &self.content {
-            Content::Rows(rows) => rows.batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+            ViewContent::Rows(rows) => rows.batches.iter().map(RecordBatch::get_array_memory_size).sum(),
             _ => 0,
         }
     }
 }
 
-impl Content {
+impl ViewContent {
     fn of_rows(schema: &SchemaRef, batches: &[RecordBatch]) -> Self {
         if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > MAX_EVENT_ROWS {
             return Self::TooMany;

@@ -5,7 +5,7 @@
 //! [`MARGIN`] of the rim it does not say: there only SQL does.
 //!
 //! # Contract
-//! For `haversine_km(row, centre) <= radius` (or `<`): a row [`Side::Inside`] is taken by it, a row [`Side::Outside`] or
+//! For `haversine_km(row, centre) <= radius` (or `<`): a row [`RowPosition::Inside`] is taken by it, a row [`RowPosition::Outside`] or
 //! of a panel that is no candidate is not.
 
 use std::collections::HashMap;
@@ -55,7 +55,7 @@ fn unit(lat: f64, lon: f64) -> [f64; 3] {
 
 /// Where a row lies of a circle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum RowPosition {
     /// SQL would take it.
     Inside,
     /// SQL must be asked.
@@ -93,15 +93,15 @@ impl Circle {
 
     /// On which side a row lies.
     #[inline]
-    pub fn side(&self, spot: &Spot) -> Side {
+    pub fn side(&self, spot: &Spot) -> RowPosition {
         let [x, y, z] = [0, 1, 2].map(|axis| self.centre.xyz[axis] - spot.xyz[axis]);
         let square = x * x + y * y + z * z;
         if square <= self.inside {
-            Side::Inside
+            RowPosition::Inside
         } else if square > self.outside {
-            Side::Outside
+            RowPosition::Outside
         } else {
-            Side::Rim
+            RowPosition::Rim
         }
     }
 
@@ -205,9 +205,9 @@ mod tests {
             prop_assert!(found.len() <= 1, "once");
             prop_assert!(!taken || found == [7], "missed at {row_lat} {row_lon}");
             match circle.side(&spot) {
-                Side::Inside => prop_assert!(taken),
-                Side::Outside => prop_assert!(!taken),
-                Side::Rim => {}
+                RowPosition::Inside => prop_assert!(taken),
+                RowPosition::Outside => prop_assert!(!taken),
+                RowPosition::Rim => {}
             }
             index.remove(7);
             prop_assert_eq!(index.candidates(&spot).count(), 0);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_nowhere() {
+    fn an_invalid_place_is_nowhere() {
         assert!(Spot::new(90.1, 0.0).is_none() && Spot::new(f64::NAN, 0.0).is_none());
         assert!(Spot::new(0.0, f64::INFINITY).is_none());
         assert!(Circle::new(None, Some(0.0), Some(1.0)).is_none());

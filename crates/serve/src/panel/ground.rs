@@ -1,4 +1,4 @@
-//! The ground of a panel's map: rings, graticule and their words, and how distances and bearings read.
+//! The ground of a panel's map: rings, graticule and their labels, and the texts of distances and bearings.
 //!
 //! On paper the circle's radius is [`RADIUS_UNITS`], y downwards.
 

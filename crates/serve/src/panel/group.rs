@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::content::{Content, KEPT, RowLog};
+use super::content::{KEPT, RowLog};
 use super::hub::LOOK_INTERVAL;
 use super::open::{About, OpenPanel};
 use super::panels::PACE;
@@ -19,7 +19,7 @@ use super::row::RowShape;
 use super::source::{PanelSource, SavedTexts};
 use super::state::{ConsumerState, Phase};
 use tallgrass_kafka::{GroupStart, KafkaConfig};
-use tallgrass_pipeline::{Act, ActError, AppendingView, BatchLimits, GroupError, GroupMember, MemberEvent};
+use tallgrass_pipeline::{AppendingView, BatchLimits, GroupError, GroupMember, HandlerError, MemberEvent, RowHandler};
 use tallgrass_relation::BadRecords;
 use tallgrass_view::WorkspaceError;
 
@@ -168,8 +168,8 @@ struct Showing<'a> {
     looked: Instant,
 }
 
-impl Act for Showing<'_> {
-    fn rows(&mut self, rows: &[RecordBatch]) -> Result<(), ActError> {
+impl RowHandler for Showing<'_> {
+    fn rows(&mut self, rows: &[RecordBatch]) -> Result<(), HandlerError> {
         for batch in rows {
             let count = batch.num_rows();
             let newest: Vec<usize> = (count.saturating_sub(KEPT)..count).collect();

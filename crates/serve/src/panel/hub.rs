@@ -161,7 +161,7 @@ impl Hub {
         }
     }
 
-    /// Plans anew what has been saved; what cannot be planned is shown, and what ran before goes on.
+    /// Plans saved files again; what cannot be planned is shown, and what ran before continues.
     async fn look_at_files(&mut self) {
         let texts = self.open.source.texts();
         if texts == self.texts && (self.panels.is_some() || self.sql_error.is_some()) {
@@ -301,7 +301,7 @@ impl Hub {
             }
             Some(FeedEvent::Trouble(error)) => self.set_state(ConsumerState::unreachable(&error.to_string())),
             Some(FeedEvent::HistoryChanged(error)) => {
-                tracing::info!("{error}: panels read anew");
+                tracing::info!("{error}: panels start over");
                 self.restart(Duration::ZERO);
             }
             Some(FeedEvent::Failed(error)) => {

@@ -9,8 +9,9 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
 use super::cities::{self, CITIES};
-use crate::wish::encoded;
-use tallgrass_view::{AREA, Bindings, Param, SqlError, SqlFile};
+use crate::selection::encoded;
+use tallgrass_diagnostics::Diagnostic;
+use tallgrass_view::{AREA, Bindings, Param, SqlFile};
 
 /// Half of the Earth's circumference and a little: from there on a panel sees everything.
 pub const MAX_RADIUS_KM: f64 = 20_100.0;
@@ -51,7 +52,7 @@ pub struct Link {
 pub enum Address {
     /// It is the panel's own link.
     Canonical(Link),
-    /// It asks in other words for what this link asks for.
+    /// It is another spelling of this link.
     Alias(Link),
 }
 
@@ -163,7 +164,7 @@ impl Link {
     }
 
     /// The values of all the file's parameters.
-    pub fn bind(&self, file: &SqlFile) -> Result<Bindings, SqlError> {
+    pub fn bind(&self, file: &SqlFile) -> Result<Bindings, Diagnostic> {
         let Area { lat, lon, radius_km } = self.area;
         let area = AREA.into_iter().zip([lat, lon, radius_km].map(ScalarValue::from));
         file.bind(area.chain(self.values.iter().map(|(name, text)| (name.as_str(), ScalarValue::from(text.as_str())))))
@@ -246,14 +247,10 @@ mod tests {
         let parse = |given: &[(&str, &str)]| Link::parse(pairs(given), Some(&file));
         let link = parse(&[("charge", "20")]).unwrap().into_link();
         assert_eq!(link.query(), "lat=52.5&lon=13.4&radius_km=2&charge=20");
-        let refused = [
-            parse(&[("charge", "20"), ("colour", "red")]),
-            parse(&[("charge", "much")]),
-            parse(&[]),
-        ];
-        let words: Vec<String> = refused.into_iter().map(|refused| refused.unwrap_err().to_string()).collect();
+        let refused = [parse(&[("charge", "20"), ("colour", "red")]), parse(&[("charge", "much")]), parse(&[])];
+        let messages: Vec<String> = refused.into_iter().map(|refused| refused.unwrap_err().to_string()).collect();
         assert_eq!(
-            words,
+            messages,
             [
                 "colour: bikes.sql has no such parameter; it has lat, lon, radius_km, charge",
                 "charge: 'much' is not a value of type Int32",

@@ -19,6 +19,7 @@
 mod circle;
 mod cities;
 mod content;
+mod form;
 mod ground;
 mod group;
 mod hub;
@@ -46,6 +47,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
+use maud::Markup;
 use tokio_util::sync::CancellationToken;
 
 use self::content::Content;
@@ -55,8 +57,9 @@ use self::open::{LimitReached, Limits, OpenPanel, OpenPanels, lock};
 use self::pairs::Pairs;
 use self::source::PanelSource;
 use self::stream::Follow;
+use tallgrass_diagnostics::Diagnostic;
 use super::app::App;
-use tallgrass_view::{PanelFile, SqlFile, SqlWarning, Workspace, WorkspaceError, load_panels};
+use tallgrass_view::{PanelFile, SqlFile, Workspace, WorkspaceError, load_panels};
 
 pub use self::group::{GROUP_PREFIX, new_id};
 
@@ -68,7 +71,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What is wrong with a panel's file beyond its plan for one panel: an error where many panels could not share it, warnings
 /// for what has no effect.
-pub async fn check(workspace: &Workspace, file: &SqlFile) -> Result<Vec<SqlWarning>, WorkspaceError> {
+pub async fn check(workspace: &Workspace, file: &SqlFile) -> Result<Vec<Diagnostic>, WorkspaceError> {
     let pairs = Pairs::plan(workspace, file.clone()).await?;
     let unknown = file.check_columns(pairs.shown());
     Ok(unknown.into_iter().chain(row::off_the_map(file, pairs.shown())).collect())
@@ -105,7 +108,7 @@ struct Asked {
 
 /// Why a request gets no panel.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+enum PanelRefusal {
     #[error("{0}")]
     NoPanel(String),
     #[error(transparent)]
@@ -116,7 +119,7 @@ enum Refusal {
     Thread(#[from] std::io::Error),
 }
 
-impl Refusal {
+impl PanelRefusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoPanel(_) => StatusCode::NOT_FOUND,
@@ -138,7 +141,7 @@ impl Refusal {
 
 impl Asked {
     /// The file of this name, or the first one.
-    fn find(server: &Server, name: Option<&str>) -> Result<Self, Refusal> {
+    fn find(server: &Server, name: Option<&str>) -> Result<Self, PanelRefusal> {
         let mut panels = load_panels(&server.app.queries);
         let found = match name {
             Some(name) => panels.iter().position(|panel| panel.name == name),
@@ -146,7 +149,7 @@ impl Asked {
         };
         let Some(index) = found else {
             let names: Vec<&str> = panels.iter().map(|panel| panel.name.as_str()).collect();
-            return Err(Refusal::NoPanel(match names.as_slice() {
+            return Err(PanelRefusal::NoPanel(match names.as_slice() {
                 [] => "The folder of SQL has no file in panels/.".to_owned(),
                 names => format!("The panels are {}.", names.join(", ")),
             }));
@@ -174,11 +177,11 @@ impl Server {
         hub.open(link, || hub::start(Arc::clone(hub), self.app.kafka.clone(), self.stop.clone()))
     }
 
-    async fn page(&self, asked: &Asked, pairs: Vec<(String, String)>) -> Result<Response, Refusal> {
+    async fn page(&self, asked: &Asked, pairs: Vec<(String, String)>) -> Result<Response, PanelRefusal> {
         let link = match Link::parse(pairs, asked.file())? {
             Address::Canonical(link) => link,
             Address::Alias(link) => {
-                return Ok(Redirect::to(&format!("{}?{}", asked.base, link.query())).into_response());
+                return Ok(Redirect::to(&form::href(&asked.base, &link)).into_response());
             }
         };
         let hub = self.hub(asked);
@@ -188,6 +191,7 @@ impl Server {
         let (state, about) = (hub.state.borrow().clone(), hub.about.borrow().clone());
         let page = page::panel(&page::PanelPage {
             base: &asked.base,
+            title: if about.title.is_empty() { asked.panel.title() } else { &about.title },
             file: asked.file(),
             link: &link,
             content: &content,
@@ -197,7 +201,7 @@ impl Server {
         Ok(([(header::CACHE_CONTROL, "no-store")], Html(page)).into_response())
     }
 
-    fn stream(&self, asked: &Asked, pairs: Vec<(String, String)>) -> Result<Follow, Refusal> {
+    fn stream(&self, asked: &Asked, pairs: Vec<(String, String)>) -> Result<Follow, PanelRefusal> {
         let link = Link::parse(pairs, asked.file())?.into_link();
         if link.own_group {
             let panel = Arc::new(self.limits.group(link)?);
@@ -212,7 +216,7 @@ impl Server {
 }
 
 async fn show(State(server): State<Arc<Server>>, name: Option<Path<String>>, Query(pairs): Values) -> Response {
-    let refused = |error: &Refusal, form: Option<(&str, Option<&SqlFile>)>| {
+    let refused = |error: &PanelRefusal, form: Option<Markup>| {
         (error.status(), Html(page::refused(error.title(), &error.to_string(), form))).into_response()
     };
     let asked = match Asked::find(&server, name.as_deref().map(String::as_str)) {
@@ -222,7 +226,7 @@ async fn show(State(server): State<Arc<Server>>, name: Option<Path<String>>, Que
     match server.page(&asked, pairs).await {
         Ok(page) => page,
         // Another link to the same file may do.
-        Err(error @ Refusal::Link(_)) => refused(&error, Some((&asked.base, asked.file()))),
+        Err(error @ PanelRefusal::Link(_)) => refused(&error, Some(form::of_refusal(&asked.base, asked.file()))),
         Err(error) => refused(&error, None),
     }
 }

@@ -152,7 +152,7 @@ impl Drop for Follower {
 pub struct OpenPanels {
     registry: Mutex<Registry>,
     limits: Arc<Limits>,
-    /// Told when a panel is new.
+    /// Notified of each new panel.
     pub wake: Notify,
     /// How the hub is doing.
     pub state: watch::Sender<Arc<ConsumerState>>,
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_goes_on_keeps_its_beginning() {
+    fn a_continuing_state_keeps_its_beginning() {
         let panels = panels(&Arc::default());
         panels.set_state(ConsumerState { since: 5, ..ConsumerState::unreachable("refused") });
         panels.set_state(ConsumerState { since: 9, ..ConsumerState::unreachable("timed out") });

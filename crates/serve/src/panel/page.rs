@@ -5,19 +5,16 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::cities::CITIES;
 use super::content::Content;
+use super::form;
 use super::ground::{Ground, RADIUS_UNITS, compass, distance};
-use super::link::{Area, Link, MAX_RADIUS_KM, own_params};
+use super::link::{Area, Link};
 use super::open::About;
 use super::row::{PanelRow, RowShape};
 use super::state::{ConsumerState, Phase, now_ms};
 use crate::assets;
 use tallgrass_sink::cells::group_digits;
 use tallgrass_view::SqlFile;
-
-/// Radii that a click chooses, km.
-const RADII_KM: [f64; 6] = [0.5, 1.0, 3.0, 10.0, 100.0, 1000.0];
 
 /// How bright the oldest mark is.
 const DIMMEST: f64 = 0.28;
@@ -29,6 +26,8 @@ const STAR: &str = "M0-3.4 1-1.1 3.5-.9 1.6.7 2.2 3.1 0 1.8-2.2 3.1-1.6.7-3.5-.9
 pub struct PanelPage<'a> {
     /// Where the panels of the file are, such as `/panel/bikes`.
     pub base: &'a str,
+    /// The heading.
+    pub title: &'a str,
     /// The file as it is saved; none while it is broken.
     pub file: Option<&'a SqlFile>,
     /// What is asked for.
@@ -41,18 +40,8 @@ pub struct PanelPage<'a> {
     pub about: &'a About,
 }
 
-impl PanelPage<'_> {
-    fn title(&self) -> &str {
-        match (self.about.title.as_str(), self.file) {
-            ("", None) => "Nearby",
-            ("", Some(file)) => file.title(),
-            (title, _) => title,
-        }
-    }
-}
-
-/// A page that says why there is no panel; a form where another link to the file could help.
-pub fn refused(title: &str, reason: &str, form: Option<(&str, Option<&SqlFile>)>) -> String {
+/// A page that says why there is no panel.
+pub fn refused(title: &str, reason: &str, form: Option<Markup>) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -61,17 +50,7 @@ pub fn refused(title: &str, reason: &str, form: Option<(&str, Option<&SqlFile>)>
                 main {
                     h1 { (title) }
                     p.reason { bdi { (reason) } }
-                    @if let Some((base, file)) = form {
-                        form action=(base) method="get" {
-                            label for="place" { "Place" }
-                            input #place name="place" required placeholder="40.4168, -3.7038" list="places" autocomplete="off";
-                            label for="radius" { "Radius, km" }
-                            input #radius name="radius_km" inputmode="decimal";
-                            (values(file, None))
-                            button type="submit" { "Show" }
-                            (places())
-                        }
-                    }
+                    @if let Some(form) = form { (form) }
                     p { a href="/" { "Back to the dashboard" } }
                 }
             }
@@ -82,9 +61,8 @@ pub fn refused(title: &str, reason: &str, form: Option<(&str, Option<&SqlFile>)>
 
 /// The page.
 pub fn panel(panel: &PanelPage<'_>) -> String {
-    let PanelPage { link, content, state, .. } = panel;
+    let PanelPage { base, title, file, link, content, state, .. } = panel;
     let rows: Vec<PanelRow> = content.rows.iter().rev().filter_map(|row| serde_json::from_str(row).ok()).collect();
-    let title = panel.title();
     let Area { lat, lon, .. } = link.area;
     let page = html! {
         (DOCTYPE)
@@ -101,7 +79,7 @@ pub fn panel(panel: &PanelPage<'_>) -> String {
                         button #help type="button" hidden aria-label="Keys" { "?" }
                     }
                 }
-                main #panel data-base=(panel.base) data-query=(link.query()) {
+                main #panel data-base=(base) data-query=(link.query()) {
                     section.map aria-label="Map" {
                         (map(link.area, &rows))
                         (banner(panel))
@@ -117,7 +95,7 @@ pub fn panel(panel: &PanelPage<'_>) -> String {
                         }
                     }
                     aside {
-                        (form(panel))
+                        (form::of_panel(base, *file, link))
                         (counts(content))
                         ol #list aria-label="Newest first" {
                             @for row in &rows { (item(&content.shape, row)) }
@@ -225,68 +203,6 @@ fn banner(panel: &PanelPage<'_>) -> Markup {
     }
 }
 
-fn form(panel: &PanelPage<'_>) -> Markup {
-    let Area { lat, lon, radius_km } = panel.link.area;
-    html! {
-        form #where action=(panel.base) method="get" {
-            label for="place" { "Place" }
-            input #place name="place" value=(format!("{lat}, {lon}")) list="places" autocomplete="off" spellcheck="false"
-                placeholder="40.4168, -3.7038, or a name" aria-describedby="place-error";
-            label for="radius" { "Radius, km" }
-            input #radius name="radius_km" value=(radius_km) inputmode="decimal" autocomplete="off";
-            (values(panel.file, Some(panel.link)))
-            button type="submit" { "Go" }
-            @if panel.link.own_group { input type="hidden" name="own_group" value="true"; }
-            p #place-error role="alert" hidden {}
-            input #slider type="range" min="-2" max=(MAX_RADIUS_KM.log10()) step="0.01" value=(radius_km.log10()) hidden
-                aria-label="Radius";
-            p.radii {
-                @for km in RADII_KM {
-                    @let mut other = panel.link.clone();
-                    @let () = other.area.radius_km = km;
-                    a href=(href(panel, &other)) data-radius=(km) aria-current=[(km.total_cmp(&radius_km).is_eq()).then_some("true")] {
-                        (distance(km))
-                    }
-                }
-            }
-            (places())
-        }
-    }
-}
-
-/// The values of the file's own parameters, to change; of a broken file those of the link, to keep.
-fn values(file: Option<&SqlFile>, link: Option<&Link>) -> Markup {
-    let given = |name: &str| link.and_then(|link| link.values.get(name)).cloned();
-    html! {
-        @if let Some(file) = file.filter(|file| own_params(file).next().is_some()) {
-            p.values {
-                @for param in own_params(file) {
-                    label {
-                        (param.name) " "
-                        input.value name=(param.name) autocomplete="off" spellcheck="false"
-                            value=(given(&param.name).unwrap_or_else(|| param.text()))
-                            inputmode=[param.data_type.is_numeric().then_some("decimal")];
-                    }
-                }
-            }
-        } @else {
-            @for (name, value) in link.iter().flat_map(|link| &link.values) { input type="hidden" name=(name) value=(value); }
-        }
-    }
-}
-
-fn href(panel: &PanelPage<'_>, link: &Link) -> String {
-    format!("{}?{}", panel.base, link.query())
-}
-
-fn places() -> Markup {
-    html! {
-        datalist #places {
-            @for (name, lat, lon) in CITIES { option value=(name) data-at=(format!("{lat},{lon}")) {} }
-        }
-    }
-}
-
 fn counts(content: &Content) -> Markup {
     html! {
         p #counts {
@@ -321,7 +237,7 @@ fn round3(km: f64) -> f64 {
     (km * 1000.0).round() / 1000.0
 }
 
-/// `now`, `12 s`, `5 min`, `3 h`, `2 d`: the script counts on in the same words.
+/// `now`, `12 s`, `5 min`, `3 h`, `2 d`: the script continues in the same format.
 fn age(seconds: i64) -> String {
     match seconds {
         ..1 => "now".to_owned(),
@@ -343,7 +259,7 @@ fn about_details(panel: &PanelPage<'_>) -> Markup {
             p { code #path { (about.path) } }
             pre #sql { (about.sql) }
             p {
-                a #own-group href=(href(panel, &other)) {
+                a #own-group href=(form::href(panel.base, &other)) {
                     @if link.own_group { "Share the server's consumer again" }
                     @else { "Give this panel a consumer group of its own" }
                 }
@@ -422,7 +338,15 @@ mod tests {
         let state = ConsumerState { sql_error: Some("<i>".into()), ..ConsumerState::live() };
         let about = About { sql: "</pre><script>".to_owned(), ..About::default() };
         let page = |file: Option<&SqlFile>| {
-            panel(&PanelPage { base: BASE, file, link: &link(), content: &content, state: &state, about: &about })
+            panel(&PanelPage {
+                base: BASE,
+                title: "",
+                file,
+                link: &link(),
+                content: &content,
+                state: &state,
+                about: &about,
+            })
         };
         assert!(page(Some(&file)).contains("name=\"q\"") && page(None).contains("type=\"hidden\" name=\"q\""));
         let page = page(Some(&file)) + &page(None);
@@ -440,28 +364,35 @@ mod tests {
         let content = Content { ready: true, ..Content::default() };
         let text = |state: ConsumerState| {
             let (link, about) = (link(), About::default());
-            panel(&PanelPage { base: BASE, file: None, link: &link, content: &content, state: &state, about: &about })
+            panel(&PanelPage {
+                base: BASE,
+                title: "",
+                file: None,
+                link: &link,
+                content: &content,
+                state: &state,
+                about: &about,
+            })
         };
         let kafka = tallgrass_kafka::KafkaConfig::new("h:1");
         assert!(text(ConsumerState::waiting("bikes", &kafka)).contains("kcat -P -b h:1 -t bikes"));
         assert!(text(ConsumerState::live()).contains("Nothing within 3 km yet"));
         assert!(text(ConsumerState::unreachable("refused")).contains("refused. Tries again by itself."));
         let error = Some("q/panels/near.sql:3:1: error\n    ^".into());
-        assert!(text(ConsumerState { sql_error: error, ..ConsumerState::broken() }).contains("near.sql:3:1: error\n    ^"));
+        assert!(
+            text(ConsumerState { sql_error: error, ..ConsumerState::broken() }).contains("near.sql:3:1: error\n    ^")
+        );
         assert!(refused("No", "lat: 91 is not a latitude", None).contains("lat: 91 is not a latitude"));
     }
 
     #[test]
-    fn a_files_own_parameters_are_in_the_form_and_its_title_is_the_heading() {
-        let (link, content, about) = (link(), Content::default(), About::default());
-        let file = file("-- @title: Free bikes\n-- @param q VARCHAR\n-- @param charge INT = 20");
-        let state = ConsumerState::starting();
-        let (base, file) = (BASE, Some(&file));
-        let page = panel(&PanelPage { base, file, link: &link, content: &content, state: &state, about: &about });
-        assert!(page.contains("<h1 id=\"title\">Free bikes</h1>") && page.contains("action=\"/panel/near\""), "{page}");
-        assert!(page.contains("name=\"charge\"") && page.contains("value=\"20\" inputmode=\"decimal\""), "{page}");
-        assert!(page.contains("name=\"q\" autocomplete=\"off\" spellcheck=\"false\" value=\"&quot;&gt;&lt;script&gt;\""));
-        let refused = refused("No", "", Some((base, file)));
-        assert!(refused.contains("action=\"/panel/near\"") && refused.contains("name=\"charge\""), "{refused}");
+    fn a_files_own_parameters_are_in_the_form_and_in_that_of_a_refusal() {
+        let file = file("-- @param q VARCHAR\n-- @param charge INT = 20");
+        let form = form::of_panel(BASE, Some(&file), &link()).into_string();
+        assert!(form.contains("action=\"/panel/near\"") && form.contains("name=\"charge\""), "{form}");
+        assert!(form.contains("value=\"20\" inputmode=\"decimal\""), "{form}");
+        assert!(form.contains("spellcheck=\"false\" value=\"&quot;&gt;&lt;script&gt;\""), "{form}");
+        let page = refused("No", "", Some(form::of_refusal(BASE, Some(&file))));
+        assert!(page.contains("action=\"/panel/near\"") && page.contains("name=\"charge\""), "{page}");
     }
 }

@@ -27,10 +27,11 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, Union};
 
 use super::near::Near;
+use tallgrass_diagnostics::message_of;
 use tallgrass_relation::KafkaRelation;
 use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::incremental::source::{LiveRelation, RelationKind};
-use tallgrass_view::{LiveView, InputRows, SqlFile, Workspace, WorkspaceError, live_view, plan_unbound, words};
+use tallgrass_view::{InputRows, LiveView, SqlFile, Workspace, WorkspaceError, live_view, plan_unbound};
 
 /// The column that says of which pair a row is.
 const PAIR: &str = "__panel";
@@ -68,7 +69,7 @@ impl Pairs {
         let session = workspace.live_session().await?;
         let plan = plan_unbound(&session, &file).await?;
         let types: Vec<DataType> = file.params().iter().map(|param| param.data_type.clone()).collect();
-        let paired = over_pairs(&plan, &types).map_err(|error| file.refused(words(&error)))?;
+        let paired = over_pairs(&plan, &types).map_err(|error| file.refused(message_of(&error)))?;
         let view = live_view(&session, &file, paired, Use::NewRows, 0).await?;
         let Some((relation, read)) = workspace.only_stream(&view) else { return Err(file.refused(NO_STREAM).into()) };
         let width = relation.schema().fields().len();
@@ -241,7 +242,7 @@ fn thread(plan: &LogicalPlan, types: &[DataType]) -> Result<Option<LogicalPlan>>
 
 fn refused<T>() -> Result<T> {
     plan_err!(
-        "rows can be handed on as they come only from a SELECT of filters and projections over streams: \
+        "rows can be passed on as they arrive only from a SELECT of filters and projections over streams: \
          no aggregate, DISTINCT, ORDER BY, LIMIT, window or keyed table"
     )
 }

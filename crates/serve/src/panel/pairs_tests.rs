@@ -21,7 +21,7 @@ use super::row::{PanelRow, RowShape, json_rows};
 use super::source::PanelSource;
 use tallgrass_geo::Projection;
 use tallgrass_view::incremental::cut::Use;
-use tallgrass_view::{LiveView, InputRows, SqlFile, Workspace, live_view, plan_with};
+use tallgrass_view::{InputRows, LiveView, SqlFile, Workspace, live_view, plan_with};
 
 const SOURCES: &str = "
 CREATE EXTERNAL TABLE pokemons (name VARCHAR, legendary BOOLEAN, lat DOUBLE, lon DOUBLE) STORED AS KAFKA LOCATION 'pokemons';
@@ -223,7 +223,8 @@ async fn each_panel_gets_what_the_file_alone_gives() {
         let links: Vec<Link> = (0..60).map(|_| link(&mut dice)).collect();
         let batch = rows(&mut dice, &links, 300);
         let mut panels = Panels::new(pairs, 1);
-        let opened: Vec<Arc<OpenPanel>> = links.iter().map(|link| Arc::new(OpenPanel::new(link.clone(), None))).collect();
+        let opened: Vec<Arc<OpenPanel>> =
+            links.iter().map(|link| Arc::new(OpenPanel::new(link.clone(), None))).collect();
         for open in &opened {
             panels.add(Arc::clone(open));
         }
@@ -275,7 +276,8 @@ async fn a_new_panel_shows_the_newest_of_what_was_there() {
             let piece = batch.slice(start, 500).project(&wanted).unwrap();
             recent.push(LocatedBatch::new(piece, panels.location()).unwrap());
         }
-        let opened: Vec<Arc<OpenPanel>> = links.iter().map(|link| Arc::new(OpenPanel::new(link.clone(), None))).collect();
+        let opened: Vec<Arc<OpenPanel>> =
+            links.iter().map(|link| Arc::new(OpenPanel::new(link.clone(), None))).collect();
         for open in &opened {
             panels.add(Arc::clone(open));
         }
@@ -374,7 +376,8 @@ async fn a_busy_panel_counts_all_shows_the_newest_and_says_so() {
     panels.force_publish().await;
     let content = open.content.borrow().clone();
     assert_eq!((content.total, content.minute), (expected, expected));
-    let times: Vec<i64> = content.rows.iter().map(|row| serde_json::from_str::<PanelRow>(row).unwrap().t.unwrap()).collect();
+    let times: Vec<i64> =
+        content.rows.iter().map(|row| serde_json::from_str::<PanelRow>(row).unwrap().t.unwrap()).collect();
     assert!(times.len() == 50 && times.is_sorted() && *times.last().unwrap() > 950 && !content.sampled, "{times:?}");
     panels.apply(&piece).await;
     panels.force_publish().await;
@@ -395,6 +398,7 @@ async fn panels_that_are_not_open_any_more_are_removed() {
     panels.sweep(&OpenPanels::new(source, Arc::default()));
     assert_eq!(panels.len(), 0);
     let centre = link(&mut dice);
-    let piece = LocatedBatch::new(rows(&mut dice, &[centre], 50).project(panels.wanted()).unwrap(), panels.location()).unwrap();
+    let piece =
+        LocatedBatch::new(rows(&mut dice, &[centre], 50).project(panels.wanted()).unwrap(), panels.location()).unwrap();
     panels.apply(&piece).await;
 }

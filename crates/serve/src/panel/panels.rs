@@ -19,13 +19,13 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
-use super::circle::{Circle, CircleIndex, Side};
+use super::circle::{Circle, CircleIndex, RowPosition};
 use super::content::{KEPT, RowLog};
 use super::open::{OpenPanel, OpenPanels};
 use super::pairs::{PAIRS_AT_ONCE, Pair, Pairs, ParamColumns, pairs_of_rows};
 use super::recent::{LocatedBatch, RecentRows};
 use super::row::RowShape;
-use tallgrass_view::words;
+use tallgrass_diagnostics::message_of;
 
 pub use self::shown::PACE;
 
@@ -207,7 +207,7 @@ impl Panels {
         self.slots.into_iter().flatten().map(|panel| panel.open).collect()
     }
 
-    /// Empties all of them and fills them anew.
+    /// Empties all of them and fills them again.
     pub fn reseed(&mut self, epoch: u64) {
         self.epoch = epoch;
         for panel in self.slots.iter_mut().flatten() {
@@ -242,14 +242,14 @@ impl Panels {
         }
         let (circle, by_index) = (panel.circle, self.pairs.near().is_some());
         let side = |piece: &LocatedBatch, row: usize| match (by_index, circle) {
-            (false, _) => Side::Rim,
-            (true, None) => Side::Outside,
-            (true, Some(circle)) => piece.spots[row].as_ref().map_or(Side::Outside, |spot| circle.side(spot)),
+            (false, _) => RowPosition::Rim,
+            (true, None) => RowPosition::Outside,
+            (true, Some(circle)) => piece.spots[row].as_ref().map_or(RowPosition::Outside, |spot| circle.side(spot)),
         };
         let (mut found, mut count) = (Vec::new(), 0);
         for piece in recent.newest_first() {
             let newest_first = (0..piece.batch.num_rows()).rev();
-            let chosen: Vec<usize> = newest_first.filter(|row| side(piece, *row) != Side::Outside).collect();
+            let chosen: Vec<usize> = newest_first.filter(|row| side(piece, *row) != RowPosition::Outside).collect();
             for rows in chosen.chunks(LOOK_BACK_AT_ONCE) {
                 let pairs: Vec<Pair> = rows.iter().rev().map(|row| (0, *row, number)).collect();
                 for Evaluated { rows: batch, .. } in self.evaluate(&[&piece.batch], pairs).await.into_iter().rev() {
@@ -285,10 +285,10 @@ impl Panels {
                 if panel.error.is_some() || !panel.seeded {
                     continue;
                 }
-                match panel.circle.map_or(Side::Outside, |circle| circle.side(spot)) {
-                    Side::Outside => {}
-                    Side::Inside if near.alone => certain.push((row, number)),
-                    Side::Inside | Side::Rim => asked.push((0, row, number)),
+                match panel.circle.map_or(RowPosition::Outside, |circle| circle.side(spot)) {
+                    RowPosition::Outside => {}
+                    RowPosition::Inside if near.alone => certain.push((row, number)),
+                    RowPosition::Inside | RowPosition::Rim => asked.push((0, row, number)),
                 }
             }
         }
@@ -359,7 +359,7 @@ impl Panels {
                 self.slots.iter().map(|slot| slot.as_ref().map(|panel| panel.values.as_slice())).collect();
             match ParamColumns::new(&self.types, &values) {
                 Ok(values) => self.values = values,
-                Err(error) => tracing::error!("panels' values: {}", words(&error)),
+                Err(error) => tracing::error!("panels' values: {}", message_of(&error)),
             }
             self.values_stale = false;
         }
@@ -377,7 +377,7 @@ impl Panels {
                     }));
                     continue;
                 }
-                Err(error) => words(&error),
+                Err(error) => message_of(&error),
             };
             let mut numbers: Vec<u32> = pairs.iter().map(|pair| pair.2).collect();
             numbers.sort_unstable();

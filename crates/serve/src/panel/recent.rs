@@ -126,7 +126,9 @@ mod tests {
     fn the_oldest_go_and_the_newest_stay() {
         let mut recent = RecentRows::default();
         for start in 0..20 {
-            recent.push(LocatedBatch::new(batch((start * 10_000..(start + 1) * 10_000).collect()), Some([0, 0])).unwrap());
+            recent.push(
+                LocatedBatch::new(batch((start * 10_000..(start + 1) * 10_000).collect()), Some([0, 0])).unwrap(),
+            );
         }
         assert_eq!(recent.len(), RECENT_ROWS);
         let newest = recent.newest_first().next().unwrap();

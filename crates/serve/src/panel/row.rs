@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::ground::plain;
 use tallgrass_chart::ChartKind;
+use tallgrass_diagnostics::Diagnostic;
 use tallgrass_geo::Projection;
 use tallgrass_sink::cells::{Cells, is_text, is_time, numbers};
 use tallgrass_sink::chart::Axes;
-use tallgrass_view::{SqlFile, SqlWarning};
+use tallgrass_view::SqlFile;
 
 /// Characters of one value that are shown: events are hostile, and two hundred rows of each panel are kept.
 const MAX_CHARS: usize = 160;
@@ -67,7 +68,7 @@ impl RowShape {
 }
 
 /// A warning for a panel whose rows cannot be put on its map.
-pub fn off_the_map(file: &SqlFile, schema: &Schema) -> Option<SqlWarning> {
+pub fn off_the_map(file: &SqlFile, schema: &Schema) -> Option<Diagnostic> {
     if RowShape::of(file, schema).has_location() {
         return None;
     }

@@ -1,11 +1,11 @@
-//! How a panel's consumer is doing, the hub's or its own, in words for the page.
+//! The state of a panel's consumer, the hub's or its own, as text for the page.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::words::feeder;
+use crate::captions::feeder;
 use tallgrass_kafka::KafkaConfig;
 
 /// What it is doing.
@@ -33,7 +33,7 @@ pub struct ConsumerState {
     pub phase: Phase,
     /// Since when, milliseconds since 1970.
     pub since: i64,
-    /// The same in a few words.
+    /// The same as a short text.
     pub title: String,
     /// What one could do about it, or how far it is.
     pub detail: String,

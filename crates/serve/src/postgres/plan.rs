@@ -27,6 +27,7 @@ use super::run::Planned;
 use super::tables::Tables;
 use super::text::Piece;
 use tallgrass_diagnostics::message_of;
+use tallgrass_relation::{PlannedQuery, logical_plan};
 use tallgrass_view::{allow_prepared, only_reads, refuse_deep_statement};
 
 /// Parameters that a statement may have.
@@ -99,7 +100,7 @@ fn parse_as_tools_do(piece: &Piece) -> PgWireResult<Statement> {
 
 async fn planned(state: &SessionState, piece: &Piece, statement: Statement) -> PgWireResult<LogicalPlan> {
     let explained = |error: DataFusionError| unplanned(state, piece, &error);
-    let plan = state.statement_to_plan(statement).await.map_err(explained)?;
+    let plan = logical_plan(state, statement).await.map_err(explained)?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     read_only.verify_plan(&plan).map_err(|failure| {
         let message = message_of(&failure);
@@ -276,8 +277,8 @@ pub async fn values(context: &SessionContext, list: &str) -> PgWireResult<Vec<Sc
     }
     let piece = Piece::of(&format!("SELECT {list}"));
     let plan = logical(context, &piece).await?;
-    let frame = context.execute_logical_plan(plan).await.map_err(|error| failed(&error))?;
-    let batches = frame.collect().await.map_err(|error| failed(&error))?;
+    let query = PlannedQuery::new(context, plan).await.map_err(|error| failed(&error))?;
+    let batches = query.collect().await.map_err(|error| failed(&error))?;
     let Some(batch) = batches.first().filter(|batch| batch.num_rows() == 1) else {
         return Err(error(code::SYNTAX, "EXECUTE takes values, one for each parameter"));
     };

@@ -24,7 +24,8 @@ use super::errors::code;
 use tallgrass_pipeline::{FileState, Published, Definitions, Variant};
 use tallgrass_relation::{BadRecords, KafkaTable, ReadBounds, Relation, StaticRelation, Until};
 use crate::App;
-use tallgrass_view::{Workspace, session};
+use tallgrass_view::Workspace;
+use tallgrass_view::files::session;
 
 /// The source of tables for statements.
 pub struct TableSource {

@@ -141,7 +141,7 @@ pub fn exhibits() -> Vec<Exhibit> {
         "カイリュー",
         "<script>alert(1)</script>",
         "שלום \u{202e}abc",
-        "a very long name that no Pokémon has ever been given before",
+        "a very long name that was never given to a Pokémon before",
     ]
     .map(str::to_owned)
     .into();

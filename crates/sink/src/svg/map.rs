@@ -94,7 +94,7 @@ pub fn draw(spec: &PictureSpec, axes: &Axes, medium: Medium) -> Drawing {
     let mut notes = vec![drawing.left_out];
     if nowhere > 0 {
         let rows = if nowhere == 1 { "row has" } else { "rows have" };
-        notes = vec![format!("{} {rows} no extent", group_digits(&nowhere.to_string()))];
+        notes = vec![format!("{} {rows} no place", group_digits(&nowhere.to_string()))];
     }
     if hidden > 0 {
         notes.push(if hidden == 1 { "1 more place".to_owned() } else { format!("{hidden} more places") });

@@ -111,7 +111,7 @@ pub fn frame() -> Frame {
         "Nidoran♀",
         "カイリュー",
         "\x1b]0;pwned\x07Zapdos",
-        "a very long name that no Pokémon has ever been given before",
+        "a very long name that was never given to a Pokémon before",
     ]
     .map(|name| Some(name.to_owned()))
     .into();

@@ -194,7 +194,7 @@ pub struct StateSize {
 /// Runs of partial aggregate states, the longest first.
 #[derive(Debug)]
 struct PartialStates {
-    runs: Vec<Run>,
+    runs: Vec<StateRun>,
     fold: Runner,
     finish: Runner,
     /// The whole aggregate, for the result over no rows: without a GROUP BY, or with an empty grouping set, that is a row.
@@ -204,12 +204,12 @@ struct PartialStates {
 }
 
 #[derive(Debug)]
-struct Run {
+struct StateRun {
     batches: Vec<RecordBatch>,
     rows: usize,
 }
 
-impl Run {
+impl StateRun {
     fn new(batches: Vec<RecordBatch>) -> Self {
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
         Self { batches, rows }
@@ -266,7 +266,7 @@ impl PartialStates {
     }
 
     async fn push(&mut self, partial: Vec<RecordBatch>) -> Result<()> {
-        let mut last = Run::new(partial);
+        let mut last = StateRun::new(partial);
         while let Some(before) = self.runs.pop_if(|before| before.rows <= 2 * last.rows) {
             let batches = before.batches.into_iter().chain(last.batches).collect();
             let mut folded = run_over(&mut self.fold, batches).await?;
@@ -275,7 +275,7 @@ impl PartialStates {
                 folded =
                     folded.into_iter().map(|states| signed::without_zeros(states, groups)).collect::<Result<_>>()?;
             }
-            last = Run::new(compact(folded)?);
+            last = StateRun::new(compact(folded)?);
         }
         if last.rows > 0 {
             self.runs.push(last);

@@ -20,10 +20,10 @@ use crate::{InputRows, LiveView, Maintenance};
 use tallgrass_relation::{Delta, KeyedTable, RelationRows};
 
 /// A row's key, and its columns unless it is deleted.
-type Record = (u32, Option<Row>);
+type KeyedRecord = (u32, Option<TestRow>);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Row {
+struct TestRow {
     k: &'static str,
     n: Option<i64>,
     x: Option<f64>,
@@ -38,7 +38,7 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-fn batch(rows: &(impl Iterator<Item = Option<Row>> + Clone)) -> RecordBatch {
+fn batch(rows: &(impl Iterator<Item = Option<TestRow>> + Clone)) -> RecordBatch {
     let n = || rows.clone().map(|row| row.and_then(|row| row.n));
     let d: Decimal128Array = n().map(|n| n.map(i128::from)).collect();
     let columns: [Arc<dyn Array>; 4] = [
@@ -51,14 +51,14 @@ fn batch(rows: &(impl Iterator<Item = Option<Row>> + Clone)) -> RecordBatch {
 }
 
 /// A view over the table `t`, the table itself, and the rows that it should hold.
-struct Fed {
+struct FedView {
     view: LiveView,
     sql: &'static str,
     table: KeyedTable,
-    model: BTreeMap<u32, Row>,
+    model: BTreeMap<u32, TestRow>,
 }
 
-impl Fed {
+impl FedView {
     async fn new(sql: &'static str) -> Self {
         let context = session::live();
         let relation = LiveRelation::new("t", schema(), RelationKind::Table);
@@ -70,7 +70,7 @@ impl Fed {
         Self { view, sql, table: KeyedTable::new(schema()), model: BTreeMap::new() }
     }
 
-    async fn feed(&mut self, records: &[Record]) {
+    async fn feed(&mut self, records: &[KeyedRecord]) {
         for (key, row) in records {
             match row {
                 Some(row) => _ = self.model.insert(*key, *row),
@@ -114,13 +114,13 @@ impl Fed {
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "a record without a row is None")]
-fn row(k: &'static str, n: impl Into<Option<i64>>, x: impl Into<Option<f64>>) -> Option<Row> {
-    Some(Row { k, n: n.into(), x: x.into() })
+fn row(k: &'static str, n: impl Into<Option<i64>>, x: impl Into<Option<f64>>) -> Option<TestRow> {
+    Some(TestRow { k, n: n.into(), x: x.into() })
 }
 
 #[tokio::test]
 async fn a_group_vanishes_with_its_last_row_and_comes_back() {
-    let mut fed = Fed::new("SELECT k, count(*) AS c, sum(n) AS s FROM t GROUP BY k ORDER BY k").await;
+    let mut fed = FedView::new("SELECT k, count(*) AS c, sum(n) AS s FROM t GROUP BY k ORDER BY k").await;
     fed.feed(&[(1, row("a", 5, None)), (2, row("b", 7, None))]).await;
     assert_eq!(fed.text().await, "|a|1|5| |b|1|7|");
     fed.feed(&[(1, row("b", 5, None))]).await;
@@ -135,7 +135,7 @@ async fn a_group_vanishes_with_its_last_row_and_comes_back() {
 #[tokio::test]
 async fn a_sum_over_no_values_left_is_null_and_not_zero() {
     let sql = "SELECT k, sum(n), sum(x), avg(n), sum(d), sum(n) FILTER (WHERE x > 0), count(n) FROM t GROUP BY k";
-    let mut fed = Fed::new(sql).await;
+    let mut fed = FedView::new(sql).await;
     fed.feed(&[(1, row("a", 5, 1.5)), (2, row("a", None, None))]).await;
     assert_eq!(fed.text().await, "|a|5|1.5|5.0|0.05|5|1|");
     fed.feed(&[(1, row("a", 6, -1.5))]).await;
@@ -148,7 +148,7 @@ async fn a_sum_over_no_values_left_is_null_and_not_zero() {
 
 #[tokio::test]
 async fn without_groups_an_emptied_table_is_like_an_empty_one() {
-    let mut fed = Fed::new("SELECT count(*), count(n), sum(n), avg(x), sum(d) FROM t").await;
+    let mut fed = FedView::new("SELECT count(*), count(n), sum(n), avg(x), sum(d) FROM t").await;
     let empty = fed.text().await;
     assert_eq!(empty, "|0|0||||");
     fed.feed(&[(1, row("a", 5, 2.0)), (2, row("b", 6, None))]).await;
@@ -160,7 +160,7 @@ async fn without_groups_an_emptied_table_is_like_an_empty_one() {
 
 #[tokio::test]
 async fn a_retracted_nan_leaves_no_trace() {
-    let mut fed = Fed::new("SELECT k, sum(x), avg(x) FROM t GROUP BY k").await;
+    let mut fed = FedView::new("SELECT k, sum(x), avg(x) FROM t GROUP BY k").await;
     fed.feed(&[(1, row("a", 0, 0.1)), (2, row("a", 0, f64::NAN)), (3, row("a", 0, f64::INFINITY))]).await;
     assert_eq!(fed.text().await, "|a|NaN|NaN|");
     fed.feed(&[(2, row("a", 0, 0.2))]).await;
@@ -175,7 +175,7 @@ async fn a_retracted_nan_leaves_no_trace() {
 
 #[tokio::test]
 async fn integers_wrap_as_they_do_in_a_batch() {
-    let mut fed = Fed::new("SELECT sum(n), sum(n * -1) FROM t").await;
+    let mut fed = FedView::new("SELECT sum(n), sum(n * -1) FROM t").await;
     fed.feed(&[(1, row("a", i64::MAX, None)), (2, row("a", i64::MAX, None)), (3, row("a", i64::MIN, None))]).await;
     fed.assert_as_expected().await;
     fed.feed(&[(1, None), (2, row("a", i64::MIN, None))]).await;
@@ -184,7 +184,7 @@ async fn integers_wrap_as_they_do_in_a_batch() {
 
 #[tokio::test]
 async fn distinct_rows_are_those_that_are_there() {
-    let mut fed = Fed::new("SELECT k, count(DISTINCT n) AS c FROM t GROUP BY k ORDER BY k").await;
+    let mut fed = FedView::new("SELECT k, count(DISTINCT n) AS c FROM t GROUP BY k ORDER BY k").await;
     fed.feed(&[(1, row("a", 1, None)), (2, row("a", 1, None)), (3, row("a", 2, None)), (4, row("b", 1, None))]).await;
     assert_eq!(fed.text().await, "|a|2| |b|1|");
     fed.feed(&[(1, None), (4, row("b", None, None))]).await;
@@ -195,18 +195,18 @@ async fn distinct_rows_are_those_that_are_there() {
 
 #[tokio::test]
 async fn a_count_that_the_query_asks_for_is_not_kept_twice() {
-    let twice = Fed::new("SELECT k, count(*) AS c, sum(n) AS s, count(n) FROM t GROUP BY k").await;
-    let hidden = Fed::new("SELECT k, sum(n) AS s FROM t GROUP BY k").await;
+    let twice = FedView::new("SELECT k, count(*) AS c, sum(n) AS s, count(n) FROM t GROUP BY k").await;
+    let hidden = FedView::new("SELECT k, sum(n) AS s FROM t GROUP BY k").await;
     assert_eq!(twice.view.slot_widths(), [4]);
     assert_eq!(hidden.view.slot_widths(), [4]);
-    assert_eq!(Fed::new("SELECT count(*), avg(x) FROM t").await.view.slot_widths(), [2]);
+    assert_eq!(FedView::new("SELECT count(*), avg(x) FROM t").await.view.slot_widths(), [2]);
 }
 
 /// Updates and deletions of up to 60 keys, values of very different size among them.
-fn random_records(random: &mut ChaCha8Rng, count: usize) -> Vec<Record> {
+fn random_records(random: &mut ChaCha8Rng, count: usize) -> Vec<KeyedRecord> {
     let one = |random: &mut ChaCha8Rng| {
         let key = random.random_range(0..60);
-        let row = random.random_bool(0.85).then(|| Row {
+        let row = random.random_bool(0.85).then(|| TestRow {
             k: ["a", "b", "c", "d", "e"][random.random_range(0..5)],
             n: random.random_bool(0.8).then(|| random.random_range(-1000..1000)),
             x: random
@@ -223,7 +223,7 @@ async fn ten_thousand_random_updates_leave_what_a_fresh_batch_gives_to_the_bit()
     for seed in 0..3 {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let sql = "SELECT k, sum(x), avg(x), sum(n), sum(d), count(x) FROM t GROUP BY k ORDER BY k";
-        let mut fed = Fed::new(sql).await;
+        let mut fed = FedView::new(sql).await;
         let mut left = 10_000_usize;
         while left > 0 {
             let count = random.random_range(1..200).min(left);
@@ -245,11 +245,11 @@ async fn ten_thousand_random_updates_leave_what_a_fresh_batch_gives_to_the_bit()
 
 #[tokio::test]
 async fn the_state_follows_the_groups_that_are_there_and_not_the_history() {
-    let mut fed = Fed::new("SELECT n, count(*) AS c, sum(x) FROM t GROUP BY n").await;
+    let mut fed = FedView::new("SELECT n, count(*) AS c, sum(x) FROM t GROUP BY n").await;
     let (mut most, mut next) = (0, 0);
     for _ in 0..1_000 {
         // 100 keys, each update to a new group.
-        let records: Vec<Record> = (0..100).map(|key| (key, row("a", next + i64::from(key), 0.5))).collect();
+        let records: Vec<KeyedRecord> = (0..100).map(|key| (key, row("a", next + i64::from(key), 0.5))).collect();
         next += 100;
         fed.feed(&records).await;
         most = most.max(fed.view.state_size().rows);
@@ -260,14 +260,14 @@ async fn the_state_follows_the_groups_that_are_there_and_not_the_history() {
     assert_eq!(groups.iter().map(RecordBatch::num_rows).sum::<usize>(), 100);
     let counts = groups.iter().flat_map(|batch| batch.column(1).as_primitive::<Int64Type>().values().to_vec());
     assert!(counts.into_iter().all(|count| count == 1));
-    let records: Vec<Record> = (0..100).map(|key| (key, None)).collect();
+    let records: Vec<KeyedRecord> = (0..100).map(|key| (key, None)).collect();
     fed.feed(&records).await;
     assert_eq!(fed.view.state_size().rows, 0);
 }
 
 #[tokio::test]
 async fn updates_one_by_one_keep_the_state_small_too() {
-    let mut fed = Fed::new("SELECT n, count(*) FROM t GROUP BY n").await;
+    let mut fed = FedView::new("SELECT n, count(*) FROM t GROUP BY n").await;
     let mut most = 0;
     for step in 0..3_000_u32 {
         fed.feed(&[(step % 100, row("a", i64::from(step), None))]).await;

@@ -3,27 +3,27 @@
 use rand::RngExt;
 
 use super::expression::PLAIN;
-use super::{Column, Feature, Frame, Generator, Kind, Query};
+use super::{QueryColumn, Feature, FromClause, Generator, ValueKind, SelectQuery};
 
 /// Kinds that make groups of more than one row.
-const GROUPING: [Kind; 4] = [Kind::Text, Kind::Int, Kind::Bool, Kind::Time];
+const GROUPING: [ValueKind; 4] = [ValueKind::Text, ValueKind::Int, ValueKind::Bool, ValueKind::Time];
 
 impl Generator<'_> {
     /// `SELECT groups, aggregates FROM frame GROUP BY groups`.
-    pub(super) fn aggregate(&mut self, frame: &Frame) -> Query {
-        let mut groups: Vec<Column> = Vec::new();
+    pub(super) fn aggregate(&mut self, frame: &FromClause) -> SelectQuery {
+        let mut groups: Vec<QueryColumn> = Vec::new();
         for _ in 0..self.one(&[0, 1, 1, 1, 2, 2]) {
-            let kinds: &[Kind] = if self.random.random_bool(0.9) { &GROUPING } else { &PLAIN };
+            let kinds: &[ValueKind] = if self.random.random_bool(0.9) { &GROUPING } else { &PLAIN };
             let Some(column) = self.column(frame, kinds) else { continue };
             let group = match column.kind {
                 // An expression that has the column in it: a constant would be the number of a column.
-                Kind::Int if self.random.random_bool(0.5) => format!("({} % 3)", column.sql),
-                Kind::Text if self.random.random_bool(0.2) => format!("upper({})", column.sql),
-                Kind::Time if self.random.random_bool(0.7) => format!("date_trunc('day', {})", column.sql),
+                ValueKind::Int if self.random.random_bool(0.5) => format!("({} % 3)", column.sql),
+                ValueKind::Text if self.random.random_bool(0.2) => format!("upper({})", column.sql),
+                ValueKind::Time if self.random.random_bool(0.7) => format!("date_trunc('day', {})", column.sql),
                 _ => column.sql,
             };
             if groups.iter().all(|other| other.sql != group) {
-                groups.push(Column { sql: group, kind: column.kind });
+                groups.push(QueryColumn { sql: group, kind: column.kind });
             }
         }
         // DataFusion 55.2 takes the columns of an aggregate without groups for constants, and leaves them out of an order
@@ -62,7 +62,7 @@ impl Generator<'_> {
     }
 
     /// One aggregate function over rows of a frame.
-    fn call(&mut self, frame: &Frame, order: &str, lists: bool) -> Column {
+    fn call(&mut self, frame: &FromClause, order: &str, lists: bool) -> QueryColumn {
         let call =
             if self.chance(Feature::OrderedAggregates, 0.2) { self.ordered_call(frame, order, lists) } else { None };
         let distinct = self.chance(Feature::DistinctAggregates, 0.15);
@@ -80,58 +80,58 @@ impl Generator<'_> {
         call
     }
 
-    fn plain_call(&mut self, frame: &Frame) -> Column {
-        let column = |sql: String, kind| Column { sql, kind };
+    fn plain_call(&mut self, frame: &FromClause) -> QueryColumn {
+        let column = |sql: String, kind| QueryColumn { sql, kind };
         match self.random.random_range(0..12) {
-            0 | 1 => column("count(*)".to_owned(), Kind::Int),
-            2 => column(format!("count({})", self.some(frame).sql), Kind::Int),
-            3 => column(format!("sum({})", self.expression(frame, Kind::Int, 1)), Kind::Int),
-            4 => column(format!("sum({})", self.expression(frame, Kind::Double, 1)), Kind::Double),
-            5 => column(format!("avg({})", self.expression(frame, Kind::Double, 1)), Kind::Double),
-            6 => match self.column(frame, &[Kind::Int, Kind::Decimal]) {
-                Some(of) if of.kind == Kind::Decimal => column(format!("sum({})", of.sql), Kind::Decimal),
-                Some(of) => column(format!("avg({})", of.sql), Kind::Double),
-                None => column("count(*)".to_owned(), Kind::Int),
+            0 | 1 => column("count(*)".to_owned(), ValueKind::Int),
+            2 => column(format!("count({})", self.some(frame).sql), ValueKind::Int),
+            3 => column(format!("sum({})", self.expression(frame, ValueKind::Int, 1)), ValueKind::Int),
+            4 => column(format!("sum({})", self.expression(frame, ValueKind::Double, 1)), ValueKind::Double),
+            5 => column(format!("avg({})", self.expression(frame, ValueKind::Double, 1)), ValueKind::Double),
+            6 => match self.column(frame, &[ValueKind::Int, ValueKind::Decimal]) {
+                Some(of) if of.kind == ValueKind::Decimal => column(format!("sum({})", of.sql), ValueKind::Decimal),
+                Some(of) => column(format!("avg({})", of.sql), ValueKind::Double),
+                None => column("count(*)".to_owned(), ValueKind::Int),
             },
             7 | 8 => {
                 let of = self.some(frame);
                 column(format!("{}({})", self.one(&["min", "max"]), of.sql), of.kind)
             }
-            9 => column(format!("{}({})", self.one(&["bool_and", "bool_or"]), self.condition(frame, 0)), Kind::Bool),
+            9 => column(format!("{}({})", self.one(&["bool_and", "bool_or"]), self.condition(frame, 0)), ValueKind::Bool),
             10 => {
                 let function = self.one(&["bit_and", "bit_or", "bit_xor"]);
-                column(format!("{function}({})", self.expression(frame, Kind::Int, 0)), Kind::Int)
+                column(format!("{function}({})", self.expression(frame, ValueKind::Int, 0)), ValueKind::Int)
             }
             _ => {
-                let kind = self.one(&[Kind::Int, Kind::Double]);
-                column(format!("median({})", self.expression(frame, kind, 0)), Kind::Double)
+                let kind = self.one(&[ValueKind::Int, ValueKind::Double]);
+                column(format!("median({})", self.expression(frame, kind, 0)), ValueKind::Double)
             }
         }
     }
 
-    fn distinct_call(&mut self, frame: &Frame) -> Column {
+    fn distinct_call(&mut self, frame: &FromClause) -> QueryColumn {
         match self.random.random_range(0..6) {
-            0 => Column { sql: format!("sum(DISTINCT {})", self.expression(frame, Kind::Int, 0)), kind: Kind::Int },
+            0 => QueryColumn { sql: format!("sum(DISTINCT {})", self.expression(frame, ValueKind::Int, 0)), kind: ValueKind::Int },
             1 => {
-                let kind = self.one(&[Kind::Int, Kind::Text]);
-                Column { sql: format!("approx_distinct({})", self.expression(frame, kind, 0)), kind: Kind::Int }
+                let kind = self.one(&[ValueKind::Int, ValueKind::Text]);
+                QueryColumn { sql: format!("approx_distinct({})", self.expression(frame, kind, 0)), kind: ValueKind::Int }
             }
-            _ => Column { sql: format!("count(DISTINCT {})", self.some(frame).sql), kind: Kind::Int },
+            _ => QueryColumn { sql: format!("count(DISTINCT {})", self.some(frame).sql), kind: ValueKind::Int },
         }
     }
 
     /// One that sees its rows in an order, which is total. `lists` says whether a list may come of it.
-    fn ordered_call(&mut self, frame: &Frame, order: &str, lists: bool) -> Option<Column> {
+    fn ordered_call(&mut self, frame: &FromClause, order: &str, lists: bool) -> Option<QueryColumn> {
         let of = self.some(frame);
-        let column = |sql: String, kind| Some(Column { sql, kind });
+        let column = |sql: String, kind| Some(QueryColumn { sql, kind });
         match self.random.random_range(0..6) {
-            0 if lists => column(format!("array_agg({} ORDER BY {order})", of.sql), Kind::List),
-            1 if lists => column(format!("array_agg(DISTINCT {0} ORDER BY {0})", of.sql), Kind::List),
+            0 if lists => column(format!("array_agg({} ORDER BY {order})", of.sql), ValueKind::List),
+            1 if lists => column(format!("array_agg(DISTINCT {0} ORDER BY {0})", of.sql), ValueKind::List),
             2 => column(format!("last_value({} ORDER BY {order})", of.sql), of.kind),
             3 => column(format!("nth_value({}, 2 ORDER BY {order})", of.sql), of.kind),
             4 => {
-                let of = self.expression(frame, Kind::Text, 0);
-                column(format!("string_agg({of}, ',' ORDER BY {order})"), Kind::Text)
+                let of = self.expression(frame, ValueKind::Text, 0);
+                column(format!("string_agg({of}, ',' ORDER BY {order})"), ValueKind::Text)
             }
             _ => column(format!("first_value({} ORDER BY {order})", of.sql), of.kind),
         }

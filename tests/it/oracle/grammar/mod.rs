@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::executions::View;
+use super::executions::TestView;
 
 /// What a query may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +78,7 @@ impl Feature {
 
 /// Kinds of values: `Big` may not be added up, a `List` may not be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ValueKind {
     Text,
     Int,
     Big,
@@ -90,31 +90,31 @@ enum Kind {
 }
 
 #[derive(Debug, Clone)]
-struct Column {
+struct QueryColumn {
     sql: String,
-    kind: Kind,
+    kind: ValueKind,
 }
 
 /// The part after FROM and WHERE.
 #[derive(Debug, Clone)]
-struct Frame {
+struct FromClause {
     from: String,
     /// Whether it is more than one thing.
     joined: bool,
     filters: Vec<String>,
-    columns: Vec<Column>,
+    columns: Vec<QueryColumn>,
     /// Columns that together are different in each row, if there are such.
-    key: Option<Vec<Column>>,
+    key: Option<Vec<QueryColumn>>,
     /// About as many rows at most.
     rows: usize,
 }
 
 /// A whole SELECT; its columns have names of their own.
 #[derive(Debug, Clone)]
-struct Query {
+struct SelectQuery {
     sql: String,
-    columns: Vec<Column>,
-    key: Option<Vec<Column>>,
+    columns: Vec<QueryColumn>,
+    key: Option<Vec<QueryColumn>>,
     rows: usize,
     /// Nothing may be put after it.
     closed: bool,
@@ -122,10 +122,10 @@ struct Query {
 
 /// A view or WITH that later queries may read.
 #[derive(Debug, Clone)]
-struct Known {
+struct NamedQuery {
     name: String,
-    columns: Vec<Column>,
-    key: Option<Vec<Column>>,
+    columns: Vec<QueryColumn>,
+    key: Option<Vec<QueryColumn>>,
     rows: usize,
 }
 
@@ -135,13 +135,13 @@ struct Generator<'a> {
     random: ChaCha8Rng,
     off: &'a BTreeSet<Feature>,
     names: usize,
-    known: Vec<Known>,
+    known: Vec<NamedQuery>,
 }
 
 /// The files of one folder: some read others. Leaving out features does not change what a view without them is.
-pub fn views(seed: u64, count: usize, off: &BTreeSet<Feature>) -> Vec<View> {
-    let mut views: Vec<View> = Vec::with_capacity(count);
-    let mut known: Vec<Known> = Vec::new();
+pub fn views(seed: u64, count: usize, off: &BTreeSet<Feature>) -> Vec<TestView> {
+    let mut views: Vec<TestView> = Vec::with_capacity(count);
+    let mut known: Vec<NamedQuery> = Vec::new();
     for index in 0..count {
         // A generator for each, so that one view's choices are not the other's.
         let random = ChaCha8Rng::seed_from_u64(seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -154,7 +154,7 @@ pub fn views(seed: u64, count: usize, off: &BTreeSet<Feature>) -> Vec<View> {
 }
 
 impl Generator<'_> {
-    fn view(&mut self, name: String) -> (View, Option<Known>) {
+    fn view(&mut self, name: String) -> (TestView, Option<NamedQuery>) {
         let mut with = String::new();
         if self.chance(Feature::With, 0.12) {
             let query = self.query(1);
@@ -175,7 +175,7 @@ impl Generator<'_> {
             query.sql = format!("{body} ORDER BY {order}{limit}");
         }
         let readable = (!skips).then(|| known(&name, &query));
-        (View { name, sql: format!("{with}{}", query.sql), ordered }, readable)
+        (TestView { name, sql: format!("{with}{}", query.sql), ordered }, readable)
     }
 
     fn name(&mut self, prefix: &str) -> String {
@@ -209,13 +209,13 @@ impl Generator<'_> {
     }
 
     /// An order that leaves no ties but of equal rows.
-    fn order(&mut self, columns: &[Column], key: Option<&[Column]>) -> String {
+    fn order(&mut self, columns: &[QueryColumn], key: Option<&[QueryColumn]>) -> String {
         self.order_after(None, columns, key).trim_start_matches(", ").to_owned()
     }
 
     /// The same after a first column: each term with its comma.
-    fn order_after(&mut self, first: Option<&Column>, columns: &[Column], key: Option<&[Column]>) -> String {
-        let sortable: Vec<Column> = columns.iter().filter(|column| column.kind != Kind::List).cloned().collect();
+    fn order_after(&mut self, first: Option<&QueryColumn>, columns: &[QueryColumn], key: Option<&[QueryColumn]>) -> String {
+        let sortable: Vec<QueryColumn> = columns.iter().filter(|column| column.kind != ValueKind::List).cloned().collect();
         let mut terms = Vec::new();
         for _ in 0..self.random.random_range(0..2) {
             terms.push(self.one(&sortable));
@@ -231,7 +231,7 @@ impl Generator<'_> {
         // DataFusion 55.2 panics in first_value where an order names a column twice.
         let mut seen: BTreeSet<String> = first.iter().map(|first| first.sql.clone()).collect();
         terms.retain(|column| seen.insert(column.sql.clone()));
-        let term = |column: &Column| {
+        let term = |column: &QueryColumn| {
             let direction = self.one(&["", " DESC", " ASC NULLS FIRST", " DESC NULLS LAST"]);
             format!(", {}{direction}", column.sql)
         };
@@ -246,7 +246,7 @@ impl Generator<'_> {
     }
 }
 
-fn known(name: &str, query: &Query) -> Known {
-    let Query { columns, key, rows, .. } = query.clone();
-    Known { name: name.to_owned(), columns, key, rows }
+fn known(name: &str, query: &SelectQuery) -> NamedQuery {
+    let SelectQuery { columns, key, rows, .. } = query.clone();
+    NamedQuery { name: name.to_owned(), columns, key, rows }
 }

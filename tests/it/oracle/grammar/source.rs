@@ -2,32 +2,32 @@
 
 use rand::RngExt;
 
-use super::{Column, Feature, Frame, Generator, Kind, Query};
+use super::{QueryColumn, Feature, FromClause, Generator, ValueKind, SelectQuery};
 
 /// Name, columns and about how many rows a relation has.
-type Relation = (&'static str, &'static [(&'static str, Kind)], usize);
+type Relation = (&'static str, &'static [(&'static str, ValueKind)], usize);
 
-const STREAM: &[(&str, Kind)] = &[
-    ("k", Kind::Text),
-    ("n", Kind::Int),
-    ("big", Kind::Big),
-    ("x", Kind::Double),
-    ("d", Kind::Decimal),
-    ("b", Kind::Bool),
-    ("at", Kind::Time),
-    ("_offset", Kind::Int),
+const STREAM: &[(&str, ValueKind)] = &[
+    ("k", ValueKind::Text),
+    ("n", ValueKind::Int),
+    ("big", ValueKind::Big),
+    ("x", ValueKind::Double),
+    ("d", ValueKind::Decimal),
+    ("b", ValueKind::Bool),
+    ("at", ValueKind::Time),
+    ("_offset", ValueKind::Int),
 ];
-const USERS: &[(&str, Kind)] = &[
-    ("id", Kind::Int),
-    ("k", Kind::Text),
-    ("n", Kind::Int),
-    ("x", Kind::Double),
-    ("b", Kind::Bool),
-    ("at", Kind::Time),
+const USERS: &[(&str, ValueKind)] = &[
+    ("id", ValueKind::Int),
+    ("k", ValueKind::Text),
+    ("n", ValueKind::Int),
+    ("x", ValueKind::Double),
+    ("b", ValueKind::Bool),
+    ("at", ValueKind::Time),
 ];
-const ITEMS: &[(&str, Kind)] =
-    &[("code", Kind::Text), ("k", Kind::Text), ("n", Kind::Int), ("d", Kind::Decimal), ("x", Kind::Double)];
-const DEX: &[(&str, Kind)] = &[("k", Kind::Text), ("kind", Kind::Text), ("level", Kind::Int)];
+const ITEMS: &[(&str, ValueKind)] =
+    &[("code", ValueKind::Text), ("k", ValueKind::Text), ("n", ValueKind::Int), ("d", ValueKind::Decimal), ("x", ValueKind::Double)];
+const DEX: &[(&str, ValueKind)] = &[("k", ValueKind::Text), ("kind", ValueKind::Text), ("level", ValueKind::Int)];
 
 const STREAMS: [Relation; 3] = [("s", STREAM, 120), ("r", STREAM, 60), ("u_events", USERS, 90)];
 const TABLES: [Relation; 2] = [("u", USERS, 15), ("v", ITEMS, 15)];
@@ -37,13 +37,13 @@ const MAX_ROWS: usize = 4_000;
 
 impl Generator<'_> {
     /// A relation, or a view that is known.
-    fn relation(&mut self) -> Frame {
+    fn relation(&mut self) -> FromClause {
         let known = self.known.clone();
         if !known.is_empty() && self.chance(Feature::Views, 0.25) {
             let known = self.one(&known);
             let alias = self.name("t");
-            let of = |column: &Column| Column { sql: format!("{alias}.{}", column.sql), kind: column.kind };
-            return Frame {
+            let of = |column: &QueryColumn| QueryColumn { sql: format!("{alias}.{}", column.sql), kind: column.kind };
+            return FromClause {
                 from: format!("{} AS {alias}", known.name),
                 joined: false,
                 filters: Vec::new(),
@@ -57,26 +57,26 @@ impl Generator<'_> {
         self.scan((name, columns, rows), &["_partition", "_offset"])
     }
 
-    fn scan(&mut self, (name, columns, rows): Relation, key: &[&str]) -> Frame {
+    fn scan(&mut self, (name, columns, rows): Relation, key: &[&str]) -> FromClause {
         let alias = self.name("t");
-        let of = |name: &str, kind| Column { sql: format!("{alias}.{name}"), kind };
-        Frame {
+        let of = |name: &str, kind| QueryColumn { sql: format!("{alias}.{name}"), kind };
+        FromClause {
             from: format!("{name} AS {alias}"),
             joined: false,
             filters: Vec::new(),
             columns: columns.iter().map(|(name, kind)| of(name, *kind)).collect(),
-            key: Some(key.iter().map(|name| of(name, Kind::Int)).collect()),
+            key: Some(key.iter().map(|name| of(name, ValueKind::Int)).collect()),
             rows,
         }
     }
 
     /// The file, which seldom is read alone.
-    fn dex(&mut self) -> Frame {
+    fn dex(&mut self) -> FromClause {
         self.scan(("dex", DEX, 8), &["level"])
     }
 
     /// What a query of this depth reads.
-    pub(super) fn source(&mut self, depth: u32) -> Frame {
+    pub(super) fn source(&mut self, depth: u32) -> FromClause {
         let mut frame = if depth > 0 && self.random.random_bool(0.35) {
             let query = self.query(depth - 1);
             self.nest(query)
@@ -110,10 +110,10 @@ impl Generator<'_> {
     }
 
     /// A query as a frame.
-    pub(super) fn nest(&mut self, query: Query) -> Frame {
+    pub(super) fn nest(&mut self, query: SelectQuery) -> FromClause {
         let alias = self.name("t");
-        let of = |column: &Column| Column { sql: format!("{alias}.{}", column.sql), kind: column.kind };
-        Frame {
+        let of = |column: &QueryColumn| QueryColumn { sql: format!("{alias}.{}", column.sql), kind: column.kind };
+        FromClause {
             from: format!("({}) AS {alias}", query.sql),
             joined: false,
             filters: Vec::new(),
@@ -123,8 +123,8 @@ impl Generator<'_> {
         }
     }
 
-    fn join_dex(&mut self, left: Frame) -> Frame {
-        let Some(on) = self.column(&left, &[Kind::Text]) else { return left };
+    fn join_dex(&mut self, left: FromClause) -> FromClause {
+        let Some(on) = self.column(&left, &[ValueKind::Text]) else { return left };
         let dex = self.dex();
         let join = self.one(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
         let condition = format!("{} = {}", on.sql, dex.columns[0].sql);
@@ -138,8 +138,8 @@ impl Generator<'_> {
     }
 
     /// Two frames of which each is one thing after FROM, or the left one if both are too large.
-    pub(super) fn join(&mut self, left: Frame, right: Frame) -> Frame {
-        let pair = [Kind::Text, Kind::Int]
+    pub(super) fn join(&mut self, left: FromClause, right: FromClause) -> FromClause {
+        let pair = [ValueKind::Text, ValueKind::Int]
             .into_iter()
             .find_map(|kind| Some((self.column(&left, &[kind])?, self.column(&right, &[kind])?)));
         let Some((a, b)) = pair else { return left };
@@ -151,7 +151,7 @@ impl Generator<'_> {
     }
 
     /// `k [NOT] IN (SELECT …)`, `[NOT] EXISTS (SELECT …)`, alone or beside another condition.
-    fn membership(&mut self, frame: &Frame, depth: u32) -> Option<String> {
+    fn membership(&mut self, frame: &FromClause, depth: u32) -> Option<String> {
         let of = if depth > 0 && self.random.random_bool(0.4) {
             let query = self.query(depth - 1);
             self.nest(query)
@@ -160,7 +160,7 @@ impl Generator<'_> {
         } else {
             self.relation()
         };
-        let kind = self.one(&[Kind::Text, Kind::Text, Kind::Int]);
+        let kind = self.one(&[ValueKind::Text, ValueKind::Text, ValueKind::Int]);
         let (outer, inner) = (self.column(frame, &[kind])?.sql, self.column(&of, &[kind])?.sql);
         let mut of = of;
         if self.random.random_bool(0.5) {
@@ -183,24 +183,24 @@ impl Generator<'_> {
         Some(if beside { format!("({membership} OR {})", self.condition(frame, 0)) } else { membership })
     }
 
-    fn unnest(&mut self, frame: &Frame) -> Frame {
-        let kind = self.one(&[Kind::Int, Kind::Text]);
+    fn unnest(&mut self, frame: &FromClause) -> FromClause {
+        let kind = self.one(&[ValueKind::Int, ValueKind::Text]);
         let (a, b) = (self.expression(frame, kind, 1), self.expression(frame, kind, 1));
         let mut items = vec![self.some(frame)];
-        items.push(Column { sql: format!("unnest([{a}, {b}])"), kind });
+        items.push(QueryColumn { sql: format!("unnest([{a}, {b}])"), kind });
         let mut query = self.select(&items, None, frame, "", "");
         query.rows *= 2;
         self.nest(query)
     }
 
-    fn union_of_rows(&mut self) -> Frame {
+    fn union_of_rows(&mut self) -> FromClause {
         let (left, right) = (self.relation(), self.relation());
         let query = self.union(&left, &right);
         self.nest(query)
     }
 }
 
-impl Frame {
+impl FromClause {
     /// What stands after FROM, as one thing.
     fn one_thing(&self) -> String {
         if self.joined { format!("({})", self.from) } else { self.from.clone() }
@@ -212,7 +212,7 @@ pub(super) fn filters(filters: &[String]) -> String {
     if filters.is_empty() { String::new() } else { format!(" WHERE {}", filters.join(" AND ")) }
 }
 
-fn join_frames(left: Frame, right: Frame, join: &str, on: &str) -> Frame {
+fn join_frames(left: FromClause, right: FromClause, join: &str, on: &str) -> FromClause {
     let right_from = right.one_thing();
     // Where both sides are padded with nulls, a key of nulls may belong to any row.
     let key = left
@@ -222,11 +222,11 @@ fn join_frames(left: Frame, right: Frame, join: &str, on: &str) -> Frame {
         .map(|(left, right)| left.into_iter().chain(right).collect());
     let lists = key.is_some();
     let columns = left.columns.into_iter().chain(right.columns);
-    Frame {
+    FromClause {
         from: format!("{} {join} {right_from} ON {on}", left.from),
         joined: true,
         filters: left.filters.into_iter().chain(right.filters).collect(),
-        columns: columns.filter(|column| lists || column.kind != Kind::List).collect(),
+        columns: columns.filter(|column| lists || column.kind != ValueKind::List).collect(),
         key,
         rows: left.rows * right.rows / 5 + left.rows + right.rows,
     }

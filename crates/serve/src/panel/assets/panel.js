@@ -30,7 +30,7 @@
   let slow = 0;
   let shown = null; // the row whose record is open
 
-  // ── words ────────────────────────────────────────────────────────────────
+  // ── texts ────────────────────────────────────────────────────────────────
   const number = new Intl.NumberFormat("en");
   const plain = (value, decimals) => String(Number(value.toFixed(decimals)));
   const distance = (km) =>
@@ -269,7 +269,7 @@
 
   /** Puts place and file where the page says them. */
   function fill() {
-    const heading = about.title || "Nearby";
+    const heading = about.title || at("title").textContent;
     at("title").textContent = heading;
     document.title = `${heading} · ${area.lat}, ${area.lon}`;
     if (document.activeElement !== at("place")) at("place").value = `${area.lat}, ${area.lon}`;
