@@ -35,7 +35,7 @@ struct GeoFunction {
     signature: Signature,
     /// Numbers behind the two points.
     numbers: usize,
-    /// What it takes, in words.
+    /// Its arguments, as text.
     takes: &'static str,
     returns: DataType,
     run: Run,
