@@ -9,8 +9,8 @@ use super::batch::stdout;
 use crate::cli::Check;
 use tallgrass_pipeline::AppendingView;
 use tallgrass_serve::panel;
-use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::files::lint;
+use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::{PANELS, SqlFile, Workspace, WorkspaceError, live_view};
 
 /// Runs the command.

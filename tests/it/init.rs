@@ -166,7 +166,7 @@ fn a_compacted_topic_becomes_a_keyed_table() {
 fn records_with_a_place_get_a_first_panel_that_can_be_used() {
     let broker = broker();
     let topic = broker.topic("bikes", 1);
-    let bikes = (0..20).map(|id| format!(r#"{{"station":"S{id}","latitude":52.{id},"longitude":13.{id},"Dock":[1]}}"#));
+    let bikes = (0..20).map(|id| format!(r#"{{"station":"S{id}","latitude":52.{id},"longitude":13.{id}}}"#));
     let bikes: Vec<String> = bikes.collect();
     broker.produce(&topic, bikes.iter().map(|bike| (None, Some(bike.as_str()))));
     let folder = tempfile::tempdir().unwrap();
@@ -176,7 +176,20 @@ fn records_with_a_place_get_a_first_panel_that_can_be_used() {
     let name = topic.replace('-', "_");
     let panel = folder.path().join(format!("panels/{name}_nearby.sql"));
     assert!(run.stderr.contains(&format!("wrote {}\n", panel.display())), "{}", run.stderr);
-    insta::assert_snapshot!(fs::read_to_string(&panel).unwrap().replace(&name, "RELATION"), @r"");
+    insta::assert_snapshot!(fs::read_to_string(&panel).unwrap().replace(&name, "RELATION"), @r"
+    -- @title: RELATION nearby
+    -- @param lat DOUBLE
+    -- @param lon DOUBLE
+    -- @param radius_km DOUBLE = 3
+    SELECT
+      station,
+      latitude,
+      longitude,
+      haversine_km(latitude, longitude, $lat, $lon) AS distance_km,
+      _timestamp
+    FROM RELATION
+    WHERE haversine_km(latitude, longitude, $lat, $lon) <= $radius_km
+    ");
     let check = Command::new(env!("CARGO_BIN_EXE_tallgrass")).arg("check").arg("--queries").arg(folder.path()).output();
     let check = check.expect("the program starts");
     let (out, err) = (String::from_utf8_lossy(&check.stdout), String::from_utf8_lossy(&check.stderr));

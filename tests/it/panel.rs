@@ -209,7 +209,10 @@ fn an_edit_takes_effect_and_a_broken_one_is_reported_while_the_old_stays_live() 
     fs::write(&file, good.replace("type_1,", "typ_1,")).unwrap();
     tab.until("the error", |tab| tab.state["sql_error"].is_string());
     let error = tab.state["sql_error"].as_str().unwrap();
-    assert!(error.contains("pokemons_nearby.sql:11:3") && error.contains("^^^^^") && error.contains("type_1"), "{error}");
+    assert!(
+        error.contains("pokemons_nearby.sql:11:3") && error.contains("^^^^^") && error.contains("type_1"),
+        "{error}"
+    );
     world.appear(&[("Tangela", 40.42, -3.70)]);
     tab.until("what appears meanwhile", |tab| tab.total == 1);
     fs::write(&file, format!("{good}  AND legendary\n")).unwrap();
@@ -316,7 +319,10 @@ fn a_fleet_of_bikes_has_panels_too_with_parameters_and_columns_of_its_own() {
     charged.until("what appears", |tab| tab.total == 1);
     flat.until("what appears", |tab| tab.total == 1);
     own.until("what appears", |tab| tab.total == 1);
-    assert_eq!((charged.sorted(), flat.sorted(), own.sorted()), (vec!["Alex", "Dom"], vec!["Museum", "Tacheles"], vec!["Dom"]));
+    assert_eq!(
+        (charged.sorted(), flat.sorted(), own.sorted()),
+        (vec!["Alex", "Dom"], vec!["Museum", "Tacheles"], vec!["Dom"])
+    );
 
     let (status, page) = world.get(&format!("/panel/bikes_nearby?{berlin}&charge=50"));
     assert!(status == 200 && page.contains("<h1 id=\"title\">Free bikes</h1>"), "{status} {page}");
@@ -329,7 +335,11 @@ fn a_fleet_of_bikes_has_panels_too_with_parameters_and_columns_of_its_own() {
         assert!(dashboard.contains(&format!("href=\"/panel/{name}\"")) && dashboard.contains(title), "{dashboard}");
     }
     for (path, status, word) in [
-        ("/panel/bikes_nearby?colour=red", 400, "colour: bikes_nearby.sql has no such parameter; it has lat, lon, radius_km, charge"),
+        (
+            "/panel/bikes_nearby?colour=red",
+            400,
+            "colour: bikes_nearby.sql has no such parameter; it has lat, lon, radius_km, charge",
+        ),
         ("/panel/bikes_nearby?charge=much", 400, "charge: &#39;much&#39; is not a value of type Int32"),
         ("/panel/scooters", 404, "The panels are bikes_nearby, flat_bikes."),
         ("/panel/..%2Fsources", 404, "The panels are"),
@@ -342,7 +352,10 @@ fn a_fleet_of_bikes_has_panels_too_with_parameters_and_columns_of_its_own() {
     let args = ["control-panel", "--panel", "bikes_nearby", "--lat", "52.52", "--lon", "13.405", "--from-beginning"];
     let command = start(&world.broker, &[&args[..], &["--radius-km", "2", "--queries", folder]].concat());
     let lines = wait_for("bikes", || (command.lines().len() == 4).then(|| command.lines()));
-    assert!(lines.iter().any(|line| line.contains(" km  Alex  latitude 52.521, lng_of_station 13.41, charge 80")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains(" km  Alex  latitude 52.521, lng_of_station 13.41, charge 80")),
+        "{lines:?}"
+    );
     command.interrupt();
     world.dashboard.interrupt();
 }

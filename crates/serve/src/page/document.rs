@@ -4,10 +4,10 @@ use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::render::Rendered;
-use tallgrass_pipeline::Variant;
 use crate::app::App;
 use crate::assets;
 use crate::selection::Selection;
+use tallgrass_pipeline::Variant;
 use tallgrass_sink::sanitize::{sanitize, sanitize_lines};
 use tallgrass_view::load_panels;
 
@@ -91,7 +91,8 @@ fn nothing(app: &App, picture: &Rendered) -> Markup {
 /// An existing relation, for an example.
 fn relation(app: &App) -> String {
     let definitions = app.newest().and_then(|published| published.definitions.clone());
-    let first = definitions.and_then(|definitions| Some(definitions.workspace.catalog().kafka_relations().next()?.name().to_owned()));
+    let first = definitions
+        .and_then(|definitions| Some(definitions.workspace.catalog().kafka_relations().next()?.name().to_owned()));
     first.map_or_else(|| "a_relation".to_owned(), |name| sanitize(&name).into_owned())
 }
 

@@ -57,8 +57,8 @@ use self::open::{LimitReached, Limits, OpenPanel, OpenPanels, lock};
 use self::pairs::Pairs;
 use self::source::PanelSource;
 use self::stream::Follow;
-use tallgrass_diagnostics::Diagnostic;
 use super::app::App;
+use tallgrass_diagnostics::Diagnostic;
 use tallgrass_view::{PanelFile, SqlFile, Workspace, WorkspaceError, load_panels};
 
 pub use self::group::{GROUP_PREFIX, new_id};
