@@ -13,7 +13,7 @@ use datafusion::physical_expr::expressions::Column;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use rand::{RngExt, SeedableRng};
-use tallgrass_view::exact_sum::{ExactSum, functions};
+use tallgrass_exact_sum::{ExactSum, functions};
 
 const VALUES: usize = 8_192;
 const BATCHES: usize = 32;

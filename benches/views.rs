@@ -11,9 +11,9 @@ use datafusion::arrow::array::{BinaryArray, Float64Array, Int64Array, RecordBatc
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use tallgrass_relation::{KeyedTable, RelationRows};
+use tallgrass_view::files::session;
 use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::incremental::source::{LiveRelation, RelationKind};
-use tallgrass_view::files::session;
 use tallgrass_view::{InputRows, LiveView};
 
 #[global_allocator]

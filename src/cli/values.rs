@@ -30,7 +30,8 @@ impl FromStr for Rate {
             Some((number, "h")) => (number, 3600.0),
             Some((_, unit)) => return Err(format!("unknown unit '/{unit}': use /s, /min or /h")),
         };
-        let events: f64 = number.trim().parse().map_err(|_| format!("'{text}' is not a rate: try 50/s, 90/min or max"))?;
+        let events: f64 =
+            number.trim().parse().map_err(|_| format!("'{text}' is not a rate: try 50/s, 90/min or max"))?;
         if events.is_finite() && events > 0.0 {
             Ok(Self::PerSecond(events / seconds))
         } else {
@@ -52,8 +53,9 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (lat, lon) =
-            text.split_once(',').ok_or_else(|| format!("'{text}' is not a place: use LAT,LON as in 40.4168,-3.7038"))?;
+        let (lat, lon) = text
+            .split_once(',')
+            .ok_or_else(|| format!("'{text}' is not a place: use LAT,LON as in 40.4168,-3.7038"))?;
         Ok(Self { lat: parse_latitude(lat)?, lon: parse_longitude(lon)? })
     }
 }

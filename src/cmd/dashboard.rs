@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use tallgrass_diagnostics::{Diagnostic, causes, message_of};
 use super::Exit;
 use super::batch::{flush, stdout};
 use super::board::Board;
 use super::log;
 use super::servers::{Defaults, Servers, app};
 use crate::cli::Dashboard;
+use tallgrass_diagnostics::{Diagnostic, causes, message_of};
 use tallgrass_pipeline::{Live, LiveConfig, Newest, Published, Snapshot, Variants};
 use tallgrass_proof::{ChangeLines, Verifier};
 use tallgrass_sink::Format;
@@ -58,9 +58,8 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
     let ended = if args.format == Format::Ndjson {
         lines(&mut live, newest, &watching).await
     } else {
-        let board = Board::new(NAME, &args.connection.brokers, &live)
-            .with_proofs(app.proofs.clone())
-            .with_page(servers.page());
+        let board =
+            Board::new(NAME, &args.connection.brokers, &live).with_proofs(app.proofs.clone()).with_page(servers.page());
         tiles(&mut live, Arc::new(Mutex::new(board)), newest, &watching).await
     };
     servers.stop();
@@ -176,7 +175,11 @@ pub enum WatchOutcome {
 }
 
 /// Shows the board until `stop`: redrawn in place on a terminal, in blocks elsewhere. Blocking.
-pub fn watch(board: &Mutex<Board>, stop: &CancellationToken, panes: &dyn Fn() -> Vec<LogPane>) -> io::Result<WatchOutcome> {
+pub fn watch(
+    board: &Mutex<Board>,
+    stop: &CancellationToken,
+    panes: &dyn Fn() -> Vec<LogPane>,
+) -> io::Result<WatchOutcome> {
     if io::stdout().is_terminal() { watch_screen(board, stop, panes) } else { watch_plain(board, stop, panes) }
 }
 

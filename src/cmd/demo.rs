@@ -28,7 +28,9 @@ use super::verify::report;
 use super::{Exit, control_panel, generate, group, login_checker, pokemon_gen, user_gen};
 use crate::cli::{Demo, LogoffForm, Rate};
 use tallgrass_kafka::{EmbeddedBroker, GroupStart, KafkaConfig};
-use tallgrass_pipeline::{AppendingView, BatchLimits, GroupMember, Live, LiveConfig, Newest, Published, Snapshot, Definitions, Variants};
+use tallgrass_pipeline::{
+    AppendingView, BatchLimits, Definitions, GroupMember, Live, LiveConfig, Newest, Published, Snapshot, Variants,
+};
 use tallgrass_proof::{Claim, Prover, Verifier};
 use tallgrass_relation::BadRecords;
 use tallgrass_serve::panel::new_id;

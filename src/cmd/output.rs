@@ -9,7 +9,7 @@ use tallgrass_relation::PlannedQuery;
 use tallgrass_sink::columns::{ColumnsWriter, Destination};
 use tallgrass_sink::files::PendingFile;
 use tallgrass_sink::text::ViewsWriter;
-use tallgrass_sink::{ColumnFormat, ResultFormat, Format};
+use tallgrass_sink::{ColumnFormat, Format, ResultFormat};
 
 /// Arguments that conflict in a way that only a running program can detect; this decides the exit code.
 #[derive(Debug)]
@@ -54,9 +54,9 @@ fn regular(file: Option<&Path>) -> Option<&Path> {
 /// An error where a binary format would go to a terminal.
 fn refuse_terminal(encoding: ResultFormat, terminal: bool) -> Result<(), Usage> {
     match encoding {
-        ResultFormat::Columns(_) if terminal => {
-            Err(Usage(format!("{encoding} is not a format for a terminal: write it to a file, or pipe it into a program")))
-        }
+        ResultFormat::Columns(_) if terminal => Err(Usage(format!(
+            "{encoding} is not a format for a terminal: write it to a file, or pipe it into a program"
+        ))),
         _ => Ok(()),
     }
 }

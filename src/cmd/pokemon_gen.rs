@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::generate::{self, GenerateError, Generated, EventTarget, Progress};
+use super::generate::{self, EventTarget, GenerateError, Generated, Progress};
 use crate::cli;
 use tallgrass_kafka::KafkaConfig;
 use tallgrass_world::pokedex::Pokedex;

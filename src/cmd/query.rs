@@ -14,7 +14,7 @@ use crate::cli::Query;
 use tallgrass_relation::{BadRecords, PlannedQuery, ReadBounds};
 use tallgrass_sink::cells::Cells;
 use tallgrass_sink::sanitize::sanitize_lines;
-use tallgrass_sink::{ResultFormat, Format};
+use tallgrass_sink::{Format, ResultFormat};
 use tallgrass_view::{Workspace, plan_statement};
 
 /// The name of the one result where a format has one.

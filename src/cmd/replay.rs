@@ -16,7 +16,7 @@ use crate::cli::{From, Replay};
 use tallgrass_relation::{BadRecords, PlannedQuery, ReadBounds};
 use tallgrass_sink::files::OutputDir;
 use tallgrass_sink::text::ViewsWriter;
-use tallgrass_sink::{ResultFormat, Format};
+use tallgrass_sink::{Format, ResultFormat};
 use tallgrass_view::Workspace;
 
 /// Runs the command.

@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{
 
 use super::MAX_DEPTH;
 use super::bad::{BadReason, Parsed, UnsupportedType, malformed, mismatch};
-use super::build::{Bits, Nulls, Primitives, OffsetStrings, Views, take};
+use super::build::{Bits, Nulls, OffsetStrings, Primitives, Views, take};
 use super::number;
 use super::object::Object;
 use super::scan::{literal, plain_end, white_space};
@@ -392,7 +392,12 @@ fn view(bytes: &[u8], at: usize, out: &mut Option<Views>, scratch: &mut Vec<u8>)
     Ok(after)
 }
 
-fn text<O: OffsetSizeTrait>(bytes: &[u8], at: usize, out: &mut Option<OffsetStrings<O>>, scratch: &mut Vec<u8>) -> Parsed {
+fn text<O: OffsetSizeTrait>(
+    bytes: &[u8],
+    at: usize,
+    out: &mut Option<OffsetStrings<O>>,
+    scratch: &mut Vec<u8>,
+) -> Parsed {
     let (text, end) = text::string(bytes, at, "VARCHAR", scratch)?;
     if out.as_mut().is_none_or(|out| out.push(text).is_some()) {
         Ok(end)

@@ -379,7 +379,8 @@ fn an_empty_table_has_no_sum() {
 
 #[test]
 fn the_two_zeros_are_one_distinct_value_in_either_plan() {
-    let rows: Vec<_> = [0.0, -0.0, 3.0, 3.0].map(|x| TestRow { k: None, x: Some(x), y: None, r: 0.0, flag: None }).to_vec();
+    let rows: Vec<_> =
+        [0.0, -0.0, 3.0, 3.0].map(|x| TestRow { k: None, x: Some(x), y: None, r: 0.0, flag: None }).to_vec();
     let context = session(one_partition(), vec![vec![batch(&rows)]]);
     // Alone it becomes a GROUP BY; beside another average it is done by the accumulator.
     for sql in ["SELECT avg(DISTINCT x) FROM t", "SELECT avg(DISTINCT x), avg(y) FROM t"] {

@@ -17,7 +17,7 @@ pub use event::{BatchLimits, FeedError, FeedEvent, FeedUntil, GoOn};
 use super::input::FeedTopic;
 use tallgrass_kafka::{AsOf, KafkaConfig};
 use tallgrass_relation::BadRecords;
-use thread::{FeedThread, FeedLink, Stop};
+use thread::{FeedLink, FeedThread, Stop};
 
 /// Micro-batches on their way to the engine: enough to keep both sides busy, few enough to bound memory.
 const CHANNEL_BATCHES: usize = 4;

@@ -75,10 +75,7 @@ impl DeletedWhen {
 fn refuse_unrepeatable(condition: &Expr) -> Result<()> {
     condition.apply(|expr| match expr {
         Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
-            plan_err!(
-                "{}() may answer differently in a replay; it must depend on the record alone",
-                call.func.name()
-            )
+            plan_err!("{}() may answer differently in a replay; it must depend on the record alone", call.func.name())
         }
         Expr::AggregateFunction(_) | Expr::WindowFunction(_) => {
             plan_err!("deleted_when looks at one record: aggregates and windows have no place in it")

@@ -45,7 +45,9 @@ pub enum RelationError {
     #[error("rows without keys cannot update a keyed table")]
     NotKeyed,
     /// A partition ended before the end offset that it had when the read was planned.
-    #[error("{topic}[{partition}] ends at offset {next_offset}, but reached to {end} before: was the topic created again?")]
+    #[error(
+        "{topic}[{partition}] ends at offset {next_offset}, but reached to {end} before: was the topic created again?"
+    )]
     Shortened {
         /// The topic.
         topic: String,

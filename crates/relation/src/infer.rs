@@ -26,7 +26,7 @@ use std::fmt::Write as _;
 use self::ddl::Table;
 use self::json::{Json, whole_number};
 use self::names::{TakenNames, identifier};
-use self::shape::{Column, Objects, SqlType, ColumnVerdict, grouped, plural};
+use self::shape::{Column, ColumnVerdict, Objects, SqlType, grouped, plural};
 use super::METADATA_COLUMNS;
 
 /// What a sample of one topic's records says about them.

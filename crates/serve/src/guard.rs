@@ -30,7 +30,7 @@ use tower_http::compression::{CompressionLayer, Predicate};
 use tower_http::limit::RequestBodyLimitLayer;
 
 pub use self::connections::{Connections, most_at_once};
-pub use self::hosts::{AllowedHost, BadHost};
+pub use self::hosts::AllowedHost;
 
 use self::fence::{Fence, MAX_BODY_BYTES};
 use self::hosts::Hosts;

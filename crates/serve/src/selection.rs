@@ -125,7 +125,8 @@ mod tests {
             swap: None,
         };
         Arc::make_mut(&mut published.files).push(state);
-        let it = selection(&[("wall", ""), ("near.name", "a b&c"), ("near.lat", "41"), ("x", "1")], &published).unwrap();
+        let it =
+            selection(&[("wall", ""), ("near.name", "a b&c"), ("near.lat", "41"), ("x", "1")], &published).unwrap();
         assert!(it.wall);
         assert_eq!(it.view_of("near"), "near?lat=41&name=a b&c");
         assert_eq!(it.view_of("far"), "far");

@@ -12,8 +12,8 @@ pub mod results;
 
 pub use files::{
     AREA, Bindings, ColumnName, DASHBOARD, Fingerprint, FrontMatter, LoadedFile, PANELS, PanelFile, Param, SOURCES,
-    SqlFile, Workspace, WorkspaceError, allow_prepared, allow_statement,
-    explain_statement, fingerprints, live_view, load_folder, load_panels, only_reads, plan, plan_statement,
-    plan_unbound, plan_with, read_regular, refuse_deep_statement,
+    SqlFile, Workspace, WorkspaceError, allow_prepared, allow_statement, explain_statement, fingerprints, live_view,
+    load_folder, load_panels, only_reads, plan, plan_statement, plan_unbound, plan_with, read_regular,
+    refuse_deep_statement,
 };
 pub use incremental::{Description, InputRows, LiveView, Maintenance};

@@ -164,7 +164,8 @@ fn a_checker_accepts_the_document() {
             .arg(format!("-Dexec.args={}", file.display()))
             .output()
             .unwrap();
-        let output_text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output_text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.success(), output_text)
     };
     let (accepted, text) = check(&file);

@@ -92,7 +92,8 @@ impl Served {
             });
         });
         let address = server.address();
-        let served = Self { broker, topic, folder, elsewhere, server: Some(server), address, stop, live: Some(live), verifier };
+        let served =
+            Self { broker, topic, folder, elsewhere, server: Some(server), address, stop, live: Some(live), verifier };
         wait_for("ready", || (served.get("/readyz").status == 200).then_some(()));
         served
     }

@@ -12,12 +12,12 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use tallgrass_pipeline::{Engine, NamedView, Snapshot};
 use tallgrass_relation::KafkaRelation;
-use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::files::session;
+use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::{Fingerprint, Maintenance, SqlFile, Workspace, live_view};
 
 use super::compare::difference;
-use super::history::{FeedProgress, History, FeedStep};
+use super::history::{FeedProgress, FeedStep, History};
 
 /// No view of these tests keeps more.
 const MAX_ROWS: usize = 10_000_000;
@@ -155,7 +155,12 @@ pub async fn decide_deletes(workspace: &Workspace, history: &mut History) {
 
 /// Feeds the steps and compares every view after each step that requires it, and at the end. A snapshot has one as-of: that
 /// of the rows that the other execution gets.
-pub async fn check(workspace: &Workspace, views: &[TestView], history: &History, steps: &[FeedStep]) -> Vec<ViewOutcome> {
+pub async fn check(
+    workspace: &Workspace,
+    views: &[TestView],
+    history: &History,
+    steps: &[FeedStep],
+) -> Vec<ViewOutcome> {
     let files = files(views);
     let mut engine = engine(workspace, &files).await;
     let topics = engine.topics().clone();

@@ -9,7 +9,7 @@ use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::{Fingerprint, LiveView, Maintenance};
 
 use super::data;
-use super::executions::{self, ViewOutcome, TestView, check};
+use super::executions::{self, TestView, ViewOutcome, check};
 use super::history::FeedProgress;
 
 /// Histories that each query runs over.
@@ -92,8 +92,11 @@ async fn live_equals_batch_and_is_maintained_as_declared() {
         (RECOMPUTED, Some(Maintenance::Recomputed)),
         (OVER_TABLES, None),
     ] {
-        let view =
-            |(index, sql): (usize, &&str)| TestView { name: format!("q{index}"), sql: (*sql).to_owned(), ordered: false };
+        let view = |(index, sql): (usize, &&str)| TestView {
+            name: format!("q{index}"),
+            sql: (*sql).to_owned(),
+            ordered: false,
+        };
         let views: Vec<TestView> = queries.iter().enumerate().map(view).collect();
         if let Some(expected) = expected {
             let engine = executions::engine(&workspace, &executions::files(&views)).await;

@@ -15,8 +15,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tallgrass_view::Workspace;
 
-use super::executions::{ViewOutcome, TestView, check};
-use super::history::{History, FeedStep};
+use super::executions::{TestView, ViewOutcome, check};
+use super::history::{FeedStep, History};
 use super::{data, grammar, shrink};
 
 /// The default number of cases of a run.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use tallgrass_view::Workspace;
 
 use super::compare::texts;
-use super::executions::{ViewOutcome, TestView};
+use super::executions::{TestView, ViewOutcome};
 use super::grammar::{self, Feature};
 use super::random::Case;
 

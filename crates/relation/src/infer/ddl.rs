@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::names::{identifier, literal};
-use super::shape::{Column, SqlType, ColumnVerdict};
+use super::shape::{Column, ColumnVerdict, SqlType};
 
 const INDENT: usize = 2;
 /// Names and lines longer than this do not push the others to the right.

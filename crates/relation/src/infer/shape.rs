@@ -229,8 +229,13 @@ impl Objects {
             let position = match self.index.get(name) {
                 Some(position) => *position,
                 None if self.fields.len() < MAX_FIELDS => {
-                    let field =
-                        Field { name: name.clone(), shape: SampleShape::default(), present: 0, repeated: 0, last_object: 0 };
+                    let field = Field {
+                        name: name.clone(),
+                        shape: SampleShape::default(),
+                        present: 0,
+                        repeated: 0,
+                        last_object: 0,
+                    };
                     self.fields.push(field);
                     self.index.insert(name.clone(), self.fields.len() - 1);
                     self.fields.len() - 1
@@ -366,7 +371,10 @@ mod tests {
         assert_eq!(SampleShape::of(&["\"2026-01-31T09:00:00.1234567Z\""]), Ok(SqlType::Timestamp(9)));
         assert_eq!(SampleShape::of(&["\"2026-01-31T09:00:00Z\"", "\"2026-01-31\""]), Ok(SqlType::Varchar));
         // Each fits a TIMESTAMP of its own, but no one holds both.
-        assert_eq!(SampleShape::of(&["\"9999-12-30T00:00:00Z\"", "\"2026-01-31T09:00:00.1234567Z\""]), Ok(SqlType::Varchar));
+        assert_eq!(
+            SampleShape::of(&["\"9999-12-30T00:00:00Z\"", "\"2026-01-31T09:00:00.1234567Z\""]),
+            Ok(SqlType::Varchar)
+        );
     }
 
     #[test]

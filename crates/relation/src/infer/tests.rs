@@ -7,8 +7,8 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use proptest::prelude::*;
 
 use super::*;
-use tallgrass_decode::Decoder;
 use crate::{Catalog, KafkaRelation};
+use tallgrass_decode::Decoder;
 
 fn sample(records: &[(Option<&str>, Option<&str>)]) -> TopicSample {
     let mut sample = TopicSample::new("orders");

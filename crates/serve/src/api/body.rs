@@ -4,13 +4,13 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use datafusion::arrow::array::RecordBatch;
 
-use tallgrass_diagnostics::message_of;
 use super::form::Form;
 use super::state::Broken;
 use super::svg::svg;
+use crate::problem::Problem;
+use tallgrass_diagnostics::message_of;
 use tallgrass_pipeline::{Published, ViewResult};
 use tallgrass_proof::line;
-use crate::problem::Problem;
 use tallgrass_sink::columns::{ColumnsWriter, Destination};
 use tallgrass_sink::text::{json_rows, write_view};
 use tallgrass_sink::{ColumnFormat, Format, SinkError};
@@ -25,9 +25,15 @@ pub(super) struct Body {
 }
 
 /// The result of a view in a form. With `broken` the rows are those of the file's last good version.
-pub(super) fn body(published: &Published, result: &ViewResult, broken: Option<&Broken>, form: Form) -> Result<Body, Problem> {
+pub(super) fn body(
+    published: &Published,
+    result: &ViewResult,
+    broken: Option<&Broken>,
+    form: Form,
+) -> Result<Body, Problem> {
     let failed = |error: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error);
-    let rows = result.rows.as_ref().map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message_of(error)))?;
+    let rows =
+        result.rows.as_ref().map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, message_of(error)))?;
     let digest = Digest::of(&result.schema, rows).map_err(|error| failed(error.to_string()))?;
     let sink = |error: SinkError| failed(error.to_string());
     // A digest ignores the order of rows, and a picture or an object has more than rows: so both count.
@@ -47,7 +53,9 @@ pub(super) fn body(published: &Published, result: &ViewResult, broken: Option<&B
         }
         Form::Arrow => arrow(result, rows, Destination::File).map_err(sink).map(hashed)?,
         Form::ArrowStream => arrow(result, rows, Destination::Pipe).map_err(sink).map(hashed)?,
-        Form::Svg => hashed(svg(published.file(&result.name), result, published.snapshot.now_ns / 1_000_000).into_bytes()),
+        Form::Svg => {
+            hashed(svg(published.file(&result.name), result, published.snapshot.now_ns / 1_000_000).into_bytes())
+        }
     };
     let etag = format!("W/\"{digest}-{}-{}\"", &hashed.to_hex()[..8], form.suffix());
     Ok(Body { bytes: bytes.into(), etag })

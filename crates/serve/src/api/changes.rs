@@ -18,11 +18,11 @@ use super::Api;
 use super::events::Events;
 use super::tracker::Tracker;
 use super::version::ViewVersion;
-use tallgrass_pipeline::Variants;
 use crate::App;
 use crate::guard::most_at_once;
 use crate::problem::Problem;
 use crate::selection::Selection;
+use tallgrass_pipeline::Variants;
 
 /// Concurrent streams, where there are that many connections; else three quarters of the connections, so that other
 /// requests still get an answer.

@@ -75,7 +75,9 @@ pub(super) fn without_rows(view: &str, version: &ViewVersion) -> Events {
             let message = format!("more than {MAX_EVENT_ROWS} rows, which is the limit of a stream: fetch the view");
             Events::of(error(view, version, &message))
         }
-        ViewContent::Removed => Events::of(event("gone", &moment, &head(view, &moment, version).object("\"gone\":true"))),
+        ViewContent::Removed => {
+            Events::of(event("gone", &moment, &head(view, &moment, version).object("\"gone\":true")))
+        }
         ViewContent::Waiting | ViewContent::Rows(_) => Events::Bytes(vec![Bytes::from_static(b": no rows yet\n\n")]),
     }
 }

@@ -12,11 +12,10 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use super::form::Form;
 use super::state::{ViewState, short, short_path};
-use tallgrass_chart::ChartKind;
-use tallgrass_pipeline::{FileState, Published, ViewResult};
-use tallgrass_proof::line;
 use crate::problem::Problem;
 use crate::selection::encoded;
+use tallgrass_pipeline::{FileState, Published, ViewResult};
+use tallgrass_proof::line;
 use tallgrass_sink::sanitize::escape_json;
 use tallgrass_view::results::{Digest, type_name};
 
@@ -24,8 +23,9 @@ use tallgrass_view::results::{Digest, type_name};
 pub(super) async fn list(Shared(api): Shared<Arc<Api>>) -> Result<Response, Problem> {
     let published = api.published()?;
     let (key, name, queries) = (published.snapshot.now_ns, api.app.name.clone(), api.app.queries.clone());
-    let made =
-        api.lists.get(key, move || format!("{}\n", escape_json(&document(&name, &published, &queries).to_string())).into());
+    let made = api
+        .lists
+        .get(key, move || format!("{}\n", escape_json(&document(&name, &published, &queries).to_string())).into());
     let bytes = made.await.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], bytes).into_response())
 }
@@ -78,7 +78,8 @@ fn of_file(published: &Published, state: &FileState, queries: &Path) -> Value {
     }
     let result = published.result(name);
     let wanted = file.and_then(|file| file.front_matter().chart);
-    let guessed = result.map(|result| tallgrass_sink::chart::chart_for(&result.schema, result.rows.as_deref().unwrap_or_default()));
+    let guessed = result
+        .map(|result| tallgrass_sink::chart::chart_for(&result.schema, result.rows.as_deref().unwrap_or_default()));
     if let Some(chart) = wanted.or(guessed) {
         say("chart", chart.name().into());
     }

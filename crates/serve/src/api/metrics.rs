@@ -18,8 +18,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Api;
 use super::process::Process;
-use tallgrass_pipeline::{Published, Variant};
 use crate::problem::Problem;
+use tallgrass_pipeline::{Published, Variant};
 
 /// The media type of `OpenMetrics`; every Prometheus since 2.5 requests it.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -162,12 +162,7 @@ impl Collector for Now {
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
         to.gauge("change_streams", "Streams of a view's changes that are open", None, &(self.streams as u64))?;
         if let Some(agrees) = self.agrees {
-            to.gauge(
-                "proof_agrees",
-                "Whether live and replay agreed when last compared",
-                None,
-                &u64::from(agrees),
-            )?;
+            to.gauge("proof_agrees", "Whether live and replay agreed when last compared", None, &u64::from(agrees))?;
         }
         let up = !self.ended && self.published.as_ref().is_some_and(|published| published.status.trouble.is_none());
         to.gauge("broker_up", "Whether the broker answers", None, &u64::from(up))?;

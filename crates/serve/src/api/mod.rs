@@ -44,10 +44,10 @@ use self::changes::Trackers;
 use self::form::Form;
 use self::metrics::Metrics;
 use self::recent::Recent;
-use tallgrass_diagnostics::did_you_mean;
 use super::app::App;
 use super::problem::Problem;
 use super::selection::{AddressPairs, Selection};
+use tallgrass_diagnostics::did_you_mean;
 use tallgrass_pipeline::Published;
 
 /// Encoded results kept: some forms of some views at the newest moments.
@@ -97,12 +97,14 @@ impl Api {
         if let Some((_, refusal)) = selection.refused.pop_first() {
             return Err(bad(refusal.message));
         }
-        selection.keep(&self.app.variants)
+        selection
+            .keep(&self.app.variants)
             .map_err(|full| Problem::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string()).with_retry(60))?;
         let name = selection.view_of(view);
         let mut newest = self.app.newest.clone();
-        let is_in =
-            |published: &Arc<Published>| published.result(name).is_some() || published.file(name).is_some_and(|file| file.error.is_some());
+        let is_in = |published: &Arc<Published>| {
+            published.result(name).is_some() || published.file(name).is_some_and(|file| file.error.is_some())
+        };
         let is_there = |published: &Option<Arc<Published>>| published.as_ref().is_some_and(is_in);
         if selection.variants.is_empty() || is_there(&Some(Arc::clone(&published))) {
             return Ok((published, selection));

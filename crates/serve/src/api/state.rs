@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use tallgrass_diagnostics::{Diagnostic, message_of};
-use tallgrass_pipeline::{FileState, RebuildStatus, Published};
+use tallgrass_pipeline::{FileState, Published, RebuildStatus};
 use tallgrass_proof::line;
 
 /// What is wrong with a file.

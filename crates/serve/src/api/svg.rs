@@ -2,7 +2,6 @@
 
 use axum::http::HeaderValue;
 
-use tallgrass_chart::ChartKind;
 use tallgrass_pipeline::{FileState, ViewResult};
 use tallgrass_sink::svg::{PictureSpec, standalone};
 use tallgrass_view::SqlFile;

@@ -6,9 +6,9 @@ use std::time::Instant;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
-use tallgrass_diagnostics::message_of;
 use super::moment::Moment;
 use super::state::{Broken, ViewState};
+use tallgrass_diagnostics::message_of;
 use tallgrass_kafka::AsOf;
 use tallgrass_pipeline::{Published, Swap};
 use tallgrass_proof::line;
@@ -67,7 +67,9 @@ impl ViewVersion {
         let file_error = file.and_then(|file| Broken::of_file(file, queries));
         let (content, broken) = match (published.result(view).map(|result| (result, &result.rows)), file_error) {
             (Some((result, Ok(rows))), broken) => (ViewContent::of_rows(&result.schema, rows), broken),
-            (Some((_, Err(error))), None) => (ViewContent::Failed(Broken::of_message(&message_of(error), queries).json), None),
+            (Some((_, Err(error))), None) => {
+                (ViewContent::Failed(Broken::of_message(&message_of(error), queries).json), None)
+            }
             (_, Some(broken)) => (ViewContent::Failed(broken.json), None),
             (None, None) if ViewState::of(published, view, queries).is_none() => (ViewContent::Removed, None),
             (None, None) => (ViewContent::Waiting, None),

@@ -11,8 +11,8 @@ use super::body::{Body, body};
 use super::form::Form;
 use super::state::ViewState;
 use super::svg;
-use tallgrass_pipeline::Published;
 use crate::problem::Problem;
+use tallgrass_pipeline::Published;
 
 /// The handler.
 pub(super) async fn view(
@@ -87,7 +87,9 @@ async fn body_of(api: &Api, published: &Arc<Published>, name: &str, form: Form) 
         match (published.result(&name).filter(|result| result.rows.is_ok()), &state) {
             (Some(result), Some(ViewState::Broken(broken))) => body(&published, result, Some(broken), form),
             (Some(result), _) => body(&published, result, None, form),
-            (None, Some(ViewState::Broken(broken))) => Err(Problem::of(StatusCode::SERVICE_UNAVAILABLE, broken.value())),
+            (None, Some(ViewState::Broken(broken))) => {
+                Err(Problem::of(StatusCode::SERVICE_UNAVAILABLE, broken.value()))
+            }
             (None, Some(ViewState::Rebuilding(status))) => {
                 let message = format!("'{name}' has no rows yet: {:.0}% of history read", status.progress * 100.0);
                 Err(unavailable(message).with_retry(1))

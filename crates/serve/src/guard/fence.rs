@@ -122,9 +122,7 @@ async fn answer(next: Next, request: Request, path: &str) -> Response {
     let (status, message) = match tokio::time::timeout(ANSWER_TIMEOUT, answering).await {
         Ok(Ok(response)) => return response,
         // The panic's own message is on stderr.
-        Ok(Err(_)) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "the answer failed: this is a bug, with details on stderr")
-        }
+        Ok(Err(_)) => (StatusCode::INTERNAL_SERVER_ERROR, "the answer failed: this is a bug, with details on stderr"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "no answer within 10 s: the server has too much to do"),
     };
     Problem::new(status, message).answer(path)
@@ -147,7 +145,7 @@ fn add_headers(headers: &mut HeaderMap) {
 
 impl Problem {
     /// In the form of the address: JSON for programs, a line of text for people.
-    pub(in crate) fn answer(self, path: &str) -> Response {
+    pub(crate) fn answer(self, path: &str) -> Response {
         let for_programs = path == "/api" || path.starts_with("/api/") || ["/healthz", "/readyz"].contains(&path);
         if for_programs { self.into_response() } else { self.into_text() }
     }

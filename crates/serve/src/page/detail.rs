@@ -10,10 +10,10 @@ use maud::{Markup, PreEscaped, html};
 
 use super::render::Rendered;
 use super::{Page, document, refuse, strip};
-use tallgrass_pipeline::{Published, Variant};
 use crate::app::App;
-use crate::selection::{Selection, encoded};
 use crate::captions::{show_bytes, show_time};
+use crate::selection::{Selection, encoded};
+use tallgrass_pipeline::{Published, Variant};
 use tallgrass_sink::cells::group_digits;
 use tallgrass_sink::sanitize::{sanitize, sanitize_lines};
 
@@ -61,7 +61,8 @@ fn about(published: &Published, view: &str, selection: &Selection) -> Markup {
     let name = Variant::base(view).unwrap_or(view);
     let file = published.file(view).and_then(|file| file.file.as_ref());
     let result = published.result(view);
-    let values = selection.variants.get(name).filter(|variant| **variant.name() == *view).map(values).unwrap_or_default();
+    let values =
+        selection.variants.get(name).filter(|variant| **variant.name() == *view).map(values).unwrap_or_default();
     html! {
         p.links {
             @for form in ["csv", "json", "arrow", "svg"] {

@@ -24,8 +24,8 @@ use serde::Serialize;
 
 use super::Page;
 use super::render::{Audience, Rendered, TileHtml, event};
-use tallgrass_pipeline::Variant;
 use crate::selection::Selection;
+use tallgrass_pipeline::Variant;
 
 /// Concurrent streams: each holds a socket.
 const MAX_STREAMS: usize = 2_000;
@@ -55,7 +55,8 @@ pub fn payload<'a>(rendered: &'a Rendered, show: impl Fn(&'a TileHtml) -> Option
         tiles.extend(show(tile).map(|html| (&*tile.name, html)));
     }
     let published = rendered.published.as_deref();
-    let age = published.map_or(0.0, |published| published.status.trouble_since.unwrap_or(published.taken).elapsed().as_secs_f64());
+    let age = published
+        .map_or(0.0, |published| published.status.trouble_since.unwrap_or(published.taken).elapsed().as_secs_f64());
     let every = published.map_or(0.0, |published| published.status.interval.as_secs_f64());
     let payload = Payload { seq: rendered.seq, age, every, strip: &rendered.strip, order, tiles };
     serde_json::to_string(&payload).unwrap_or_default()

@@ -95,7 +95,8 @@ impl Page {
         self.audience.asked.notify_one();
         let complete = |picture: &Arc<Rendered>| {
             let published = picture.published.as_ref();
-            let is_new = published.is_some_and(|published| newest.as_ref().is_none_or(|newest| published.taken >= newest.taken));
+            let is_new =
+                published.is_some_and(|published| newest.as_ref().is_none_or(|newest| published.taken >= newest.taken));
             is_new && selection.variants.values().all(|variant| picture.tile(variant.name()).is_some())
         };
         let waited = tokio::time::timeout(FIRST_PICTURE, rendered.wait_for(complete)).await;

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::tile::{self, Look};
 use super::{events, strip};
-use tallgrass_pipeline::{Published, Swap};
 use crate::app::App;
 use crate::selection::Selection;
-use tallgrass_sink::trend::Trend;
+use tallgrass_pipeline::{Published, Swap};
 use tallgrass_sink::svg::Picture;
+use tallgrass_sink::trend::Trend;
 use tallgrass_view::SqlFile;
 
 /// Time between two pictures while a tab is open: a result shows within 250 ms, and a browser on one shared core still has
@@ -80,12 +80,20 @@ impl Rendered {
     }
 
     /// What a tab shows for a file's tile; `None` if it looks as it did in picture `before`.
-    pub fn selected<'a>(&'a self, app: &App, tile: &'a TileHtml, selection: &Selection, before: u64) -> Option<Cow<'a, str>> {
+    pub fn selected<'a>(
+        &'a self,
+        app: &App,
+        tile: &'a TileHtml,
+        selection: &Selection,
+        before: u64,
+    ) -> Option<Cow<'a, str>> {
         let (refused, published) = (selection.refused.get(&*tile.name), self.published.as_deref());
         // The file itself is shown for a variant that is not ready yet.
         let selected = self.tile(selection.view_of(&tile.name)).unwrap_or(tile);
         (selected.since > before).then(|| match (refused, published) {
-            (Some(_), Some(published)) => tile::html(app, published, &tile.name, &tile.look, refused).into_string().into(),
+            (Some(_), Some(published)) => {
+                tile::html(app, published, &tile.name, &tile.look, refused).into_string().into()
+            }
             _ => Cow::Borrowed(&*selected.html),
         })
     }

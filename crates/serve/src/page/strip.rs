@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use maud::{Markup, html};
 
-use tallgrass_pipeline::Published;
 use crate::app::App;
 use crate::captions;
+use tallgrass_pipeline::Published;
 use tallgrass_sink::cells::group_digits;
-use tallgrass_sink::trend::Trend;
 use tallgrass_sink::sanitize::sanitize;
+use tallgrass_sink::trend::Trend;
 
 /// Width and height of the pulse, in its own units.
 const PULSE: (f64, f64) = (120.0, 24.0);

@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use super::document;
 use super::events::payload;
 use super::render::{Rendered, Renderer, event};
-use tallgrass_kafka::{HistoryStart, KafkaConfig};
-use tallgrass_pipeline::{Cost, FileState, Published, TopicStatus, Variants, ViewResult};
 use crate::App;
 use crate::selection::Selection;
+use tallgrass_kafka::{HistoryStart, KafkaConfig};
+use tallgrass_pipeline::{Cost, FileState, Published, TopicStatus, Variants, ViewResult};
 use tallgrass_view::SqlFile;
 
 fn app() -> Arc<App> {
@@ -150,9 +150,13 @@ fn refused_values_stay_in_the_form_and_the_picture_says_that_it_is_of_others() {
     let mine: Value =
         serde_json::from_str(&payload(&rendered, |tile| rendered.selected(&app(), tile, &selection, 0))).unwrap();
     let near = mine["tiles"]["near"].as_str().unwrap();
-    for part in
-        ["data-state=\"broken\"", "role=\"alert\"", "'many&lt;' is not a value", "file's own values", "value=\"many&lt;\""]
-    {
+    for part in [
+        "data-state=\"broken\"",
+        "role=\"alert\"",
+        "'many&lt;' is not a value",
+        "file's own values",
+        "value=\"many&lt;\"",
+    ] {
         assert!(near.contains(part), "{part} in {near}");
     }
     assert_eq!(mine["tiles"]["far"], tile(&rendered, "far"));

@@ -6,15 +6,15 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use maud::{Markup, html};
 
+use crate::app::App;
+use crate::captions;
+use crate::selection::RefusedValues;
 use tallgrass_chart::ChartKind;
 use tallgrass_pipeline::{FileState, Published, Status, Swap, Variant};
-use crate::app::App;
-use crate::selection::RefusedValues;
-use crate::captions;
 use tallgrass_sink::cells::group_digits;
-use tallgrass_sink::trend::{Trend, measured};
 use tallgrass_sink::sanitize::{sanitize, sanitize_lines};
 use tallgrass_sink::svg::{self, MapExtent, Picture};
+use tallgrass_sink::trend::{Trend, measured};
 use tallgrass_view::{Param, SqlFile};
 
 /// Rows of a tile's table at most; the tile's own page and the API have all.
@@ -247,7 +247,9 @@ fn missing<'a>(published: &'a Published, file: &SqlFile) -> Vec<&'a str> {
             let topic = missing.iter().find(|topic| *topic == relation.topic());
             topics.extend(topic.map(AsRef::<str>::as_ref).filter(|topic| !topics.contains(topic)));
         }
-        names.extend(published.file(&name).and_then(|file| file.file.as_ref()).map(SqlFile::references).unwrap_or_default());
+        names.extend(
+            published.file(&name).and_then(|file| file.file.as_ref()).map(SqlFile::references).unwrap_or_default(),
+        );
         seen.push(name);
     }
     topics
@@ -284,7 +286,8 @@ fn foot(published: &Published, name: &str, look: &Look) -> Markup {
         let grouped = group_digits(&rows.to_string());
         if rows == 1 { "1 row".to_owned() } else { format!("{grouped} rows") }
     });
-    let left_out = look.picture.as_ref().map(|picture| picture.left_out.as_str()).filter(|left_out| !left_out.is_empty());
+    let left_out =
+        look.picture.as_ref().map(|picture| picture.left_out.as_str()).filter(|left_out| !left_out.is_empty());
     html! {
         p.foot {
             @if rows.is_some() { span.age data-age {} }

@@ -40,9 +40,7 @@ pub enum LoginError {
     )]
     NoPassword(SocketAddr),
     /// A password that is easy to guess.
-    #[error(
-        "a password of fewer than {SHORTEST_PASSWORD} characters is too short for an address that is not loopback"
-    )]
+    #[error("a password of fewer than {SHORTEST_PASSWORD} characters is too short for an address that is not loopback")]
     TooShort,
     /// The file has no password.
     #[error("{} has no password in its first line", .0.display())]

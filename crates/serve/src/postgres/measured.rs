@@ -95,7 +95,11 @@ impl ScalarUDFImpl for Measured {
             );
         }
         if bytes > MAX_CALL_BYTES {
-            return resources_err!("{}() would produce about {:.0} MB at once", self.name(), bytes / f64::from(1 << 20));
+            return resources_err!(
+                "{}() would produce about {:.0} MB at once",
+                self.name(),
+                bytes / f64::from(1 << 20)
+            );
         }
         self.inner.invoke_with_args(args)
     }

@@ -89,7 +89,9 @@ impl PgServer {
         let deadline = Instant::now() + JOIN_TIMEOUT;
         while !self.thread.is_finished() {
             if Instant::now() >= deadline {
-                return tracing::warn!("a client of the Postgres protocol blocks its server: its thread is left running");
+                return tracing::warn!(
+                    "a client of the Postgres protocol blocks its server: its thread is left running"
+                );
             }
             std::thread::sleep(JOIN_POLL);
         }

@@ -31,7 +31,7 @@ use super::encode::Encoding;
 use super::errors::{code, error};
 use super::plan::{Parameter, bind, logical, nulls, parameters, physical, values};
 use super::run::{Planned, RunningStatement};
-use super::text::{StatementKind, Piece, split};
+use super::text::{Piece, StatementKind, split};
 
 /// Postgres's number for an unspecified type.
 const UNKNOWN_OID: u32 = 705;
@@ -69,7 +69,13 @@ impl Service {
     }
 
     /// Plans a statement on the workers' threads.
-    async fn plan(&self, running: &RunningStatement, piece: Piece, given: ParameterValues, format: Format) -> PgWireResult<Planned> {
+    async fn plan(
+        &self,
+        running: &RunningStatement,
+        piece: Piece,
+        given: ParameterValues,
+        format: Format,
+    ) -> PgWireResult<Planned> {
         let (shared, settings) = (Arc::clone(&self.client.shared), self.client.settings(Clone::clone));
         let ended = Arc::clone(running.ended());
         let planning = async move {
@@ -328,8 +334,9 @@ impl QueryParser for Service {
                 // Its columns depend on its values only where those decide a type.
                 let text = self.client.prepared(name)?;
                 let running = self.client.begin();
-                let planned =
-                    self.plan(&running, Piece::of(&text), ParameterValues::Listed(list.clone()), Format::UnifiedText).await?;
+                let planned = self
+                    .plan(&running, Piece::of(&text), ParameterValues::Listed(list.clone()), Format::UnifiedText)
+                    .await?;
                 (Vec::new(), planned.plan.schema())
             }
             _ => (Vec::new(), Arc::new(Schema::empty())),
@@ -451,8 +458,11 @@ impl ExtendedQueryHandler for Service {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let prepared = Arc::clone(&portal.statement.statement);
-        let given =
-            if prepared.parameters.is_empty() { ParameterValues::None } else { ParameterValues::Bound(bound(portal, &prepared)?) };
+        let given = if prepared.parameters.is_empty() {
+            ParameterValues::None
+        } else {
+            ParameterValues::Bound(bound(portal, &prepared)?)
+        };
         let (piece, kind, announced) = (&prepared.piece, &prepared.kind, Some(&*prepared.schema));
         self.answer(client, piece, kind, given, &portal.result_column_format, announced).await
     }

@@ -19,11 +19,11 @@ use datafusion::prelude::SessionContext;
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 use tokio::sync::OnceCell;
 
-use tallgrass_diagnostics::message_of;
 use super::errors::code;
-use tallgrass_pipeline::{FileState, Published, Definitions, Variant};
-use tallgrass_relation::{BadRecords, KafkaTable, ReadBounds, Relation, StaticRelation, Until};
 use crate::App;
+use tallgrass_diagnostics::message_of;
+use tallgrass_pipeline::{Definitions, FileState, Published, Variant};
+use tallgrass_relation::{BadRecords, KafkaTable, ReadBounds, Relation, StaticRelation, Until};
 use tallgrass_view::Workspace;
 use tallgrass_view::files::session;
 
@@ -82,7 +82,9 @@ impl TableSource {
         let definitions = published.and_then(|published| published.definitions.as_ref());
         let fresh = match (&*known, definitions) {
             (Some(known), Some(definitions)) if known.is_of(definitions) => None,
-            (_, Some(definitions)) => Some(Relations::new(definitions.workspace.clone(), Some(Arc::clone(definitions)))),
+            (_, Some(definitions)) => {
+                Some(Relations::new(definitions.workspace.clone(), Some(Arc::clone(definitions))))
+            }
             (Some(_), None) => None,
             // Before the first refresh; a folder that cannot be read has no relations yet.
             (None, None) => Workspace::load(&self.app.queries).ok().map(|workspace| Relations::new(workspace, None)),

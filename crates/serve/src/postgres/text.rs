@@ -430,13 +430,19 @@ mod tests {
     fn session_statements_are_distinguished_from_queries() {
         assert_eq!(kind("begin transaction read only"), StatementKind::Begin);
         assert_eq!(kind("END"), StatementKind::Commit);
-        assert_eq!(kind("SET statement_timeout TO '5s'"), StatementKind::Set("statement_timeout".into(), Some("5s".into())));
+        assert_eq!(
+            kind("SET statement_timeout TO '5s'"),
+            StatementKind::Set("statement_timeout".into(), Some("5s".into()))
+        );
         assert_eq!(
             kind("SET SESSION extra_float_digits = 3"),
             StatementKind::Set("extra_float_digits".into(), Some("3".into()))
         );
         assert_eq!(kind("set datestyle = ISO, MDY"), StatementKind::Set("datestyle".into(), Some("ISO, MDY".into())));
-        assert_eq!(kind("SET TIME ZONE 'Europe/Madrid'"), StatementKind::Set("timezone".into(), Some("Europe/Madrid".into())));
+        assert_eq!(
+            kind("SET TIME ZONE 'Europe/Madrid'"),
+            StatementKind::Set("timezone".into(), Some("Europe/Madrid".into()))
+        );
         assert_eq!(kind("RESET search_path"), StatementKind::Set("search_path".into(), None));
         assert_eq!(
             kind("SET datafusion.execution.batch_size = 1"),

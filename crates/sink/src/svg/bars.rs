@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::ink::{BOLD, Px, MarkKeys, Share, clean, fit, tip, width};
+use super::ink::{BOLD, MarkKeys, Px, Share, clean, fit, tip, width};
 use super::{Drawing, Gutters, Medium, PictureSpec};
 use crate::cells::{group_digits, numbers};
 use crate::chart::Axes;

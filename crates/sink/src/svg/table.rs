@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::ink::{Px, MarkKeys, Share, clean, cut_chars, fit, width};
+use super::ink::{MarkKeys, Px, Share, clean, cut_chars, fit, width};
 use super::{Drawing, PictureSpec};
 use crate::cells::{group_digits, is_number, is_text, numbers};
 use crate::readable::{NULL, ReadableColumn, column, showing};

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::expression::PLAIN;
-use super::{QueryColumn, Feature, FromClause, Generator, ValueKind, SelectQuery};
+use super::{Feature, FromClause, Generator, QueryColumn, SelectQuery, ValueKind};
 
 /// Kinds that make groups of more than one row.
 const GROUPING: [ValueKind; 4] = [ValueKind::Text, ValueKind::Int, ValueKind::Bool, ValueKind::Time];
@@ -97,7 +97,9 @@ impl Generator<'_> {
                 let of = self.some(frame);
                 column(format!("{}({})", self.one(&["min", "max"]), of.sql), of.kind)
             }
-            9 => column(format!("{}({})", self.one(&["bool_and", "bool_or"]), self.condition(frame, 0)), ValueKind::Bool),
+            9 => {
+                column(format!("{}({})", self.one(&["bool_and", "bool_or"]), self.condition(frame, 0)), ValueKind::Bool)
+            }
             10 => {
                 let function = self.one(&["bit_and", "bit_or", "bit_xor"]);
                 column(format!("{function}({})", self.expression(frame, ValueKind::Int, 0)), ValueKind::Int)
@@ -111,10 +113,16 @@ impl Generator<'_> {
 
     fn distinct_call(&mut self, frame: &FromClause) -> QueryColumn {
         match self.random.random_range(0..6) {
-            0 => QueryColumn { sql: format!("sum(DISTINCT {})", self.expression(frame, ValueKind::Int, 0)), kind: ValueKind::Int },
+            0 => QueryColumn {
+                sql: format!("sum(DISTINCT {})", self.expression(frame, ValueKind::Int, 0)),
+                kind: ValueKind::Int,
+            },
             1 => {
                 let kind = self.one(&[ValueKind::Int, ValueKind::Text]);
-                QueryColumn { sql: format!("approx_distinct({})", self.expression(frame, kind, 0)), kind: ValueKind::Int }
+                QueryColumn {
+                    sql: format!("approx_distinct({})", self.expression(frame, kind, 0)),
+                    kind: ValueKind::Int,
+                }
             }
             _ => QueryColumn { sql: format!("count(DISTINCT {})", self.some(frame).sql), kind: ValueKind::Int },
         }

@@ -2,11 +2,18 @@
 
 use rand::RngExt;
 
-use super::{QueryColumn, Feature, FromClause, Generator, ValueKind};
+use super::{Feature, FromClause, Generator, QueryColumn, ValueKind};
 
 /// Kinds that stand in conditions and keys.
-pub(super) const PLAIN: [ValueKind; 7] =
-    [ValueKind::Text, ValueKind::Int, ValueKind::Big, ValueKind::Double, ValueKind::Decimal, ValueKind::Bool, ValueKind::Time];
+pub(super) const PLAIN: [ValueKind; 7] = [
+    ValueKind::Text,
+    ValueKind::Int,
+    ValueKind::Big,
+    ValueKind::Double,
+    ValueKind::Decimal,
+    ValueKind::Bool,
+    ValueKind::Time,
+];
 
 impl Generator<'_> {
     /// A column of one of some kinds.
@@ -70,7 +77,9 @@ impl Generator<'_> {
             ValueKind::Double => format!("CAST({} AS DOUBLE)", self.one(&["0.1", "-0.3", "1e9", "1e-7", "0.0"])),
             ValueKind::Decimal => format!("CAST({} AS DECIMAL(12,2))", self.random.random_range(-500..500)),
             ValueKind::Bool => self.one(&["true", "false"]).to_owned(),
-            ValueKind::Time => format!("to_timestamp_seconds({})", 1_700_000_000 + self.random.random_range(0..240) * 900),
+            ValueKind::Time => {
+                format!("to_timestamp_seconds({})", 1_700_000_000 + self.random.random_range(0..240) * 900)
+            }
             ValueKind::List => "[1]".to_owned(),
         }
     }

@@ -214,8 +214,14 @@ impl Generator<'_> {
     }
 
     /// The same after a first column: each term with its comma.
-    fn order_after(&mut self, first: Option<&QueryColumn>, columns: &[QueryColumn], key: Option<&[QueryColumn]>) -> String {
-        let sortable: Vec<QueryColumn> = columns.iter().filter(|column| column.kind != ValueKind::List).cloned().collect();
+    fn order_after(
+        &mut self,
+        first: Option<&QueryColumn>,
+        columns: &[QueryColumn],
+        key: Option<&[QueryColumn]>,
+    ) -> String {
+        let sortable: Vec<QueryColumn> =
+            columns.iter().filter(|column| column.kind != ValueKind::List).cloned().collect();
         let mut terms = Vec::new();
         for _ in 0..self.random.random_range(0..2) {
             terms.push(self.one(&sortable));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::RngExt;
 
 use super::source::filters;
-use super::{QueryColumn, Feature, FromClause, Generator, ValueKind, SelectQuery};
+use super::{Feature, FromClause, Generator, QueryColumn, SelectQuery, ValueKind};
 
 #[derive(Debug, Clone, Copy)]
 enum QueryShape {
@@ -103,8 +103,10 @@ impl Generator<'_> {
         tail: &str,
         quantifier: &str,
     ) -> SelectQuery {
-        let items: Vec<&QueryColumn> = items.iter().filter(|item| key.is_some() || item.kind != ValueKind::List).collect();
-        let names: Vec<QueryColumn> = items.iter().map(|item| QueryColumn { sql: self.name("c"), kind: item.kind }).collect();
+        let items: Vec<&QueryColumn> =
+            items.iter().filter(|item| key.is_some() || item.kind != ValueKind::List).collect();
+        let names: Vec<QueryColumn> =
+            items.iter().map(|item| QueryColumn { sql: self.name("c"), kind: item.kind }).collect();
         let list: Vec<String> =
             items.iter().zip(&names).map(|(item, name)| format!("{} AS {}", item.sql, name.sql)).collect();
         let sql =
@@ -172,7 +174,9 @@ impl Generator<'_> {
 
     fn distinct_on(&mut self, depth: u32) -> SelectQuery {
         let frame = self.source(depth);
-        let Some(on) = self.column(&frame, &[ValueKind::Text, ValueKind::Bool, ValueKind::Int]) else { return self.plain(&frame) };
+        let Some(on) = self.column(&frame, &[ValueKind::Text, ValueKind::Bool, ValueKind::Int]) else {
+            return self.plain(&frame);
+        };
         let order = self.order_after(Some(&on), &frame.columns, frame.key.as_deref());
         let mut items = vec![on.clone()];
         items.extend((0..self.random.random_range(1..=3)).map(|_| self.some(&frame)));

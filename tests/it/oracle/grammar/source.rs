@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use super::{QueryColumn, Feature, FromClause, Generator, ValueKind, SelectQuery};
+use super::{Feature, FromClause, Generator, QueryColumn, SelectQuery, ValueKind};
 
 /// Name, columns and about how many rows a relation has.
 type Relation = (&'static str, &'static [(&'static str, ValueKind)], usize);
@@ -25,8 +25,13 @@ const USERS: &[(&str, ValueKind)] = &[
     ("b", ValueKind::Bool),
     ("at", ValueKind::Time),
 ];
-const ITEMS: &[(&str, ValueKind)] =
-    &[("code", ValueKind::Text), ("k", ValueKind::Text), ("n", ValueKind::Int), ("d", ValueKind::Decimal), ("x", ValueKind::Double)];
+const ITEMS: &[(&str, ValueKind)] = &[
+    ("code", ValueKind::Text),
+    ("k", ValueKind::Text),
+    ("n", ValueKind::Int),
+    ("d", ValueKind::Decimal),
+    ("x", ValueKind::Double),
+];
 const DEX: &[(&str, ValueKind)] = &[("k", ValueKind::Text), ("kind", ValueKind::Text), ("level", ValueKind::Int)];
 
 const STREAMS: [Relation; 3] = [("s", STREAM, 120), ("r", STREAM, 60), ("u_events", USERS, 90)];
