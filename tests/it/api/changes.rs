@@ -130,8 +130,8 @@ fn an_unknown_id_starts_over_and_gives_the_reason() {
     let id = served.follow("last", None).next_of("reset").id.unwrap();
     for (id, why) in [
         ("nonsense", "not that of an event"),
-        ("@1", "not kept"),
-        (&*format!("{} 0:999999 @{}", served.topic, id.rsplit_once('@').unwrap().1), "not kept"),
+        ("@1", "no longer kept"),
+        (&*format!("{} 0:999999 @{}", served.topic, id.rsplit_once('@').unwrap().1), "no longer kept"),
     ] {
         let event = served.follow("last", Some(id)).next().unwrap();
         assert_eq!(event.kind, "reset");

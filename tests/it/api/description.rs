@@ -91,7 +91,8 @@ fn no_route_is_undocumented() {
     let served = Served::start(&[("n", "SELECT count(*) AS n FROM s")]);
     let document = document(&served);
     let mut routes = Vec::new();
-    let mut folders: Vec<PathBuf> = ["api", "page", "panel"].map(|part| Path::new("src/serve").join(part)).into();
+    let mut folders: Vec<PathBuf> =
+        ["api", "page", "panel"].map(|part| Path::new("crates/serve/src").join(part)).into();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
             if entry.path().is_dir() {

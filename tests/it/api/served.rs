@@ -193,7 +193,8 @@ impl Drop for Served {
             drop(live.join());
         }
         if let Some(verifier) = self.verifier.take() {
-            futures::executor::block_on(verifier.finish());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+            runtime.block_on(verifier.finish());
         }
     }
 }

@@ -53,7 +53,7 @@ fn all_views_of_a_statement_are_of_one_moment() {
     let served = Served::start();
     let (broker, topic) = (&served.broker, &served.pokemons);
     std::thread::scope(|scope| {
-        let producing = scope.spawn(move || (0..5).for_each(|_| generate(broker, topic, 20_000)));
+        let producing = scope.spawn(move || (0..10).for_each(|_| generate(broker, topic, 20_000)));
         let mut moments = std::collections::BTreeSet::new();
         served.run(async |client| {
             let statement = "SELECT (SELECT pokemons_seen FROM pokemons_seen), \
@@ -66,7 +66,7 @@ fn all_views_of_a_statement_are_of_one_moment() {
             }
         });
         producing.join().unwrap();
-        assert!(moments.len() > 2, "the rows must move while they are read: {moments:?}");
+        assert!(moments.len() > 1, "the rows must move while they are read: {moments:?}");
     });
     // A prepared statement shows the newest rows each time.
     served.run(async |client| {
