@@ -142,5 +142,5 @@ async fn a_view_that_must_keep_too_many_rows_fails_and_says_why() {
     assert!(fed.rows[0].len() > 10, "the stream has rows enough");
     let snapshot = engine.refresh().await.unwrap();
     let error = snapshot.results[0].rows.as_ref().unwrap_err().to_string();
-    assert!(error.contains("more than 10 have come"), "{error}");
+    assert!(error.contains("more than 10 have arrived"), "{error}");
 }
