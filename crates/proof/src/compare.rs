@@ -147,7 +147,7 @@ mod tests {
         let (live, replay) = ([("a", 1.0 + 1e-15)], [("a", 1.0)]);
         assert!(arrow(&live, &replay, &Tolerances::new()).starts_with("DIFFERS"));
         assert!(arrow(&live, &replay, &tolerances).starts_with("live and replay agree, 1 row"));
-        let lines = json!([{"name": "a", "x": 1.000_000_000_000_001_1}]);
+        let lines = json!([{"name": "a", "x": 1.000_000_000_000_001}]);
         assert!(json(&lines, &live, &replay, &tolerances).starts_with("live and replay agree, 1 row"));
         assert!(json(&json!([{"name": "a", "x": 1.1}]), &live, &replay, &tolerances).starts_with("DIFFERS: 1 row"));
     }

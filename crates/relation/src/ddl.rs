@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn each_fault_is_shown_where_it_is() {
-        let shown = FAULTS.map(|sql| catalog(sql).map(|_| format!("no fault: {sql}")).unwrap_or_else(|error| error));
+        let shown = FAULTS.map(|sql| catalog(sql).map_or_else(|error| error, |_| format!("no fault: {sql}")));
         insta::assert_snapshot!("faults", shown.join("\n\n"));
         assert!(shown.iter().all(|fault| fault.starts_with("sources.sql:")));
     }

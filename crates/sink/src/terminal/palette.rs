@@ -27,6 +27,7 @@ const GREEN: Color = Color::Indexed(28);
 const RED: Color = Color::Indexed(161);
 const SERIES: [Color; 5] = [TEAL, AMBER, VIOLET, GREEN, RED];
 
+#[expect(clippy::unused_self, reason = "every style is asked of the palette, also those without a colour")]
 impl Palette {
     /// The environment's choice: `NO_COLOR`, set and not empty, turns the colours off.
     pub fn from_env() -> Self {

@@ -11,6 +11,7 @@ mod difference;
 mod digest;
 mod row;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod same_tests;
 pub(crate) mod tolerance;
 
