@@ -52,7 +52,7 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
             let warnings = if is_panel(&file) { panel::check(&workspace, &file).await? } else { Vec::new() };
             Ok((file, view, warnings))
         };
-        match checked.await {
+        match Box::pin(checked).await {
             Ok((file, view, warnings)) => {
                 writeln!(out, "{:<width$}  {}", file.path().display(), view.view().describe()).context("stdout")?;
                 warn(file.warnings().iter().chain(&warnings));

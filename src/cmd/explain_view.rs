@@ -23,7 +23,9 @@ pub async fn run(args: Explain) -> anyhow::Result<Exit> {
     let mut explained = Explained { out: stdout().0, exit: Exit::Done };
     if !views.is_empty() || args.views.is_empty() {
         let (files, broken) = choose_files(&workspace, &views)?;
-        broken.into_iter().for_each(|error| explained.error(&error));
+        for error in broken {
+            explained.error(&error);
+        }
         let session = workspace.live_session().await?;
         for (file, plan) in files.iter().zip(workspace.plan_dashboard(&session, &files).await) {
             if !views.is_empty() && !views.iter().any(|view| view == file.name()) {

@@ -118,7 +118,7 @@ fn ask(
         groups.extend(listed.into_iter().filter(|group| is_ours(group)));
     } else {
         groups.insert(LOGIN_CHECKER_GROUP.to_owned());
-        eprintln!("note: this broker lists no groups: --group {}ID asks for one", GROUP_PREFIX);
+        eprintln!("note: this broker lists no groups: --group {GROUP_PREFIX}ID asks for one");
     }
     let groups: Vec<String> = groups.into_iter().collect();
     for groups in groups.chunks(MAX_ASKING) {

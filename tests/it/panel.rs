@@ -286,7 +286,9 @@ fn bikes(panels: &[(&str, &str)]) -> World {
     );
     write("sources.sql", &sources);
     write("dashboard/how_many.sql", "SELECT count(*) AS seen FROM bikes");
-    panels.iter().for_each(|(name, sql)| write(&format!("panels/{name}.sql"), sql));
+    for (name, sql) in panels {
+        write(&format!("panels/{name}.sql"), sql);
+    }
     World::over(broker, topic, queries)
 }
 
@@ -345,7 +347,7 @@ fn a_fleet_of_bikes_has_panels_too_with_parameters_and_columns_of_its_own() {
         ("/panel/..%2Fsources", 404, "The panels are"),
     ] {
         let (found, page) = world.get(path);
-        assert!(found == status && page.replace("'", "&#39;").contains(word), "{path}: {found} {page}");
+        assert!(found == status && page.replace('\'', "&#39;").contains(word), "{path}: {found} {page}");
     }
 
     let folder = world.queries.path().to_str().unwrap();
