@@ -118,8 +118,13 @@ impl Served {
 
 /// Produces the same events each time.
 pub fn generate(broker: &Broker, topic: &str, count: i64) {
+    generate_at(broker, topic, count, "max");
+}
+
+/// `rate`: records per second.
+pub fn generate_at(broker: &Broker, topic: &str, count: i64, rate: &str) {
     let count = count.to_string();
-    on(broker, &["pokemon-gen", "--topic", topic, "--rate", "max", "--count", &count, "--seed", "1"]).good();
+    on(broker, &["pokemon-gen", "--topic", topic, "--rate", rate, "--count", &count, "--seed", "1"]).good();
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {

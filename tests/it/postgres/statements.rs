@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::{EVENTS, Served, generate, state_and_message};
+use super::{EVENTS, Served, generate, generate_at, state_and_message};
 use crate::support::TIME_LIMIT;
 
 /// The first column of the rows, as text.
@@ -53,7 +53,8 @@ fn all_views_of_a_statement_are_of_one_moment() {
     let served = Served::start();
     let (broker, topic) = (&served.broker, &served.pokemons);
     std::thread::scope(|scope| {
-        let producing = scope.spawn(move || (0..10).for_each(|_| generate(broker, topic, 20_000)));
+        // No more than the embedded broker keeps of a partition.
+        let producing = scope.spawn(move || generate_at(broker, topic, 40_000, "10000"));
         let mut moments = std::collections::BTreeSet::new();
         served.run(async |client| {
             let statement = "SELECT (SELECT pokemons_seen FROM pokemons_seen), \
