@@ -9,10 +9,13 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::CreateExternalTable;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tallgrass_diagnostics::{Span, message_of};
 
 use super::deleted_when::DeletedWhen;
 use super::error::RelationError;
+use super::sealed::Sealed;
 
 /// The columns that every Kafka relation has besides the declared ones, in this order after them.
 pub const METADATA_COLUMNS: [&str; 4] = ["_key", "_partition", "_offset", "_timestamp"];
@@ -57,7 +60,7 @@ pub struct TableKey {
 #[derive(Debug)]
 pub struct StaticRelation {
     pub(super) name: String,
-    pub(super) create: CreateExternalTable,
+    pub(super) create: Sealed<CreateExternalTable>,
     /// For each location the paths that it may mean; none of a pattern or a URL.
     pub(super) candidates: Vec<Vec<PathBuf>>,
     pub(super) file: PathBuf,
@@ -152,7 +155,7 @@ impl Relation {
             Self::Kafka(relation) => relation.declaration(),
             Self::Static(relation) => {
                 let CreateExternalTable { schema, locations, file_type, options, table_partition_cols, .. } =
-                    &relation.create;
+                    &*relation.create;
                 let options: BTreeMap<_, _> = options.iter().collect();
                 let stamp = |file: PathBuf| {
                     let now = std::fs::metadata(&file).ok().map(|file| (file.len(), file.modified().ok()));
@@ -257,13 +260,19 @@ impl StaticRelation {
     }
 
     /// Opens the files with DataFusion, inferring the schema if none is declared.
-    pub async fn provider(&self, context: &SessionContext) -> Result<Arc<dyn TableProvider>, RelationError> {
-        let state = context.state();
-        let unusable = |reason| unusable_relation(&self.file, self.span, &self.name, reason);
-        self.check_files().map_err(unusable)?;
-        let factory = state.table_factories().get(&self.create.file_type);
-        let factory = factory.ok_or_else(|| unusable(format!("no reader for {}", self.create.file_type)))?;
-        factory.create(&state, &self.create).await.map_err(|error| unusable(message_of(&error)))
+    pub fn provider<'a>(
+        &'a self,
+        context: &'a SessionContext,
+    ) -> BoxFuture<'a, Result<Arc<dyn TableProvider>, RelationError>> {
+        async {
+            let state = context.state();
+            let unusable = |reason| unusable_relation(&self.file, self.span, &self.name, reason);
+            self.check_files().map_err(unusable)?;
+            let factory = state.table_factories().get(&self.create.file_type);
+            let factory = factory.ok_or_else(|| unusable(format!("no reader for {}", self.create.file_type)))?;
+            factory.create(&state, &self.create).await.map_err(|error| unusable(message_of(&error)))
+        }
+        .boxed()
     }
 }
 

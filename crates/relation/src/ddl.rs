@@ -13,6 +13,7 @@ use tallgrass_diagnostics::{Diagnostic, SqlText, did_you_mean, is_significant};
 use super::catalog::{Catalog, Relation, StaticRelation};
 use super::declaration::Declaration;
 use super::kafka_ddl;
+use super::sealed::Sealed;
 
 /// The formats of static files, as DataFusion knows them in this build.
 const FILE_FORMATS: [&str; 5] = ["CSV", "PARQUET", "JSON", "NDJSON", "ARROW"];
@@ -92,7 +93,7 @@ fn relation(
     }
     Ok(Relation::Static(Arc::new(StaticRelation {
         name: planned.name.table().to_owned(),
-        create: planned,
+        create: Sealed::new(planned),
         candidates,
         file: declaration.text.file.to_owned(),
         span: declaration.span_of(create.name.span()),

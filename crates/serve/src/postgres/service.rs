@@ -24,7 +24,7 @@ use datafusion_postgres::pgwire::messages::extendedquery::{
 use datafusion_postgres::pgwire::messages::response::{EmptyQueryResponse, NoticeResponse, TransactionStatus};
 use datafusion_postgres::pgwire::messages::simplequery::Query;
 use datafusion_postgres::pgwire::messages::startup::ParameterStatus;
-use futures::{Sink, SinkExt as _};
+use futures::{FutureExt as _, Sink, SinkExt as _};
 
 use super::client::{Client, Named};
 use super::encode::Encoding;
@@ -94,7 +94,7 @@ impl Service {
             let plan = if wanted > 0 { bind(plan, given)? } else { plan };
             physical(&context, &tables, &piece, plan, &format, &ended).await
         };
-        running.work(planning).await
+        running.work(planning.boxed()).await
     }
 
     /// What the extended protocol needs of a statement before it runs.
@@ -108,7 +108,7 @@ impl Service {
             let plan = if parameters.is_empty() { plan } else { bind(plan, nulls(&parameters)?)? };
             Ok((parameters, Arc::new(plan.schema().as_arrow().clone())))
         };
-        self.client.begin().work(describing).await
+        self.client.begin().work(describing.boxed()).await
     }
 
     /// Rows of a statement.

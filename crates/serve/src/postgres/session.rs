@@ -18,6 +18,7 @@ use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use super::settings::Settings;
 use super::tables::{NewestTables, TableSource, Tables};
 use super::{functions, measured};
+use tallgrass_relation::Sealed;
 use tallgrass_view::files::session;
 
 /// The one database.
@@ -36,7 +37,7 @@ pub const MEMORY_BYTES: usize = 512 << 20;
 /// Creates sessions.
 pub struct Sessions {
     source: Arc<TableSource>,
-    base: SessionContext,
+    base: Sealed<SessionContext>,
     /// One for all statements, for it assigns the object ids that clients use in later queries.
     pg_catalog: Arc<dyn SchemaProvider>,
 }
@@ -71,7 +72,7 @@ impl Sessions {
         base.register_udf(functions::version());
         let catalog = base.catalog(DATABASE).and_then(|catalog| catalog.schema(PG_CATALOG));
         let pg_catalog = catalog.ok_or_else(|| internal_datafusion_err!("no {PG_CATALOG}"))?;
-        Ok(Self { source, base, pg_catalog })
+        Ok(Self { source, base: Sealed::new(base), pg_catalog })
     }
 
     /// A session for one statement: all its reads of the dashboard are of one moment.

@@ -15,7 +15,6 @@ use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::TableType;
-use datafusion::prelude::SessionContext;
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 use tokio::sync::OnceCell;
 
@@ -23,7 +22,7 @@ use super::errors::code;
 use crate::App;
 use tallgrass_diagnostics::message_of;
 use tallgrass_pipeline::{Definitions, FileState, Published, Variant};
-use tallgrass_relation::{BadRecords, KafkaTable, ReadBounds, Relation, StaticRelation, Until};
+use tallgrass_relation::{BadRecords, KafkaTable, ReadBounds, Relation, Sealed, StaticRelation, Until};
 use tallgrass_view::Workspace;
 use tallgrass_view::files::session;
 
@@ -128,7 +127,7 @@ impl Tables {
             Some(Relation::Static(_)) => {
                 let found = relations.files.iter().find(|(relation, _)| relation.name() == name);
                 let Some((relation, opened)) = found else { return Ok(None) };
-                let context: SessionContext = session::batch();
+                let context = Sealed::new(session::batch());
                 let open = async || relation.provider(&context).await;
                 let table = opened.get_or_try_init(open).await;
                 let external = |error| DataFusionError::External(Box::new(error));

@@ -27,7 +27,7 @@ use crate::files::front_matter::{self, FrontMatter};
 use crate::files::param::{self, Param};
 use crate::files::statement::{allow_statement, by_hand, check_placeholders, parse_query};
 use tallgrass_diagnostics::{Diagnostic, Span, SqlText, did_you_mean, is_significant};
-use tallgrass_relation::logical_plan;
+use tallgrass_relation::{Sealed, logical_plan};
 
 /// A parsed SQL file.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct SqlFile {
     front_matter: FrontMatter,
     warnings: Vec<Diagnostic>,
     /// The query; its parameters are positional, in the order of `front_matter.params`
-    statement: SqlStatement,
+    statement: Sealed<SqlStatement>,
 }
 
 /// A file of a folder: parsed, or why it cannot be.
@@ -115,7 +115,7 @@ impl SqlFile {
             text: source.text.into(),
             front_matter,
             warnings,
-            statement,
+            statement: Sealed::new(statement),
         })
     }
 
@@ -156,7 +156,7 @@ impl SqlFile {
 
     /// The names of the tables and views that the statement reads, as SQL sees them, ordered.
     pub fn references(&self) -> Vec<String> {
-        references(&Statement::Statement(Box::new(self.statement.clone())))
+        references(&Statement::Statement(Box::new(self.statement().clone())))
     }
 
     /// Warnings that need the result's columns: `@x` or `@y` names none of them.
@@ -209,7 +209,7 @@ impl SqlFile {
     /// The statement and its parameters' values without comments and blanks: files that mean the same have the same.
     pub fn meaning(&self) -> String {
         let values: Vec<_> = self.params().iter().map(|param| (&param.data_type, &param.default)).collect();
-        format!("{} {values:?}", self.statement)
+        format!("{} {values:?}", *self.statement)
     }
 
     /// An error of the statement as a whole, which stands where it begins.
@@ -239,7 +239,7 @@ impl SqlFile {
 
     /// What DataFusion plans: the query, inside a PREPARE that carries the parameters' types.
     fn prepared(&self) -> Statement {
-        let query = Box::new(self.statement.clone());
+        let query = Box::new(self.statement().clone());
         if self.params().is_empty() {
             return Statement::Statement(query);
         }
