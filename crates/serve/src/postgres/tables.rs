@@ -127,8 +127,7 @@ impl Tables {
             Some(Relation::Static(_)) => {
                 let found = relations.files.iter().find(|(relation, _)| relation.name() == name);
                 let Some((relation, opened)) = found else { return Ok(None) };
-                let context = Sealed::new(session::batch());
-                let open = async || relation.provider(&context).await;
+                let open = async || relation.provider(&Sealed::new(session::batch())).await;
                 let table = opened.get_or_try_init(open).await;
                 let external = |error| DataFusionError::External(Box::new(error));
                 Ok(Some(Arc::clone(table.map_err(external)?)))
