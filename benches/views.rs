@@ -11,7 +11,7 @@ use datafusion::arrow::array::{BinaryArray, Float64Array, Int64Array, RecordBatc
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use tallgrass_relation::{KeyedTable, RelationRows};
-use tallgrass_view::files::session;
+use tallgrass_sql::session;
 use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::incremental::source::{LiveRelation, RelationKind};
 use tallgrass_view::{InputRows, LiveView};

@@ -43,7 +43,7 @@ pub use deleted_when::DeletedWhen;
 pub use delta::Delta;
 pub use error::RelationError;
 pub use keyed::KeyedTable;
-pub use planned_query::{PlannedQuery, logical_plan};
+pub use planned_query::PlannedQuery;
 pub use read_bounds::{CONNECT_TIMEOUT, PartitionRange, ReadBounds, ReadProgress, Until};
 pub use record_reader::{Arrived, RecordReader, TopicPartition, TopicRows};
 pub use scan::{KafkaScan, KafkaTable, ScanContext};

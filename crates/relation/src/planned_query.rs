@@ -9,11 +9,10 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SessionState, TaskContext};
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
@@ -87,9 +86,4 @@ impl PlannedQuery {
             Ok(rows)
         })
     }
-}
-
-/// Plans a parsed statement.
-pub fn logical_plan(state: &SessionState, statement: Statement) -> BoxFuture<'_, Result<LogicalPlan>> {
-    Box::pin(state.statement_to_plan(statement))
 }

@@ -12,7 +12,7 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
 use tallgrass_pipeline::{Engine, NamedView, Snapshot};
 use tallgrass_relation::KafkaRelation;
-use tallgrass_view::files::session;
+use tallgrass_sql::session;
 use tallgrass_view::incremental::cut::Use;
 use tallgrass_view::{Fingerprint, Maintenance, SqlFile, Workspace, live_view};
 

@@ -27,7 +27,8 @@ use super::run::Planned;
 use super::tables::Tables;
 use super::text::Piece;
 use tallgrass_diagnostics::message_of;
-use tallgrass_relation::{PlannedQuery, logical_plan};
+use tallgrass_relation::PlannedQuery;
+use tallgrass_sql::logical_plan;
 use tallgrass_view::{allow_prepared, only_reads, refuse_deep_statement};
 
 /// Parameters that a statement may have.

@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::tables::{NewestTables, TableSource, Tables};
 use super::{functions, measured};
 use tallgrass_relation::Sealed;
-use tallgrass_view::files::session;
+use tallgrass_sql::session;
 
 /// The one database.
 pub const DATABASE: &str = "tallgrass";

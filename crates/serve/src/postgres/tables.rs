@@ -23,8 +23,8 @@ use crate::App;
 use tallgrass_diagnostics::message_of;
 use tallgrass_pipeline::{Definitions, FileState, Published, Variant};
 use tallgrass_relation::{BadRecords, KafkaTable, ReadBounds, Relation, Sealed, StaticRelation, Until};
+use tallgrass_sql::session;
 use tallgrass_view::Workspace;
-use tallgrass_view::files::session;
 
 /// The source of tables for statements.
 pub struct TableSource {

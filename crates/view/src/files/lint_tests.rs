@@ -8,7 +8,9 @@ use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::prelude::SessionContext;
 
 use super::shipped_tests::queries;
-use super::{SqlFile, Workspace, lint, live_view, plan, session};
+use tallgrass_sql::session;
+
+use super::{SqlFile, Workspace, lint, live_view, plan};
 use crate::incremental::cut::Use;
 use crate::incremental::source::{LiveRelation, RelationKind};
 use crate::results::tolerance::{Tolerance, tolerance};

@@ -11,7 +11,6 @@ mod panel;
 pub(crate) mod param;
 mod places;
 pub mod refusal;
-pub mod session;
 #[cfg(test)]
 pub(crate) mod shipped_tests;
 mod sql_file;

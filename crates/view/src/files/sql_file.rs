@@ -27,7 +27,8 @@ use crate::files::front_matter::{self, FrontMatter};
 use crate::files::param::{self, Param};
 use crate::files::statement::{allow_statement, by_hand, check_placeholders, parse_query};
 use tallgrass_diagnostics::{Diagnostic, Span, SqlText, did_you_mean, is_significant};
-use tallgrass_relation::{Sealed, logical_plan};
+use tallgrass_relation::Sealed;
+use tallgrass_sql::logical_plan;
 
 /// A parsed SQL file.
 #[derive(Debug, Clone)]

@@ -20,7 +20,6 @@ use datafusion::prelude::SessionContext;
 
 use crate::files::lint;
 use crate::files::panel::{PanelFile, choose_panel, load_panels};
-use crate::files::session;
 use crate::files::sql_file::{LoadedFile, SqlFile, Unusable, load_folder, plan, read_regular};
 use crate::incremental::cut::Use;
 use crate::incremental::live_view::LiveView;
@@ -29,6 +28,7 @@ use tallgrass_diagnostics::{Diagnostic, message_of};
 use tallgrass_relation::{
     BadRecords, Catalog, KafkaRelation, KafkaTable, PlannedQuery, ReadBounds, Relation, StaticRelation,
 };
+use tallgrass_sql::session;
 
 /// Name of the file that declares the relations.
 pub const SOURCES: &str = "sources.sql";

@@ -284,8 +284,8 @@ mod tests {
 
     use super::*;
     use crate::LiveView;
-    use crate::files::session;
     use crate::incremental::cut::Use;
+    use tallgrass_sql::session;
 
     async fn description(sql: &str) -> String {
         let schema = Arc::new(Schema::new(vec![

@@ -350,10 +350,10 @@ mod tests {
     use datafusion::arrow::datatypes::DataType;
 
     use super::*;
-    use crate::files::session;
     use crate::incremental::cut::Use;
     use crate::incremental::live_view::LiveView;
     use crate::incremental::source::{LiveRelation, RelationKind};
+    use tallgrass_sql::session;
 
     fn schema() -> SchemaRef {
         Arc::new(Schema::new(vec![

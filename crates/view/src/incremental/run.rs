@@ -124,8 +124,8 @@ mod tests {
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
-    use crate::files::session;
     use crate::incremental::source::{LiveRelation, RelationKind};
+    use tallgrass_sql::session;
 
     fn metrics(plan: &Arc<dyn ExecutionPlan>) -> usize {
         let own = plan.metrics().map_or(0, |metrics| metrics.iter().count());

@@ -13,11 +13,11 @@ use datafusion::datasource::MemTable;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::files::session;
 use crate::incremental::cut::Use;
 use crate::incremental::source::{LiveRelation, RelationKind};
 use crate::{InputRows, LiveView, Maintenance};
 use tallgrass_relation::{Delta, KeyedTable, RelationRows};
+use tallgrass_sql::session;
 
 /// A row's key, and its columns unless it is deleted.
 type KeyedRecord = (u32, Option<TestRow>);

@@ -2,6 +2,8 @@
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use crate::{functions, rules};
+
 /// For bounded reads: `replay`, `query`, `verify`.
 pub fn batch() -> SessionContext {
     session(config())
@@ -32,5 +34,9 @@ fn session(config: SessionConfig) -> SessionContext {
         context.register_udaf(function);
     }
     tallgrass_geo::register(&context);
+    functions::register(&context);
+    for rule in rules::rules() {
+        context.add_analyzer_rule(rule);
+    }
     context
 }
