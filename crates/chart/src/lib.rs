@@ -1,4 +1,11 @@
 //! The kinds of pictures that a file can ask for.
+//!
+//! ```
+//! use tallgrass_chart::ChartKind;
+//!
+//! assert_eq!(ChartKind::named("bar"), Some(ChartKind::Bar));
+//! assert_eq!(ChartKind::Map.to_string(), "map");
+//! ```
 
 use std::fmt;
 

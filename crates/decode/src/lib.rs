@@ -26,6 +26,23 @@
 //!
 //! # Contract
 //! [`Decoder::decode`] appends exactly one row or nothing; a bad record never touches its neighbours.
+//!
+//! ```
+//! use datafusion::arrow::array::AsArray as _;
+//! use datafusion::arrow::datatypes::{DataType, Field, Fields, Int64Type};
+//! use tallgrass_decode::Decoder;
+//!
+//! let declared = Fields::from(vec![
+//!     Field::new("name", DataType::Utf8View, true),
+//!     Field::new("total", DataType::Int64, true),
+//! ]);
+//! let mut decoder = Decoder::new(&declared, &[1])?;
+//! assert!(decoder.decode(br#"{"name":"Mew","total":600,"hp":100}"#).is_ok());
+//! assert!(decoder.decode(br#"{"name":"Mew","total":"many"}"#).is_err());
+//! let columns = decoder.finish();
+//! assert_eq!(columns[0].as_primitive::<Int64Type>().values(), &[600]);
+//! # Ok::<(), tallgrass_decode::UnsupportedType>(())
+//! ```
 
 mod bad;
 mod build;

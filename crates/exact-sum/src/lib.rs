@@ -29,6 +29,18 @@
 //!   for any number of −0.0 and for `x + (−x)`.
 //! - `avg` is `sum / count` in doubles: the rounded exact sum, divided by the number of values, rounded once more. So
 //!   `avg(x) = sum(x) / count(x)` holds to the last bit.
+//!
+//! ```
+//! use tallgrass_exact_sum::ExactSum;
+//!
+//! let mut sum = ExactSum::default();
+//! for value in [1e300, 0.1, -1e300] {
+//!     sum.add(value);
+//! }
+//! assert_eq!(sum.value(), 0.1);
+//! sum.retract(0.1);
+//! assert_eq!(sum.value(), 0.0);
+//! ```
 
 mod accumulator;
 mod bytes;

@@ -15,6 +15,14 @@
 //! - `ST_Point` itself checks nothing (a point is two numbers); the functions that measure do.
 //! - The distance is the same to the bit in both directions, and whether an argument is a constant or a column.
 //!   `ST_DWithin(a, b, m)` is `ST_DistanceSphere(a, b) <= m` to the bit: false for a negative `m`, null for NaN.
+//!
+//! ```
+//! use tallgrass_geo::distance_km;
+//!
+//! let (madrid, buenos_aires) = ((40.4168, -3.7038), (-34.6037, -58.3816));
+//! let distance = distance_km(madrid.0, madrid.1, buenos_aires.0, buenos_aires.1);
+//! assert_eq!(distance.round(), 10_045.0);
+//! ```
 
 mod functions;
 mod projection;

@@ -9,6 +9,28 @@
 //! ```
 //!
 //! Offsets are always *next* offsets: the first one that has not been read.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use tallgrass_kafka::{BatchReader, EmbeddedBroker, Producer, Start};
+//!
+//! let broker = EmbeddedBroker::start()?;
+//! broker.create_topic("greetings", 1)?;
+//! let producer = Producer::new(&broker.config())?;
+//! producer.send("greetings", Some(b"en"), Some(b"hello"))?;
+//! producer.flush(Duration::from_secs(10))?;
+//!
+//! let start = Start { topic: Arc::from("greetings"), partition: 0, next_offset: 0 };
+//! let mut reader = BatchReader::open(&broker.config(), &[start])?;
+//! let mut values = Vec::new();
+//! while values.is_empty() {
+//!     let keep = |message: tallgrass_kafka::Message<'_>| values.extend(message.value.map(<[u8]>::to_vec));
+//!     reader.read(100, Duration::from_secs(1), keep, |_| {})?;
+//! }
+//! assert_eq!((values[0].as_slice(), reader.next_offset(0, 0)), (&b"hello"[..], Some(1)));
+//! # Ok::<(), tallgrass_kafka::KafkaError>(())
+//! ```
 
 mod admin;
 mod cluster;

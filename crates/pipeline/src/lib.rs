@@ -9,6 +9,35 @@
 //! ```
 //!
 //! The engine takes in whole micro-batches and refreshes between two of them, so no result ever mixes two moments.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use tallgrass_kafka::KafkaConfig;
+//! use tallgrass_pipeline::{BatchLimits, Live, LiveConfig, Variants};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), tallgrass_pipeline::LiveError> {
+//! let mut live = Live::start(LiveConfig {
+//!     kafka: KafkaConfig::new("127.0.0.1:9092"),
+//!     queries: "queries".into(),
+//!     limits: BatchLimits::default(),
+//!     refresh: Duration::from_millis(50),
+//!     max_retained_rows: 1_000_000,
+//!     bounded: true,
+//!     watch: false,
+//!     variants: Variants::default(),
+//! })
+//! .await?;
+//! let print = |_: &Live, snapshot: tallgrass_pipeline::Snapshot| {
+//!     for view in &snapshot.results {
+//!         println!("{}: {:?}", view.name, view.rows);
+//!     }
+//! };
+//! live.run(&CancellationToken::new(), print).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod engine;
 mod error;

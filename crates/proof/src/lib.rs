@@ -8,6 +8,27 @@
 //!
 //! `claim` is a live result as it was published, `line` and `lines` write it as JSON and read it again; `prover` replays, `compare`
 //! compares, `report` is the finding, as data; `verifier` proves beside a live run, again and again.
+//!
+//! ```no_run
+//! use std::io::{BufReader, stdin};
+//! use std::path::Path;
+//! use tallgrass_kafka::KafkaConfig;
+//! use tallgrass_proof::{Prover, read_claims};
+//! use tallgrass_relation::BadRecords;
+//! use tallgrass_view::{SqlFile, Workspace};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let workspace = Workspace::load(Path::new("queries"))?;
+//! let files: Vec<SqlFile> = workspace.dashboard().into_iter().filter_map(Result::ok).collect();
+//! let claims = read_claims(BufReader::new(stdin()))?;
+//! let kafka = KafkaConfig::new("127.0.0.1:9092");
+//! for proof in Prover::new(&workspace, &files, &kafka).prove(&claims, &BadRecords::default()).await? {
+//!     println!("{proof:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod claim;
 mod compare;

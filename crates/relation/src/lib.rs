@@ -13,6 +13,21 @@
 //! ```
 //!
 //! Both executions decode and assemble rows with the same code, so that they can only differ above it.
+//!
+//! ```
+//! use std::path::Path;
+//! use tallgrass_relation::Catalog;
+//!
+//! let sql = "CREATE EXTERNAL TABLE users (id BIGINT, name VARCHAR, PRIMARY KEY (id)) STORED AS KAFKA LOCATION 'users'";
+//! let catalog = Catalog::parse(sql, Path::new("."), "sources.sql")?;
+//! let users = catalog.kafka_relations().next().unwrap();
+//! assert_eq!((&**users.topic(), users.is_keyed()), ("users", true));
+//!
+//! let misspelt = "CREATE EXTERNAL TABLE users (id BIGNT) STORED AS KAFKA LOCATION 'users'";
+//! let error = Catalog::parse(misspelt, Path::new("."), "sources.sql").unwrap_err();
+//! assert!(error.to_string().starts_with("sources.sql:1:"));
+//! # Ok::<(), tallgrass_diagnostics::Diagnostic>(())
+//! ```
 
 mod bad_records;
 mod catalog;

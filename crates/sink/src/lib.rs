@@ -13,6 +13,18 @@
 //! # Contract
 //! Event data is hostile. What goes to a terminal passes through [`sanitize`]; what goes to a program
 //! ([`Format::Json`], [`Format::Ndjson`], [`Format::Csv`], [`ColumnFormat`]) carries every value unchanged.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use datafusion::arrow::array::{Int64Array, RecordBatch};
+//! use tallgrass_sink::{Format, text};
+//!
+//! let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)])?;
+//! let mut out = Vec::new();
+//! text::write_view(&mut out, Format::Ndjson, "numbers", &rows.schema(), &[rows.clone()])?;
+//! assert_eq!(out, b"{\"n\":1}\n{\"n\":2}\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod cells;
 pub mod chart;

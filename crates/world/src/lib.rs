@@ -13,6 +13,17 @@
 //!   (as the commands do when none is given). The stream of users and that of Pokémon are independent under one seed.
 //! - The users themselves have a seed of their own that never changes: processes with different event seeds still share
 //!   the same people.
+//!
+//! ```
+//! use std::num::NonZeroU32;
+//! use tallgrass_world::users::{Action, Logoff, UserEvents};
+//!
+//! let mut events = UserEvents::new(NonZeroU32::MIN, Logoff::Tombstone, 1);
+//! let login = events.next_event();
+//! assert_eq!((login.key, login.action), (&b"1"[..], Action::Login));
+//! assert_eq!(events.next_event().value, None);
+//! assert_eq!(events.online(), 0);
+//! ```
 
 pub mod pacer;
 pub mod pokedex;
