@@ -40,7 +40,7 @@ fn batch(first: u64, groups: u64) -> Result<RecordBatch, ArrowError> {
 async fn view(sql: &str) -> Result<LiveView, Box<dyn Error>> {
     let context = session::live();
     context.register_table("s", Arc::new(LiveRelation::new("s", schema(), RelationKind::Stream)))?;
-    let plan = context.state().create_logical_plan(sql).await?;
+    let plan = tallgrass_planner::logical_plan(&context.state(), tallgrass_planner::parse(sql)?).await?;
     Ok(LiveView::plan(&context.state(), plan, Use::Result, 0).await?)
 }
 

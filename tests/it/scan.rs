@@ -90,7 +90,7 @@ fn epoch_ms() -> i64 {
 
 impl Session {
     async fn batches(&self, sql: &str) -> Result<Vec<RecordBatch>, DataFusionError> {
-        let run = async { self.context.sql(sql).await?.collect().await };
+        let run = async { tallgrass_planner::sql(&self.context, sql).await?.collect().await };
         tokio::time::timeout(TIME_LIMIT, run).await.expect("a bounded read ends")
     }
 
@@ -376,7 +376,8 @@ async fn a_dropped_query_stops_reading() {
     let topic = lab.topic(1);
     lab.fill(&topic, 1, 100_000);
     let session = lab.session(&stream(&topic)).await;
-    let mut stream = session.context.sql("SELECT n FROM t").await.unwrap().execute_stream().await.unwrap();
+    let mut stream =
+        tallgrass_planner::sql(&session.context, "SELECT n FROM t").await.unwrap().execute_stream().await.unwrap();
     futures::StreamExt::next(&mut stream).await.unwrap().unwrap();
     drop(stream);
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -121,7 +121,7 @@ fn sessions(whole: &RecordBatch, lengths: &[usize]) -> Vec<SessionContext> {
 }
 
 async fn query(context: &SessionContext, sql: &str) -> RecordBatch {
-    let frame = context.sql(sql).await.unwrap();
+    let frame = tallgrass_planner::sql(&context, sql).await.unwrap();
     let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
     let batches = frame.collect().await.unwrap();
     concat_batches(&batches.first().map_or(schema, RecordBatch::schema), &batches).unwrap()
@@ -241,7 +241,7 @@ proptest! {
         let context = session(one_partition(), vec![vec![batch(&rows)]]);
         let (single, folded) = run(async {
             let sql = "SELECT k, sum(x), avg(x), sum(x) FILTER (WHERE flag), sum(DISTINCT x), avg(r) FROM t GROUP BY k";
-            let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+            let plan = tallgrass_planner::sql(&context, sql).await.unwrap().create_physical_plan().await.unwrap();
             let plan = find_aggregate(&plan).unwrap();
             let single = plan.downcast_ref::<AggregateExec>().unwrap();
             prop_assert_eq!(single.mode(), &AggregateMode::Single);
@@ -337,7 +337,7 @@ fn plans_and_results_look_like_the_built_in_functions() {
         for sql in queries {
             let mut seen = Vec::new();
             for context in both() {
-                let frame = context.sql(sql).await.unwrap();
+                let frame = tallgrass_planner::sql(&context, sql).await.unwrap();
                 let fields = frame.schema().as_arrow().clone();
                 let logical = frame.clone().into_optimized_plan().unwrap().display_indent_schema().to_string();
                 let physical = frame.create_physical_plan().await.unwrap();
@@ -356,7 +356,11 @@ fn errors_are_those_of_the_built_in_functions() {
         {
             let [theirs, ours] = both();
             let error = |context: SessionContext| async move {
-                context.sql(sql).await.and_then(DataFrame::into_optimized_plan).unwrap_err().to_string()
+                tallgrass_planner::sql(&context, sql)
+                    .await
+                    .and_then(DataFrame::into_optimized_plan)
+                    .unwrap_err()
+                    .to_string()
             };
             assert_eq!(error(ours).await, error(theirs).await);
         }

@@ -163,7 +163,7 @@ async fn sql(query: &str) -> Result<String, String> {
             RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap(),
         )
         .unwrap();
-    let batches = match context.sql(query).await {
+    let batches = match tallgrass_planner::sql(&context, query).await {
         Ok(frame) => frame.collect().await,
         Err(error) => Err(error),
     };

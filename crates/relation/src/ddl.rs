@@ -269,7 +269,12 @@ mod tests {
         let context = SessionContext::new();
         let unusable = catalog.register(&context, |_| unreachable!("no topic is declared")).await;
         assert!(unusable.is_empty(), "{unusable:?}");
-        let rows = context.sql("SELECT * FROM towns CROSS JOIN kinds").await.unwrap().count().await.unwrap();
+        let rows = tallgrass_planner::sql(&context, "SELECT * FROM towns CROSS JOIN kinds")
+            .await
+            .unwrap()
+            .count()
+            .await
+            .unwrap();
         assert_eq!(rows, 4);
     }
 }

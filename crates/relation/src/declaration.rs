@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{Ident, Spanned};
 use datafusion::sql::sqlparser::tokenizer::{self, Token, TokenWithSpan};
 use futures::FutureExt;
 use tallgrass_diagnostics::{Diagnostic, Span, SqlText, is_significant, message_of};
+use tallgrass_planner::logical_plan;
 
 /// One statement: the text that it is in, and its tokens.
 pub(super) struct Declaration<'a> {
@@ -65,7 +66,7 @@ impl Declaration<'_> {
         let statement = Statement::CreateExternalTable(create.clone());
         // Planning is asynchronous because statements may name tables of remote catalogs; a DDL names none, so the future
         // is ready at once.
-        match self.state.statement_to_plan(statement).now_or_never() {
+        match logical_plan(self.state, statement).now_or_never() {
             Some(Ok(LogicalPlan::Ddl(DdlStatement::CreateExternalTable(planned)))) => Ok(*planned),
             Some(Err(error)) => Err(error),
             _ => Err(DataFusionError::Plan("cannot be planned without a catalog".to_owned())),

@@ -1,7 +1,4 @@
 //! A query over relations that has been planned and not yet run.
-//!
-//! The futures here are boxed: that one of `DataFusion`'s may move between threads takes the compiler seconds to prove, in
-//! each function that awaits it, and in each that awaits that one.
 
 use std::sync::Arc;
 
@@ -15,6 +12,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use tallgrass_planner::physical_plan;
 use tokio::task::JoinHandle;
 
 use super::shared_read::share_reads;
@@ -32,9 +30,8 @@ impl PlannedQuery {
     /// Plans a query; its scans ask the broker for their offsets now.
     pub fn new(context: &SessionContext, plan: LogicalPlan) -> BoxFuture<'_, Result<Self>> {
         Box::pin(async move {
-            let frame = context.execute_logical_plan(plan).await?;
-            let context = Arc::new(frame.task_ctx());
-            Ok(Self { plan: frame.create_physical_plan().await?, context, running: None })
+            let plan = physical_plan(context, plan).await?;
+            Ok(Self { plan, context: context.task_ctx(), running: None })
         })
     }
 

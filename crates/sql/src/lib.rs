@@ -14,15 +14,15 @@
 //! ```
 //! use datafusion::arrow::array::AsArray as _;
 //! use datafusion::arrow::datatypes::Float64Type;
-//! use datafusion::sql::parser::DFParser;
+//! use tallgrass_planner::{dataframe, parse};
 //! use tallgrass_sql::{logical_plan, session};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> datafusion::error::Result<()> {
 //! let context = session::batch();
-//! let mut statements = DFParser::parse_sql("SELECT sum(x) AS s FROM (VALUES (1e300), (0.1), (-1e300)) AS t (x)")?;
-//! let plan = logical_plan(&context.state(), statements.pop_front().unwrap()).await?;
-//! let rows = context.execute_logical_plan(plan).await?.collect().await?;
+//! let statement = parse("SELECT sum(x) AS s FROM (VALUES (1e300), (0.1), (-1e300)) AS t (x)")?;
+//! let plan = logical_plan(&context.state(), statement).await?;
+//! let rows = dataframe(&context, plan).await?.collect().await?;
 //! assert_eq!(rows[0].column(0).as_primitive::<Float64Type>().values(), &[0.1]);
 //! # Ok(())
 //! # }

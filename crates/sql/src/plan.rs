@@ -8,8 +8,7 @@ use futures::future::BoxFuture;
 
 use crate::rewrite::rewrite;
 
-/// Plans a parsed statement, rewritten where the planner needs it. The future is boxed: that `DataFusion`'s may move
-/// between threads takes the compiler seconds to prove in each function that awaits it.
+/// Plans a parsed statement, rewritten where the planner needs it.
 pub fn logical_plan(state: &SessionState, statement: Statement) -> BoxFuture<'_, Result<LogicalPlan>> {
-    Box::pin(async move { state.statement_to_plan(rewrite(statement)?).await })
+    Box::pin(async move { tallgrass_planner::logical_plan(state, rewrite(statement)?).await })
 }

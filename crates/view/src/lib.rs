@@ -10,6 +10,7 @@
 //! use std::sync::Arc;
 //! use datafusion::arrow::array::{AsArray as _, Int64Array, RecordBatch};
 //! use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
+//! use tallgrass_planner::{logical_plan, parse};
 //! use tallgrass_sql::session;
 //! use tallgrass_view::incremental::cut::Use;
 //! use tallgrass_view::incremental::source::{LiveRelation, RelationKind};
@@ -20,7 +21,7 @@
 //! let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
 //! let context = session::live();
 //! context.register_table("s", Arc::new(LiveRelation::new("s", Arc::clone(&schema), RelationKind::Stream)))?;
-//! let plan = context.state().create_logical_plan("SELECT sum(x) FROM s").await?;
+//! let plan = logical_plan(&context.state(), parse("SELECT sum(x) FROM s")?).await?;
 //! let mut view = LiveView::plan(&context.state(), plan, Use::Result, 1_000).await?;
 //!
 //! for micro_batch in [vec![1, 2], vec![3]] {

@@ -127,7 +127,7 @@ async fn batch_in(
 }
 
 async fn run(context: &SessionContext, plan: datafusion::logical_expr::LogicalPlan) -> BatchResult {
-    let frame = context.execute_logical_plan(plan).await?;
+    let frame = tallgrass_planner::dataframe(&context, plan).await?;
     let planned = Arc::new(frame.schema().as_arrow().clone());
     let batches = frame.collect().await?;
     // The optimizer may change a text type after the schema was determined.
@@ -144,8 +144,12 @@ pub async fn decide_deletes(workspace: &Workspace, history: &mut History) {
             context.register_batch("records", topic.rows().clone()).unwrap();
             // The order of the rows is that of the one batch.
             context.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
-            let batches =
-                context.sql(&format!("SELECT ({condition}) AS d FROM records")).await.unwrap().collect().await.unwrap();
+            let batches = tallgrass_planner::sql(&context, &format!("SELECT ({condition}) AS d FROM records"))
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap();
             let schema = batches[0].schema();
             let whole = datafusion::arrow::compute::concat_batches(&schema, &batches).unwrap();
             topic.delete(relation.name(), whole.column(0).as_boolean());

@@ -38,9 +38,10 @@ impl Inserts {
     pub async fn declare(&mut self, sources: &str) -> Result<(), String> {
         for statement in DFParser::parse_sql(sources).map_err(|error| error.to_string())? {
             if matches!(&statement, Statement::CreateExternalTable(table) if table.file_type != "KAFKA") {
-                let plan =
-                    self.context.state().statement_to_plan(statement).await.map_err(|error| error.to_string())?;
-                self.context.execute_logical_plan(plan).await.map_err(|error| error.to_string())?;
+                let plan = tallgrass_planner::logical_plan(&self.context.state(), statement)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                tallgrass_planner::dataframe(&self.context, plan).await.map_err(|error| error.to_string())?;
             }
         }
         Ok(())
@@ -53,7 +54,7 @@ impl Inserts {
         if !into.eq_ignore_ascii_case("INSERT INTO ") {
             return Err("no INSERT INTO".to_owned());
         }
-        let frame = self.context.sql(select).await.map_err(|error| error.to_string())?;
+        let frame = tallgrass_planner::sql(&self.context, select).await.map_err(|error| error.to_string())?;
         let schema = frame.schema().inner().clone();
         let batches = frame.collect().await.map_err(|error| error.to_string())?;
         let rows = concat_batches(&schema, &batches).map_err(|error| error.to_string())?;

@@ -119,7 +119,12 @@ async fn live_equals_batch_and_is_maintained_as_declared() {
 async fn functions_that_no_replay_can_repeat_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let context = data::workspace(dir.path()).live_session().await.unwrap();
-    let plan = context.state().create_logical_plan("SELECT count(*) FROM s WHERE x < random()").await.unwrap();
+    let plan = tallgrass_planner::logical_plan(
+        &context.state(),
+        tallgrass_planner::parse("SELECT count(*) FROM s WHERE x < random()").unwrap(),
+    )
+    .await
+    .unwrap();
     let error = LiveView::plan(&context.state(), plan, Use::Result, 10).await.unwrap_err();
     assert!(error.to_string().contains("random() gives another value each time"), "{error}");
 }
@@ -129,7 +134,9 @@ async fn a_view_that_must_keep_too_many_rows_fails_and_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let workspace = data::workspace(dir.path());
     let context = workspace.live_session().await.unwrap();
-    let plan = context.state().create_logical_plan("SELECT k FROM s").await.unwrap();
+    let plan = tallgrass_planner::logical_plan(&context.state(), tallgrass_planner::parse("SELECT k FROM s").unwrap())
+        .await
+        .unwrap();
     let view = LiveView::plan(&context.state(), plan, Use::Result, 10).await.map_err(Arc::new);
     let mut engine = Engine::new(workspace.catalog(), vec![NamedView::new("q", Fingerprint::default(), view)]).unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(1);

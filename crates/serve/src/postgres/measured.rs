@@ -199,7 +199,7 @@ mod tests {
     }
 
     async fn run(sql: &str) -> Result<usize> {
-        let batches = context().sql(sql).await?.collect().await?;
+        let batches = tallgrass_planner::sql(&context(), sql).await?.collect().await?;
         Ok(batches.iter().map(datafusion::arrow::array::RecordBatch::num_rows).sum())
     }
 

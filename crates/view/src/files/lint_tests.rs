@@ -165,7 +165,9 @@ async fn a_tolerance_follows_the_value_wherever_it_flows() {
         ("SELECT DISTINCT k, v FROM variances WHERE v > 1", vec![Exact, digits]),
         ("SELECT k FROM dex WHERE k IN (SELECT k FROM variances)", vec![Exact]),
     ] {
-        let plan = context.state().create_logical_plan(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let plan = tallgrass_planner::logical_plan(&context.state(), tallgrass_planner::parse(sql).unwrap())
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_eq!(tolerance(&plan).unwrap(), expected, "{sql}");
         let optimized = context.state().optimize(&plan).unwrap();
         assert_eq!(tolerance(&optimized).unwrap(), expected, "{sql}, optimized");

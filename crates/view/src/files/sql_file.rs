@@ -459,7 +459,7 @@ mod tests {
             SqlFile::parse("a", "a.sql", "-- @param who VARCHAR\nSELECT $who AS who, upper($who) AS loud").unwrap();
         let nasty = "x'; DROP TABLE t --";
         let plan = plan_with(&ctx, &file, &file.bind([("who", ScalarValue::from(nasty))]).unwrap()).await.unwrap();
-        let batches = ctx.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
+        let batches = tallgrass_planner::dataframe(&ctx, plan).await.unwrap().collect().await.unwrap();
         let shown = datafusion::arrow::util::display::array_value_to_string(batches[0].column(0), 0).unwrap();
         assert_eq!(shown, nasty);
     }

@@ -299,7 +299,9 @@ mod tests {
             context.register_table(name, Arc::new(LiveRelation::new(name, Arc::clone(&schema), kind))).unwrap();
         }
         context.register_table("dex", Arc::new(MemTable::try_new(schema, vec![vec![]]).unwrap())).unwrap();
-        let plan = context.state().create_logical_plan(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let plan = tallgrass_planner::logical_plan(&context.state(), tallgrass_planner::parse(sql).unwrap())
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         let view = LiveView::plan(&context.state(), plan, Use::Result, 10).await.unwrap();
         view.describe().to_string()
     }

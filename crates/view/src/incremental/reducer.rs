@@ -366,7 +366,8 @@ mod tests {
     async fn state_after(sql: &str, batches: i64) -> usize {
         let context = session::live();
         context.register_table("s", Arc::new(LiveRelation::new("s", schema(), RelationKind::Stream))).unwrap();
-        let plan = context.state().create_logical_plan(sql).await.unwrap();
+        let plan =
+            tallgrass_planner::logical_plan(&context.state(), tallgrass_planner::parse(sql).unwrap()).await.unwrap();
         let mut view = LiveView::plan(&context.state(), plan, Use::Result, 0).await.unwrap();
         for batch in 0..batches {
             let rows = batch * 100..(batch + 1) * 100;

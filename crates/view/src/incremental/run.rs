@@ -147,7 +147,9 @@ mod tests {
             "SELECT n, rank() OVER (ORDER BY n) FROM s",
             "SELECT unnest([n, n]) FROM s CROSS JOIN (SELECT max(n) FROM r)",
         ] {
-            let plan = context.state().create_logical_plan(sql).await.unwrap();
+            let plan = tallgrass_planner::logical_plan(&context.state(), tallgrass_planner::parse(sql).unwrap())
+                .await
+                .unwrap();
             let plan = context.state().optimize(&plan).unwrap();
             let mut runner = Runner::plan(&context.state(), &plan).await.unwrap();
             let batch =

@@ -63,7 +63,8 @@ impl FedView {
         let context = session::live();
         let relation = LiveRelation::new("t", schema(), RelationKind::Table);
         context.register_table("t", Arc::new(relation)).unwrap();
-        let plan = context.state().create_logical_plan(sql).await.unwrap();
+        let plan =
+            tallgrass_planner::logical_plan(&context.state(), tallgrass_planner::parse(sql).unwrap()).await.unwrap();
         let view = LiveView::plan(&context.state(), plan, Use::Result, 0).await.unwrap();
         assert_eq!(view.maintenance(), Maintenance::Incremental, "{sql}");
         assert!(view.reads_deltas_of("t") && !view.reads_rows_of("t"), "{sql}");
@@ -103,7 +104,7 @@ impl FedView {
         let context = session::batch();
         let rows = batch(&self.model.values().map(|row| Some(*row)));
         context.register_table("t", Arc::new(MemTable::try_new(schema(), vec![vec![rows]]).unwrap())).unwrap();
-        context.sql(self.sql).await.unwrap().collect().await.unwrap()
+        tallgrass_planner::sql(&context, self.sql).await.unwrap().collect().await.unwrap()
     }
 
     async fn assert_as_expected(&mut self) {
