@@ -11,14 +11,15 @@ use datafusion::arrow::datatypes::{
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
-use super::MAX_DEPTH;
 use super::bad::{BadReason, Parsed, UnsupportedType, malformed, mismatch};
 use super::build::{Bits, Nulls, OffsetStrings, Primitives, Views, take};
 use super::number;
 use super::object::Object;
 use super::scan::{literal, plain_end, white_space};
+use super::skip;
 use super::text;
 use super::time::{self, TimestampReader};
+use super::{MAX_DEPTH, UNIT_BY_SIZE};
 
 /// A declared column: whether it may be null, and the decoder of its type.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ macro_rules! for_each_kind {
 impl FieldDecoder {
     /// The decoder of a declared field inside `depth` objects and lists.
     pub fn new(field: &Field, depth: usize, wanted: bool) -> Result<Self, UnsupportedType> {
-        Ok(Self { nullable: field.is_nullable(), column: ColumnDecoder::new(field.data_type(), depth, wanted)? })
+        Ok(Self { nullable: field.is_nullable(), column: ColumnDecoder::new(field, depth, wanted)? })
     }
 
     /// Whether null, or a missing key, is a value.
@@ -168,10 +169,11 @@ impl Lists {
 }
 
 impl ColumnDecoder {
-    fn new(data_type: &DataType, depth: usize, wanted: bool) -> Result<Self, UnsupportedType> {
+    fn new(field: &Field, depth: usize, wanted: bool) -> Result<Self, UnsupportedType> {
         fn out<T: Default>(wanted: bool) -> Option<T> {
             wanted.then(T::default)
         }
+        let data_type = field.data_type();
         let unsupported = || UnsupportedType { column: String::new(), data_type: data_type.clone() };
         Ok(match data_type {
             DataType::Boolean => Self::Boolean(out(wanted)),
@@ -188,7 +190,8 @@ impl ColumnDecoder {
             DataType::Decimal128(precision, scale) => Self::Decimal(*precision, *scale, out(wanted)),
             DataType::Date32 => Self::Date(out(wanted)),
             DataType::Timestamp(unit, zone) => {
-                Self::Timestamp(TimestampReader::new(*unit, zone.as_deref()).ok_or_else(unsupported)?, out(wanted))
+                let reader = TimestampReader::new(*unit, zone.as_deref()).ok_or_else(unsupported)?;
+                Self::Timestamp(reader.with_unit_by_size(field.metadata().contains_key(UNIT_BY_SIZE)), out(wanted))
             }
             DataType::Utf8View => Self::View(out(wanted)),
             DataType::Utf8 => Self::Text(out(wanted)),
@@ -206,7 +209,7 @@ impl ColumnDecoder {
     #[inline]
     fn read(&mut self, bytes: &[u8], at: usize, depth: usize, scratch: &mut Vec<u8>) -> Parsed {
         match self {
-            Self::Boolean(out) => boolean(bytes, at, out),
+            Self::Boolean(out) => boolean(bytes, at, out, scratch),
             Self::Int8(out) => integer(bytes, at, "TINYINT", out),
             Self::Int16(out) => integer(bytes, at, "SMALLINT", out),
             Self::Int32(out) => integer(bytes, at, "INT", out),
@@ -220,9 +223,9 @@ impl ColumnDecoder {
             Self::Decimal(precision, scale, out) => decimal(bytes, at, (*precision, *scale), out, scratch),
             Self::Date(out) => date(bytes, at, out, scratch),
             Self::Timestamp(reader, out) => timestamp(bytes, at, reader, out, scratch),
-            Self::View(out) => view(bytes, at, out, scratch),
-            Self::Text(out) => text(bytes, at, out, scratch),
-            Self::LargeText(out) => text(bytes, at, out, scratch),
+            Self::View(out) => view(bytes, at, depth, out, scratch),
+            Self::Text(out) => text(bytes, at, depth, out, scratch),
+            Self::LargeText(out) => text(bytes, at, depth, out, scratch),
             Self::Struct(object, rows) => {
                 let end = object.read(bytes, at, depth, scratch)?;
                 if let Some(rows) = rows {
@@ -299,16 +302,34 @@ fn keep<T: ArrowNativeType>(parsed: Parsed<(T, usize)>, out: &mut Option<Primiti
 }
 
 #[inline]
-fn boolean(bytes: &[u8], at: usize, out: &mut Option<Bits>) -> Parsed {
+fn boolean(bytes: &[u8], at: usize, out: &mut Option<Bits>, scratch: &mut Vec<u8>) -> Parsed {
     let (value, end) = match bytes.get(at) {
         Some(b't') => (true, literal(bytes, at, "true")?),
         Some(b'f') => (false, literal(bytes, at, "false")?),
-        _ => return Err(mismatch(bytes, at, "BOOLEAN")),
+        _ => other_boolean(bytes, at, scratch)?,
     };
     if let Some(out) = out {
         out.push(value);
     }
     Ok(end)
+}
+
+/// The other ways in which producers write booleans: as 1 and 0, and as the texts that PostgreSQL's boolean reads.
+#[cold]
+fn other_boolean(bytes: &[u8], at: usize, scratch: &mut Vec<u8>) -> Parsed<(bool, usize)> {
+    let (text, end) = match bytes.get(at) {
+        Some(b'0' | b'1') => {
+            let end = number::end(bytes, at)?;
+            (&bytes[at..end], end)
+        }
+        _ => text::string(bytes, at, "BOOLEAN", scratch)?,
+    };
+    match &*text.to_ascii_lowercase() {
+        b"true" | b"t" | b"yes" | b"y" | b"on" | b"1" => Ok((true, end)),
+        b"false" | b"f" | b"no" | b"n" | b"off" | b"0" => Ok((false, end)),
+        _ if bytes[at] == b'"' => Err(BadReason::WrongType { expected: "BOOLEAN".into(), found: "other text" }.at(at)),
+        _ => Err(mismatch(bytes, at, "BOOLEAN")),
+    }
 }
 
 #[inline]
@@ -360,7 +381,7 @@ fn date(bytes: &[u8], at: usize, out: &mut Option<Primitives<i32>>, scratch: &mu
     keep(time::date(text).map(|days| (days, end)).map_err(|reason| reason.at(at)), out)
 }
 
-/// A number counts in the column's unit since 1970-01-01 00:00:00 UTC.
+/// A number counts since 1970-01-01 00:00:00 UTC.
 fn timestamp(
     bytes: &[u8],
     at: usize,
@@ -369,15 +390,23 @@ fn timestamp(
     scratch: &mut Vec<u8>,
 ) -> Parsed {
     if bytes.get(at) != Some(&b'"') {
-        return integer(bytes, at, "TIMESTAMP", out);
+        let (count, end) = number::integer(bytes, at, "TIMESTAMP")?;
+        return keep(reader.number(count).map(|value| (value, end)).map_err(|reason| reason.at(at)), out);
     }
     let (text, end) = text::string(bytes, at, "TIMESTAMP", scratch)?;
     keep(reader.read(text).map(|value| (value, end)).map_err(|reason| reason.at(at)), out)
 }
 
 #[inline]
-fn view(bytes: &[u8], at: usize, out: &mut Option<Views>, scratch: &mut Vec<u8>) -> Parsed {
-    let start = text::open(bytes, at, "VARCHAR")?;
+fn view(bytes: &[u8], at: usize, depth: usize, out: &mut Option<Views>, scratch: &mut Vec<u8>) -> Parsed {
+    if bytes.get(at) != Some(&b'"') {
+        let end = json(bytes, at, depth)?;
+        if let Some(out) = out {
+            out.push_range(bytes, at, end);
+        }
+        return Ok(end);
+    }
+    let start = at + 1;
     let end = plain_end(bytes, start);
     if bytes.get(end) == Some(&b'"') {
         if let Some(out) = out {
@@ -395,15 +424,27 @@ fn view(bytes: &[u8], at: usize, out: &mut Option<Views>, scratch: &mut Vec<u8>)
 fn text<O: OffsetSizeTrait>(
     bytes: &[u8],
     at: usize,
+    depth: usize,
     out: &mut Option<OffsetStrings<O>>,
     scratch: &mut Vec<u8>,
 ) -> Parsed {
-    let (text, end) = text::string(bytes, at, "VARCHAR", scratch)?;
+    let (text, end) = if bytes.get(at) == Some(&b'"') {
+        text::string(bytes, at, "VARCHAR", scratch)?
+    } else {
+        let end = json(bytes, at, depth)?;
+        (&bytes[at..end], end)
+    };
     if out.as_mut().is_none_or(|out| out.push(text).is_some()) {
         Ok(end)
     } else {
         Err(BadReason::OutOfRange { expected: "VARCHAR".into() }.at(at))
     }
+}
+
+/// The end of a value that is not a string, whose text is that of its JSON, as with PostgreSQL's `->>`.
+#[cold]
+fn json(bytes: &[u8], at: usize, depth: usize) -> Parsed {
+    skip::value(bytes, at, depth)
 }
 
 fn list(

@@ -15,10 +15,10 @@
 //! | integers | numbers that are exactly integral: `3`, `3.0`, `30e-1`; not `3.5`, not `"3"` |
 //! | `REAL`, `DOUBLE` | numbers, correctly rounded; what is beyond the type's range is bad, not infinite |
 //! | `DECIMAL(p,s)` | numbers, and strings that hold one, as far as they fit without loss |
-//! | `BOOLEAN` | `true`, `false` |
-//! | `VARCHAR` | strings |
+//! | `BOOLEAN` | `true`, `false`; 1, 0; strings that PostgreSQL reads as one of them |
+//! | `VARCHAR` | strings; any other value as its JSON text |
 //! | `DATE` | strings like `2016-07-06`; numbers as days since 1970 |
-//! | `TIMESTAMP` | RFC 3339 strings with `T` or a space, with or without an offset; numbers in the column's unit since 1970 |
+//! | `TIMESTAMP` | strings of ISO 8601, with or without an offset; numbers since 1970, in the column's unit or by [`UNIT_BY_SIZE`] |
 //! | `STRUCT` | objects, by the same rules |
 //! | lists | lists, by the same rules for their items |
 //!
@@ -57,8 +57,10 @@ mod tests;
 mod text;
 mod time;
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::ArrayRef;
-use datafusion::arrow::datatypes::Fields;
+use datafusion::arrow::datatypes::{DataType, Field, Fields};
 
 use bad::Parsed;
 pub use bad::{BadReason, BadRecord, UnsupportedType};
@@ -69,6 +71,10 @@ use object::Object;
 /// Recursion follows the declared types only; undeclared values are skipped with one bit for each level, so that the
 /// whole stack is a `u128`. `serde_json` and many other parsers stop there too, and it is far beyond what people send.
 pub const MAX_DEPTH: usize = 128;
+
+/// Metadata of a declared field: the size of a number says whether it counts seconds, milliseconds, microseconds or
+/// nanoseconds since 1970, so that moments from 1973 to 5138 are read right whatever a producer counts in.
+pub const UNIT_BY_SIZE: &str = "tallgrass.unit_by_size";
 
 /// Reads the JSON records of one relation into columns.
 #[derive(Debug)]
@@ -90,7 +96,7 @@ impl Decoder {
     pub fn new(declared: &Fields, wanted: &[usize]) -> Result<Self, UnsupportedType> {
         assert!(wanted.iter().all(|&index| index < declared.len()), "wanted columns are declared");
         Ok(Self {
-            declared: declared.clone(),
+            declared: declared.iter().map(|field| without_metadata(field)).collect(),
             wanted: wanted.to_vec(),
             record: Object::new(declared, 1, |index| wanted.contains(&index))?,
             rows: 0,
@@ -158,6 +164,16 @@ impl Decoder {
         }
         columns
     }
+}
+
+/// The field as its values' arrays have it.
+fn without_metadata(field: &Field) -> Field {
+    let data_type = match field.data_type() {
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| without_metadata(field)).collect()),
+        DataType::List(item) => DataType::List(Arc::new(without_metadata(item))),
+        other => other.clone(),
+    };
+    Field::new(field.name(), data_type, field.is_nullable())
 }
 
 /// Where the object starts in a record that does not begin with it.

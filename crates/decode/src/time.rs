@@ -1,7 +1,8 @@
 //! Dates and timestamps from their text.
 //!
-//! What is accepted is what SQL's own `CAST` of a text accepts (Arrow's parsers), so that a topic's value and a literal
-//! in a query mean the same. The usual forms have a fast path here.
+//! What is accepted is ISO 8601 as PostgreSQL reads it: date and time apart by `T` or a space, seconds and their fraction
+//! optional, the basic form without dashes and colons, `Z`, `UTC` or an offset with or without a colon. The usual forms
+//! have a fast path; the others are brought into the form that Arrow's parsers read, which are those of SQL's `CAST`.
 
 use std::borrow::Cow;
 
@@ -18,13 +19,21 @@ pub struct TimestampReader {
     zone: Tz,
     /// The zone's clock shows UTC, always.
     utc: bool,
+    /// Numbers are seconds, milliseconds, microseconds or nanoseconds, whichever makes a moment from 1973 to 5138.
+    unit_by_size: bool,
 }
 
 impl TimestampReader {
     /// The reader of `TIMESTAMP(unit, zone)`; `None` for an unknown zone.
     pub fn new(unit: TimeUnit, zone: Option<&str>) -> Option<Self> {
         let zone = zone.unwrap_or("UTC");
-        Some(Self { unit, utc: matches!(zone, "UTC" | "Z" | "+00:00"), zone: zone.parse().ok()? })
+        let utc = matches!(zone, "UTC" | "Z" | "+00:00");
+        Some(Self { unit, utc, zone: zone.parse().ok()?, unit_by_size: false })
+    }
+
+    /// Lets the size of a number say its unit; for a column of nanoseconds.
+    pub fn with_unit_by_size(self, unit_by_size: bool) -> Self {
+        Self { unit_by_size: unit_by_size && self.unit == TimeUnit::Nanosecond, ..self }
     }
 
     /// Reads a timestamp. Without an offset it is a time of the column's zone, or of UTC where the column has none.
@@ -37,7 +46,7 @@ impl TimestampReader {
                 let moment = std::str::from_utf8(text)
                     .ok()
                     .filter(|text| text.is_ascii())
-                    .and_then(|text| string_to_datetime(&self.zone, text).ok())
+                    .and_then(|text| string_to_datetime(&self.zone, &standard_form(text)?).ok())
                     .ok_or_else(|| wrong_text("TIMESTAMP"))?;
                 // In a leap second these are more than a second's nanoseconds: the next second, then, in every unit.
                 let nanos = moment.timestamp_subsec_nanos();
@@ -51,7 +60,29 @@ impl TimestampReader {
             TimeUnit::Nanosecond => (1_000_000_000, 1),
         };
         let value = i128::from(seconds) * per_second + i128::from(nanos / nanos_each);
-        i64::try_from(value).map_err(|_| BadReason::OutOfRange { expected: "TIMESTAMP".into() })
+        i64::try_from(value).map_err(|_| self.out_of_range())
+    }
+
+    /// Reads a number: a count of the column's unit since 1970, or of the unit that its size speaks for.
+    pub fn number(&self, count: i64) -> Result<i64, BadReason> {
+        if !self.unit_by_size {
+            return Ok(count);
+        }
+        let nanos_each = match count.unsigned_abs() {
+            0..100_000_000_000 => 1_000_000_000,
+            100_000_000_000..100_000_000_000_000 => 1_000_000,
+            100_000_000_000_000..100_000_000_000_000_000 => 1_000,
+            _ => 1,
+        };
+        count.checked_mul(nanos_each).ok_or_else(|| self.out_of_range())
+    }
+
+    fn out_of_range(&self) -> BadReason {
+        let expected = match self.unit {
+            TimeUnit::Nanosecond => "TIMESTAMP (nanoseconds from 1677 to 2262; TIMESTAMP(6) holds every year)",
+            _ => "TIMESTAMP",
+        };
+        BadReason::OutOfRange { expected: expected.into() }
     }
 }
 
@@ -107,8 +138,18 @@ fn usual_timestamp(text: &[u8]) -> Option<Usual> {
     let offset = match *text.get(at..)? {
         [] => None,
         [b'Z' | b'z'] => Some(0),
-        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
-            let (hours, minutes) = (two(text, at + 1)?, two(text, at + 4)?);
+        [sign @ (b'+' | b'-'), _, _, ref minutes @ ..] if matches!(minutes.len(), 0 | 2 | 3) => {
+            let hours = two(text, at + 1)?;
+            let minutes = match minutes {
+                [] => 0,
+                [b':', digits @ ..] | digits => {
+                    if digits.len() == 2 {
+                        two(digits, 0)?
+                    } else {
+                        return None;
+                    }
+                }
+            };
             if hours > 23 || minutes > 59 {
                 return None;
             }
@@ -118,6 +159,51 @@ fn usual_timestamp(text: &[u8]) -> Option<Usual> {
         _ => return None,
     };
     Some(Usual { seconds: days * 86_400 + hour * 3_600 + minute * 60 + second, nanos, offset })
+}
+
+/// The same time as `YYYY-MM-DD` or `YYYY-MM-DDTHH:MM:SS[.fraction][Z or ±HH:MM]`, if the text is a form of ISO 8601.
+fn standard_form(text: &str) -> Option<String> {
+    let digits =
+        |part: &str, lengths: &[usize]| lengths.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (date, rest) = if text.get(4..5)? == "-" { text.split_at_checked(10)? } else { text.split_at_checked(8)? };
+    let date = match date.split('-').collect::<Vec<_>>()[..] {
+        [basic] if digits(basic, &[8]) => format!("{}-{}-{}", &basic[..4], &basic[4..6], &basic[6..]),
+        [_, _, _] => date.to_owned(),
+        _ => return None,
+    };
+    if rest.is_empty() {
+        return Some(date);
+    }
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (time, zone) =
+        rest.split_at(rest.find(|c: char| !matches!(c, '0'..='9' | ':' | '.' | ',')).unwrap_or(rest.len()));
+    let (clock, fraction) = time.split_at(time.find(['.', ',']).unwrap_or(time.len()));
+    let (hour, minute, second) = match clock.split(':').collect::<Vec<_>>()[..] {
+        [basic] if digits(basic, &[4, 6]) => {
+            (&basic[..2], &basic[2..4], basic.get(4..).filter(|text| !text.is_empty()))
+        }
+        [hour, minute] => (hour, minute, None),
+        [hour, minute, second] => (hour, minute, Some(second)),
+        _ => return None,
+    };
+    let fraction = match (fraction.split_at_checked(1), second) {
+        (None, _) => String::new(),
+        (Some((_, fraction)), Some(_)) => format!(".{fraction}"),
+        (Some(_), None) => return None,
+    };
+    let zone = match zone.strip_prefix(' ').unwrap_or(zone) {
+        "" if zone.is_empty() => String::new(),
+        "Z" | "z" | "UTC" | "GMT" => "Z".to_owned(),
+        offset => {
+            let (sign, offset) = offset.split_at_checked(1).filter(|(sign, _)| matches!(*sign, "+" | "-"))?;
+            let (hours, minutes) = offset.split_at_checked(2)?;
+            let minutes = minutes.strip_prefix(':').unwrap_or(minutes);
+            let minutes = if minutes.is_empty() && offset.len() == 2 { "00" } else { minutes };
+            let well_formed = digits(hours, &[2]) && digits(minutes, &[2]);
+            well_formed.then(|| format!("{sign}{hours}:{minutes}"))?
+        }
+    };
+    Some(format!("{date}T{hour}:{minute}:{}{fraction}{zone}", second.unwrap_or("00")))
 }
 
 /// The days from 1970-01-01 to the `YYYY-MM-DD` that `text` begins with.
@@ -184,6 +270,69 @@ mod tests {
             let day = &text[..10];
             prop_assert_eq!(date(day.as_bytes()).ok(), Date32Type::parse(day), "{}", day);
         }
+    }
+
+    #[test]
+    fn the_forms_of_iso_8601_are_the_moments_that_postgresql_reads() {
+        let clock = TimestampReader::new(TimeUnit::Millisecond, None).unwrap();
+        let moment = clock.read(b"2022-09-21T09:45:00Z").unwrap();
+        for text in [
+            "2022-09-21T09:45Z",
+            "2022-09-21 09:45",
+            "2022-09-21T09:45+00",
+            "20220921T094500Z",
+            "20220921T0945",
+            "20220921 094500",
+            "2022-09-21T11:45:00+02",
+            "2022-09-21T11:45:00+0200",
+            "2022-09-21 02:45:00.000-0700",
+            "2022-09-21 09:45:00 UTC",
+            "2022-09-21T09:45:00,000Z",
+            "2022-09-21T09:45:00.0 +00:00",
+            "2022-09-21t09:45z",
+            "2022-09-21 09:45 GMT",
+            "20220921T114500+0200",
+            "2022-09-21T15:15+05:30",
+        ] {
+            assert_eq!(clock.read(text.as_bytes()).ok(), Some(moment), "{text}");
+        }
+        assert_eq!(clock.read(b"20220921").unwrap(), clock.read(b"2022-09-21").unwrap());
+        for text in [
+            "2022-09-21T09:45:47.123Z[UTC]",
+            "2022-09-21T09",
+            "2022-09-21T09:45.5",
+            "2022-9-21T09:45:00Z",
+            "2022-09-21T",
+            "2022-09-21T9:45:00Z",
+            "2022-13-21T09:45Z",
+            "2022-09-21T24:45Z",
+            "2022-09-21T09:45 ",
+            "2022-09-21T09:45+2",
+            "2022-09-21T09:45+020",
+            "2022-09-21T09:45+02:0",
+            "2022-09-21T09:45+02:",
+            "2022-09-21Z",
+            "0921T094500",
+            "",
+            "2022-09-21T09:45:00 CET",
+            "202209210945",
+        ] {
+            assert_eq!(clock.read(text.as_bytes()).map_err(|bad| bad.kind()), Err("wrong_type"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_number_says_its_unit() {
+        let clock = TimestampReader::new(TimeUnit::Nanosecond, None).unwrap().with_unit_by_size(true);
+        let moment = 1_700_000_000_000_000_000;
+        for count in [1_700_000_000, 1_700_000_000_000, 1_700_000_000_000_000, 1_700_000_000_000_000_000] {
+            assert_eq!(clock.number(count).unwrap(), moment);
+            assert_eq!(clock.number(-count).unwrap(), -moment);
+        }
+        assert_eq!(clock.number(0).unwrap(), 0);
+        assert_eq!(clock.number(99_999_999_999).unwrap_err().kind(), "out_of_range");
+        let plain = TimestampReader::new(TimeUnit::Nanosecond, None).unwrap();
+        assert_eq!(plain.number(1_700_000_000).unwrap(), 1_700_000_000);
     }
 
     #[test]

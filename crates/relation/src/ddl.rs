@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::execution::context::SessionContext;
+use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::CreateExternalTable;
 use datafusion::sql::sqlparser::ast::Spanned;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -14,6 +15,9 @@ use super::catalog::{Catalog, Relation, StaticRelation};
 use super::declaration::Declaration;
 use super::kafka_ddl;
 use super::sealed::Sealed;
+
+/// The zone of `TIMESTAMP WITH TIME ZONE`, as PostgreSQL keeps it: moments are UTC, and a query converts them.
+pub const TIME_ZONE: &str = "+00:00";
 
 /// The formats of static files, as DataFusion knows them in this build.
 const FILE_FORMATS: [&str; 5] = ["CSV", "PARQUET", "JSON", "NDJSON", "ARROW"];
@@ -30,7 +34,9 @@ impl Catalog {
         let tokens = Tokenizer::new(&GenericDialect {}, sql)
             .tokenize_with_location()
             .map_err(|error| text.syntax_error(&[], &error.into()))?;
-        let state = SessionContext::new().state();
+        let mut config = SessionConfig::new();
+        config.options_mut().execution.time_zone = Some(TIME_ZONE.to_owned());
+        let state = SessionContext::new_with_config(config).state();
         let mut relations: Vec<Relation> = Vec::new();
         for tokens in tokens.split(|token| token.token == Token::SemiColon) {
             if !tokens.iter().any(|token| is_significant(&token.token)) {

@@ -24,8 +24,9 @@ pub(super) struct Declaration<'a> {
 impl Declaration<'_> {
     /// The statement, if it declares a relation.
     pub fn parse(&self) -> Result<CreateExternalTable, Diagnostic> {
-        let parsed =
-            DFParserBuilder::new(self.tokens.to_vec()).build().and_then(|mut parser| parser.parse_statements());
+        let parsed = DFParserBuilder::new(with_closing_brackets_apart(self.tokens))
+            .build()
+            .and_then(|mut parser| parser.parse_statements());
         let mut statements = parsed.map_err(|error| match error.find_root() {
             DataFusionError::SQL(error, _) => self.text.syntax_error(self.tokens, error),
             other => self.fault(None, message_of(other)),
@@ -108,6 +109,22 @@ impl Declaration<'_> {
         };
         self.tokens.iter().rfind(|token| is_it(&token.token)).and_then(|token| Span::of(token.span))
     }
+}
+
+/// `>>` as two tokens: it closes two types, as in `STRUCT<a STRUCT<b INT>>[]`, where the parser takes what follows it for
+/// a part of the inner one. Declarations have no use for it as an operator.
+fn with_closing_brackets_apart(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut apart = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        if token.token == Token::ShiftRight {
+            let middle = tokenizer::Location { column: token.span.start.column + 1, ..token.span.start };
+            apart.push(TokenWithSpan::new(Token::Gt, tokenizer::Span::new(token.span.start, middle)));
+            apart.push(TokenWithSpan::new(Token::Gt, tokenizer::Span::new(middle, token.span.end)));
+        } else {
+            apart.push(token.clone());
+        }
+    }
+    apart
 }
 
 /// The name of an identifier under DataFusion's rule: lower case unless quoted.

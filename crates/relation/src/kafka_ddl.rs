@@ -14,6 +14,7 @@ use tallgrass_diagnostics::{Diagnostic, did_you_mean, message_of};
 use super::catalog::{KafkaRelation, METADATA_COLUMNS, TableKey, full_schema};
 use super::declaration::{Declaration, normalized};
 use super::deleted_when::DeletedWhen;
+use super::epoch::mark;
 use super::record_key::KeyColumn;
 
 const DELETED_WHEN: &str = "deleted_when";
@@ -65,7 +66,14 @@ pub(super) fn relation(
         name: planned.name.table().to_owned(),
         topic: Arc::from(topic),
         schema: full_schema(&declared),
-        declared,
+        declared: Arc::new(Schema::new(
+            declared
+                .fields()
+                .iter()
+                .zip(&create.columns)
+                .map(|(field, column)| mark(field, &column.data_type))
+                .collect::<Fields>(),
+        )),
         key,
         span: declaration.span_of(create.name.span()),
     })

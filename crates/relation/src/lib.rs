@@ -35,6 +35,7 @@ mod ddl;
 mod declaration;
 mod deleted_when;
 mod delta;
+mod epoch;
 mod error;
 pub mod infer;
 mod kafka_ddl;
@@ -54,6 +55,7 @@ mod topic_decoder;
 
 pub use bad_records::{BadCount, BadExample, BadRecords, LOG_INTERVAL};
 pub use catalog::{Catalog, KafkaRelation, METADATA_COLUMNS, Relation, StaticRelation, TableKey};
+pub use ddl::TIME_ZONE;
 pub use deleted_when::DeletedWhen;
 pub use delta::Delta;
 pub use error::RelationError;

@@ -23,6 +23,8 @@ pub fn live() -> SessionContext {
 
 fn config() -> SessionConfig {
     let mut config = SessionConfig::new().with_information_schema(true);
+    // `TIMESTAMP WITH TIME ZONE` in a cast is the type that it is in `sources.sql`.
+    config.options_mut().execution.time_zone = Some(tallgrass_relation::TIME_ZONE.to_owned());
     // Errors point at the place in the file.
     config.options_mut().sql_parser.collect_spans = true;
     config
