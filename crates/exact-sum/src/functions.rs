@@ -1,9 +1,8 @@
-//! `sum` and `avg` of SQL, exact for doubles.
+//! `sum` and `avg` of SQL, exact for doubles, and without overflow for integers and decimals.
 //!
-//! They replace the built-in functions by name, and delegate everything to them that is not an accumulator of doubles:
+//! They replace the built-in functions by name, and delegate everything to them that is not an accumulator:
 //! which types are accepted and how they are coerced (REAL, and every integer under `avg`, arrives as DOUBLE), what is
-//! returned, how a column is named. So a plan looks the same with them, and decimals, integers, durations and intervals
-//! are summed as before.
+//! returned, how a column is named. So a plan looks the same with them, and durations and intervals are summed as before.
 
 use std::sync::Arc;
 
@@ -20,6 +19,7 @@ use datafusion::logical_expr::{
 
 use super::groups::ExactGroups;
 use super::scalar::{ExactAccumulator, ExactDistinct};
+use super::wide::{Wide, WideAccumulator, WideGroups};
 
 /// What is computed from the exact sum in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +31,14 @@ pub enum ExactKind {
 }
 
 impl ExactKind {
+    /// The function's name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+        }
+    }
+
     /// The result for `count` values that add up to `sum` (already rounded); `None`, SQL's NULL, for no values.
     pub(super) fn result(self, sum: f64, count: i64) -> Option<f64> {
         (count != 0).then(|| match self {
@@ -83,6 +91,20 @@ impl ExactFunction {
     fn builtin(&self) -> &dyn AggregateUDFImpl {
         self.builtin.inner().as_ref()
     }
+
+    fn wide(&self, input: &[FieldRef], result: &FieldRef) -> Option<Wide> {
+        match input {
+            [input] => Wide::of(self.kind, input.data_type(), result.data_type()),
+            _ => None,
+        }
+    }
+}
+
+/// What a built-in makes of the arguments if its input and its result are wide.
+fn over_wide<T>(wide: &Wide, args: AccumulatorArgs, make: impl FnOnce(AccumulatorArgs) -> Result<T>) -> Result<T> {
+    let expr_fields = [Wide::field(&args.expr_fields[0], &wide.input)];
+    let return_field = Wide::field(&args.return_field, &wide.output);
+    make(AccumulatorArgs { expr_fields: &expr_fields, return_field, ..args })
 }
 
 /// Whether the argument is one that is summed exactly.
@@ -145,7 +167,13 @@ impl AggregateUDFImpl for ExactFunction {
         Ok(match (is_double(args.expr_fields), args.is_distinct) {
             (true, false) => Box::new(ExactAccumulator::new(self.kind)),
             (true, true) => Box::new(ExactDistinct::new(self.kind)),
-            (false, _) => self.builtin().accumulator(args)?,
+            (false, _) => match self.wide(args.expr_fields, &args.return_field) {
+                Some(wide) => {
+                    let inner = over_wide(&wide, args, |args| self.builtin().accumulator(args))?;
+                    Box::new(WideAccumulator { inner, wide })
+                }
+                None => self.builtin().accumulator(args)?,
+            },
         })
     }
 
@@ -153,6 +181,9 @@ impl AggregateUDFImpl for ExactFunction {
         // All exact accumulators can retract.
         if is_double(args.expr_fields) {
             self.accumulator(args)
+        } else if let Some(wide) = self.wide(args.expr_fields, &args.return_field) {
+            let inner = over_wide(&wide, args, |args| self.builtin().create_sliding_accumulator(args))?;
+            Ok(Box::new(WideAccumulator { inner, wide }))
         } else {
             self.builtin().create_sliding_accumulator(args)
         }
@@ -160,6 +191,11 @@ impl AggregateUDFImpl for ExactFunction {
 
     /// A count, signed so that a state can also represent a delta, and the exact sum. For DISTINCT the built-in's list.
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        if let Some(wide) = self.wide(args.input_fields, &args.return_field) {
+            let input_fields = [Wide::field(&args.input_fields[0], &wide.input)];
+            let return_field = Wide::field(&args.return_field, &wide.output);
+            return self.builtin().state_fields(StateFieldsArgs { input_fields: &input_fields, return_field, ..args });
+        }
         if args.is_distinct || !is_double(args.input_fields) {
             return self.builtin().state_fields(args);
         }
@@ -176,6 +212,9 @@ impl AggregateUDFImpl for ExactFunction {
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         if is_double(args.expr_fields) {
             Ok(Box::new(ExactGroups::new(self.kind)))
+        } else if let Some(wide) = self.wide(args.expr_fields, &args.return_field) {
+            let inner = over_wide(&wide, args, |args| self.builtin().create_groups_accumulator(args))?;
+            Ok(Box::new(WideGroups { inner, wide }))
         } else {
             self.builtin().create_groups_accumulator(args)
         }

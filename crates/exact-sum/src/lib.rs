@@ -50,6 +50,7 @@ mod groups;
 mod negate;
 mod rest;
 mod scalar;
+mod wide;
 
 #[cfg(test)]
 mod number_tests;
