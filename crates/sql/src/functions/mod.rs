@@ -1,6 +1,16 @@
 //! Functions of PostgreSQL's names, with PostgreSQL's meaning.
 
+mod date_bin;
+mod interval_times;
+mod replaced;
+mod timezone;
+mod to_char;
+
 use datafusion::prelude::SessionContext;
 
 /// Registers them; a function of `DataFusion`'s with the same name is replaced.
-pub fn register(_context: &SessionContext) {}
+pub fn register(context: &SessionContext) {
+    for function in [date_bin::date_bin(), interval_times::interval_times(), timezone::timezone(), to_char::to_char()] {
+        context.register_udf(function);
+    }
+}

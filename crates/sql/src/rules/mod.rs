@@ -1,10 +1,12 @@
 //! Analyzer rules: plans that would give wrong numbers, corrected before they are optimized.
 
+mod subqueries;
+
 use std::sync::Arc;
 
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
 /// The rules of every session, in their order, after `DataFusion`'s own.
 pub fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    Vec::new()
+    vec![Arc::new(subqueries::OneRowSubqueries)]
 }

@@ -33,7 +33,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Sort, Subquery, col};
+use datafusion::logical_expr::{
+    Aggregate, Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Sort, Subquery, col, lit,
+};
 
 use crate::files::refusal::is_volatile;
 use crate::incremental::clock;
@@ -308,6 +310,11 @@ pub fn read_slot(name: &Arc<str>, schema: &DFSchema) -> Result<LogicalPlan> {
 
 /// DISTINCT as an aggregate, as DataFusion itself rewrites it.
 fn distinct(input: &LogicalPlan) -> Result<Aggregate> {
+    if input.schema().fields().is_empty() {
+        // Of rows without columns it only matters whether there are any.
+        let any = LogicalPlanBuilder::from(input.clone()).project([lit(true).alias("any")])?.build()?;
+        return distinct(&any);
+    }
     let groups = input.schema().columns().into_iter().map(Expr::Column).collect();
     Aggregate::try_new(Arc::new(input.clone()), groups, Vec::new())
 }
