@@ -79,7 +79,13 @@ impl Wide {
     fn narrowed(&self, sums: &ArrayRef) -> Result<ArrayRef> {
         let out_of_range = |sum: String| {
             let advice = if self.result.is_integer() { "; sum a DECIMAL(38, 0) instead" } else { "" };
-            exec_datafusion_err!("{} is out of the range of {}: {sum}{advice}", self.what, self.result)
+            let result = match &self.result {
+                DataType::Int64 => "BIGINT".to_owned(),
+                DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
+                DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+                other => other.to_string(),
+            };
+            exec_datafusion_err!("{} is out of the range of {result}: {sum}{advice}", self.what)
         };
         let of_128 = |sum: i128| out_of_range(sum.to_string());
         Ok(match &self.result {

@@ -5,7 +5,7 @@
 //! once in [`LOG_INTERVAL`], with the coordinates of one record and the number of those that were not logged.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +28,37 @@ struct Tallies {
     total: AtomicU64,
     quiet: bool,
     reasons: Mutex<HashMap<Reason, Tally>>,
+    /// Of each relation and partition, by the reader that has read most of it.
+    read: Mutex<BTreeMap<(Arc<str>, i32), Read>>,
+}
+
+/// What one reader has read of a relation's partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Read {
+    /// Records, bad ones too.
+    pub records: u64,
+    /// Those that are not rows.
+    pub bad: u64,
+}
+
+/// How many records of a relation were not rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingRows {
+    /// The relation.
+    pub relation: Arc<str>,
+    /// Its records that were read, bad ones too.
+    pub records: u64,
+    /// Those that did not fit the declaration.
+    pub bad: u64,
+}
+
+impl fmt::Display for MissingRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { relation, records, bad } = self;
+        let noun = if *records == 1 { "record" } else { "records" };
+        let verb = if *bad == 1 { "was not a row" } else { "were not rows" };
+        write!(f, "{bad} of {records} {noun} of {relation} {verb}")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -109,6 +140,31 @@ impl BadRecords {
         let mut examples: Vec<BadExample> = reasons.iter().map(example).collect();
         examples.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.example.cmp(&b.example)));
         examples
+    }
+
+    /// The relations of which some records were not rows, by name. A relation that several views read on their own counts
+    /// once.
+    pub fn missing_rows(&self) -> Vec<MissingRows> {
+        let read = self.tallies.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut missing: Vec<MissingRows> = Vec::new();
+        for ((relation, _), Read { records, bad }) in read.iter() {
+            match missing.last_mut().filter(|last| last.relation == *relation) {
+                Some(last) => {
+                    last.records += records;
+                    last.bad += bad;
+                }
+                None => missing.push(MissingRows { relation: Arc::clone(relation), records: *records, bad: *bad }),
+            }
+        }
+        missing.retain(|relation| relation.bad > 0);
+        missing
+    }
+
+    /// Takes what a reader has read of a partition so far.
+    pub(super) fn take_read(&self, relation: &Arc<str>, partition: i32, read: Read) {
+        let mut all = self.tallies.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = all.entry((Arc::clone(relation), partition)).or_default();
+        *most = read.max(*most);
     }
 
     /// Counts one bad record, and logs it unless its reason was logged lately.
@@ -194,6 +250,18 @@ mod tests {
         );
         assert_eq!(bad.total(), 6);
         assert_eq!(bad.counts(), [BadCount { topic, kind: "wrong_type", count: 6 }]);
+    }
+
+    #[test]
+    fn missing_rows_are_those_of_the_reader_that_has_read_most() {
+        let bad = BadRecords::new();
+        let flags: Arc<str> = Arc::from("flags");
+        for (partition, records, missing) in [(0, 4, 2), (1, 2, 2), (0, 3, 2), (1, 2, 2)] {
+            bad.take_read(&flags, partition, Read { records, bad: missing });
+        }
+        bad.take_read(&Arc::from("good"), 0, Read { records: 9, bad: 0 });
+        let missing: Vec<String> = bad.missing_rows().iter().map(ToString::to_string).collect();
+        assert_eq!(missing, ["4 of 6 records of flags were not rows"]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ mod segment;
 mod shared_read;
 mod topic_decoder;
 
-pub use bad_records::{BadCount, BadExample, BadRecords, LOG_INTERVAL};
+pub use bad_records::{BadCount, BadExample, BadRecords, LOG_INTERVAL, MissingRows};
 pub use catalog::{Catalog, KafkaRelation, METADATA_COLUMNS, Relation, StaticRelation, TableKey};
 pub use ddl::TIME_ZONE;
 pub use deleted_when::DeletedWhen;

@@ -10,6 +10,7 @@
 //!           └─▶ declaration B: …
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -20,7 +21,7 @@ use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::{filter, filter_record_batch};
 use datafusion::arrow::datatypes::SchemaRef;
 
-use super::bad_records::{BadRecords, Coordinates};
+use super::bad_records::{BadRecords, Coordinates, Read};
 use super::catalog::KafkaRelation;
 use super::error::RelationError;
 use super::record_key::{KeyColumn, RowKeys};
@@ -100,6 +101,7 @@ impl TopicDecoder {
     pub fn finish(&mut self) -> Result<Vec<RelationRows>, RelationError> {
         let mut rows: Vec<Option<RelationRows>> = vec![None; self.relations];
         for decoder in &mut self.decoders {
+            decoder.report_read(&self.bad);
             decoder.finish(&mut rows)?;
         }
         Ok(rows.into_iter().flatten().collect())
@@ -114,9 +116,16 @@ struct SharedDecoder {
     metadata: MetadataBuilder,
     relations: Vec<RelationBuilder>,
     rows: usize,
+    /// The partition of the last message, what has been read of it, and of the others.
+    partition: i32,
+    read: Read,
+    read_before: BTreeMap<i32, Read>,
 }
 
 struct RelationBuilder {
+    name: Arc<str>,
+    /// Rows of the declaration that are not rows of this table, by partition.
+    bad_keys: BTreeMap<i32, u64>,
     /// Place among the relations of the topic's decoder.
     place: usize,
     relation: Arc<KafkaRelation>,
@@ -172,6 +181,8 @@ impl SharedDecoder {
                 }
             };
             relations.push(RelationBuilder {
+                name: Arc::from(relation.name()),
+                bad_keys: BTreeMap::new(),
                 place: *place,
                 relation: Arc::clone(relation),
                 schema: Arc::new(relation.schema().project(&columns)?),
@@ -187,17 +198,31 @@ impl SharedDecoder {
         let decoder = Decoder::new(first.relation.declared().fields(), &built).map_err(|error| {
             RelationError::UnsupportedType { relation: first.relation.name().to_owned(), reason: error.to_string() }
         })?;
-        Ok(Self { decoder, columns: built, metadata: MetadataBuilder::new(metadata), relations, rows: 0 })
+        Ok(Self {
+            decoder,
+            columns: built,
+            metadata: MetadataBuilder::new(metadata),
+            relations,
+            rows: 0,
+            partition: 0,
+            read: Read::default(),
+            read_before: BTreeMap::new(),
+        })
     }
 
     fn push(&mut self, message: &Message<'_>, topic: &Arc<str>, bad: &BadRecords) {
         let at = Coordinates { topic, partition: message.partition, offset: message.offset };
+        if message.partition != self.partition {
+            self.change_partition(message.partition);
+        }
+        self.read.records += 1;
         match message.value {
             // Every bit of a tombstone is in its key and its place; an empty value is not one, and bad.
             None => self.decoder.append_null_row(),
             Some(value) => {
                 if let Err(error) = self.decoder.decode(value) {
                     bad.report(&at, error.reason.kind(), error.column.as_deref(), &error);
+                    self.read.bad += 1;
                     return;
                 }
             }
@@ -208,12 +233,31 @@ impl SharedDecoder {
             if let Err(error) = keyed.primary_key.append(message.key) {
                 bad.report(&at, error.kind(), None, &error);
                 keyed.excluded.push(self.rows);
+                *relation.bad_keys.entry(message.partition).or_default() += 1;
             } else if message.value.is_none() {
                 keyed.tombstones.push(self.rows);
             }
             keyed.row_keys.append(message.partition, message.key.unwrap_or_default());
         }
         self.rows += 1;
+    }
+
+    #[cold]
+    fn change_partition(&mut self, partition: i32) {
+        self.read_before.insert(self.partition, self.read);
+        self.read = self.read_before.get(&partition).copied().unwrap_or_default();
+        self.partition = partition;
+    }
+
+    /// Reports how many records of each relation have been read, and how many of them were not rows.
+    fn report_read(&mut self, bad: &BadRecords) {
+        self.read_before.insert(self.partition, self.read);
+        for (partition, read) in self.read_before.iter().filter(|(_, read)| read.records > 0) {
+            for relation in &self.relations {
+                let bad_keys = relation.bad_keys.get(partition).copied().unwrap_or_default();
+                bad.take_read(&relation.name, *partition, Read { bad: read.bad + bad_keys, ..*read });
+            }
+        }
     }
 
     fn finish(&mut self, rows: &mut [Option<RelationRows>]) -> Result<(), RelationError> {
