@@ -42,6 +42,9 @@ pub struct Replay {
     /// Write one file per view into this folder instead of stdout
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Exit with 1 if some records were not rows, because they did not fit their declaration
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// `tallgrass query`
@@ -68,6 +71,9 @@ pub struct Query {
     /// Write to this file instead of stdout; it is replaced when the result is complete
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Exit with 1 if some records were not rows, because they did not fit their declaration
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// `tallgrass verify`

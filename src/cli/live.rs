@@ -61,6 +61,9 @@ pub struct Dashboard {
     /// Read up to the end offsets at the start, print the results and exit
     #[arg(long)]
     pub once: bool,
+    /// With --once, exit with 1 if some records were not rows, because they did not fit their declaration
+    #[arg(long, requires = "once")]
+    pub strict: bool,
     /// Format of --once. Without --once only ndjson, which then writes a line for each result that changes, forever
     #[arg(
         long,

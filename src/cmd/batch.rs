@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::Exit;
 use tallgrass_diagnostics::{Diagnostic, did_you_mean};
-use tallgrass_relation::ReadBounds;
+use tallgrass_relation::{BadRecords, ReadBounds};
 use tallgrass_sink::progress::{ReadBar, progress};
 use tallgrass_view::{SqlFile, Workspace};
 
@@ -46,6 +47,24 @@ pub fn show_progress(bounds: &ReadBounds) -> ReadBar {
     }
     let read = Arc::clone(bounds.progress());
     progress(read.offsets_total(), move || read.offsets_done())
+}
+
+/// Says of which relations some records were not rows, and whether that is a failure.
+pub fn report_missing_rows(bad: &BadRecords, strict: bool) -> Exit {
+    let missing = bad.missing_rows();
+    for relation in &missing {
+        eprintln!("{}: {relation}", if strict { "error" } else { "note" });
+    }
+    if strict && !missing.is_empty() { Exit::Failed } else { Exit::Done }
+}
+
+/// The graver of two exits.
+pub fn worse(one: Exit, other: Exit) -> Exit {
+    match (one, other) {
+        (Exit::Done, exit) | (exit, Exit::Done) => exit,
+        (Exit::SqlError, _) | (_, Exit::SqlError) => Exit::SqlError,
+        (exit, _) => exit,
+    }
 }
 
 /// stdout, whole blocks at a time, and whether it is a terminal.

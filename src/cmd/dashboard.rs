@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::batch::{flush, stdout};
+use super::batch::{flush, report_missing_rows, stdout, worse};
 use super::board::Board;
 use super::log;
 use super::servers::{Defaults, Servers, app};
@@ -47,7 +47,7 @@ pub async fn run(args: Dashboard, stop: CancellationToken) -> anyhow::Result<Exi
     };
     let mut live = Live::start(config).await?;
     if args.once {
-        return once(&mut live, args.format, &stop).await;
+        return once(&mut live, args.format, args.strict, &stop).await;
     }
     let newest = Newest::default();
     let kafka = args.connection.config();
@@ -132,7 +132,7 @@ async fn lines(live: &mut Live, newest: Newest, watching: &CancellationToken) ->
 }
 
 /// The live path up to the end offsets at the start.
-async fn once(live: &mut Live, format: Format, stop: &CancellationToken) -> anyhow::Result<Exit> {
+async fn once(live: &mut Live, format: Format, strict: bool, stop: &CancellationToken) -> anyhow::Result<Exit> {
     let mut last = Published::default();
     if !live.run(stop, |live, snapshot| last = Published::of(live, snapshot)).await? {
         return Ok(Exit::Interrupted);
@@ -162,7 +162,7 @@ async fn once(live: &mut Live, format: Format, stop: &CancellationToken) -> anyh
         let sql = causes(error).any(<dyn std::error::Error>::is::<Diagnostic>);
         exit = if sql || exit == Exit::SqlError { Exit::SqlError } else { Exit::Failed };
     }
-    Ok(exit)
+    Ok(worse(exit, report_missing_rows(&live.status().bad, strict)))
 }
 
 /// How watching a board ended.

@@ -120,8 +120,18 @@ impl Write for Output {
 
 /// Runs a view and writes its rows as text.
 pub async fn write_text(writer: &mut ViewsWriter<'_>, name: &str, view: PlannedQuery) -> anyhow::Result<()> {
-    writer.begin(name, &view.schema())?;
-    view.run(|batch| anyhow::Ok(writer.write(batch)?)).await?;
+    // A view that fails before its first row leaves nothing in the output.
+    let (schema, mut begun) = (view.schema(), false);
+    view.run(|batch| {
+        if !std::mem::replace(&mut begun, true) {
+            writer.begin(name, &schema)?;
+        }
+        anyhow::Ok(writer.write(batch)?)
+    })
+    .await?;
+    if !begun {
+        writer.begin(name, &schema)?;
+    }
     Ok(writer.end()?)
 }
 

@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::Schema;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::batch::{CONNECT_TIMEOUT, show_progress};
+use super::batch::{CONNECT_TIMEOUT, report_missing_rows, show_progress};
 use super::output::{Output, encoding};
 use crate::cli::Query;
 use tallgrass_relation::{BadRecords, PlannedQuery, ReadBounds};
@@ -32,7 +32,8 @@ async fn query(args: Query) -> anyhow::Result<Exit> {
     let encoding = encoding(args.format, args.output.as_deref())?;
     let workspace = Workspace::load(&args.queries.queries)?;
     let bounds = Arc::new(ReadBounds::new(args.connection.config()).connect_timeout(CONNECT_TIMEOUT));
-    let session = workspace.batch_session(&bounds, &BadRecords::default()).await?;
+    let bad = BadRecords::default();
+    let session = workspace.batch_session(&bounds, &bad).await?;
     let plan = plan_statement(&session, &args.sql).await?;
     let planned = PlannedQuery::new(&session, plan).await?;
     let progress = show_progress(&bounds);
@@ -44,7 +45,7 @@ async fn query(args: Query) -> anyhow::Result<Exit> {
     }
     out.finish()?;
     drop(progress);
-    Ok(Exit::Done)
+    Ok(report_missing_rows(&bad, args.strict))
 }
 
 /// EXPLAIN gives a plan of many lines in one cell, which is printed as lines.

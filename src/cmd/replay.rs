@@ -7,12 +7,15 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Instant;
 
+use datafusion::error::DataFusionError;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::batch::{CONNECT_TIMEOUT, choose_files, flush, show_progress, stdout};
+use super::batch::{CONNECT_TIMEOUT, choose_files, flush, report_missing_rows, show_progress, stdout, worse};
 use super::output::{Output, encoding, write_text};
 use crate::cli::{From, Replay};
+use tallgrass_diagnostics::{causes, message_of};
+use tallgrass_kafka::KafkaError;
 use tallgrass_relation::{BadRecords, PlannedQuery, ReadBounds};
 use tallgrass_sink::files::OutputDir;
 use tallgrass_sink::text::ViewsWriter;
@@ -57,7 +60,7 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
             Err(error) => broken.push(error),
         }
     }
-    if !broken.is_empty() {
+    if views.is_empty() && !broken.is_empty() {
         for error in broken {
             eprintln!("{error}\n");
         }
@@ -69,10 +72,18 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         anyhow::bail!("{format} holds the rows of one view, and {count} were requested: name one, or use --output DIR");
     }
 
+    // A view that fails stops no other one.
+    let mut failed: Vec<(String, String)> = Vec::new();
     let (mut names, mut planned) = (Vec::with_capacity(views.len()), Vec::with_capacity(views.len()));
     for (name, plan) in views {
-        names.push(name);
-        planned.push(PlannedQuery::new(&session, plan).await?);
+        match PlannedQuery::new(&session, plan).await {
+            Ok(query) => {
+                names.push(name);
+                planned.push(query);
+            }
+            Err(error) if is_of_kafka(&error) => return Err(error.into()),
+            Err(error) => failed.push((name, message_of(&error))),
+        }
     }
     let progress = show_progress(&bounds);
     let planned: Vec<(String, PlannedQuery)> = names.into_iter().zip(PlannedQuery::share(planned)?).collect();
@@ -81,8 +92,10 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
             let dir = OutputDir::create(dir)?;
             for (name, view) in planned {
                 let mut file = Output::File(dir.begin(encoding, &name)?);
-                file.write_view(encoding, &name, view).await?;
-                file.finish()?;
+                match failure(file.write_view(encoding, &name, view).await)? {
+                    None => file.finish()?,
+                    Some(error) => failed.push((name, error)),
+                }
             }
         }
         (None, ResultFormat::Text(format)) => {
@@ -90,7 +103,10 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
             let headings = planned.len() != 1;
             let mut writer = ViewsWriter::new(&mut out, format).with_headings(headings).with_terminal(terminal);
             for (name, view) in planned {
-                write_text(&mut writer, &name, view).await?;
+                if let Some(error) = failure(write_text(&mut writer, &name, view).await)? {
+                    writer.end()?;
+                    failed.push((name, error));
+                }
             }
             writer.finish()?;
             flush(out)?;
@@ -110,5 +126,33 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
     if io::stderr().is_terminal() && as_of.iter().next().is_some() {
         eprintln!("note: --until '{as_of}' gives the same result again");
     }
-    Ok(Exit::Done)
+    for error in &broken {
+        eprintln!("{error}\n");
+    }
+    for (view, error) in &failed {
+        eprintln!("{view}: {error}\n");
+    }
+    let exit = match (broken.is_empty(), failed.is_empty()) {
+        (true, true) => Exit::Done,
+        (true, false) => Exit::Failed,
+        (false, _) => Exit::SqlError,
+    };
+    Ok(worse(exit, report_missing_rows(&bad, args.strict)))
+}
+
+/// What made a view fail. Where the output or the broker is at fault, all of them fail.
+fn failure(written: anyhow::Result<()>) -> anyhow::Result<Option<String>> {
+    match written {
+        Ok(()) => Ok(None),
+        Err(error) => match error.downcast::<DataFusionError>() {
+            Ok(error) if !is_of_kafka(&error) => Ok(Some(message_of(&error))),
+            Ok(error) => Err(error.into()),
+            Err(other) => Err(other),
+        },
+    }
+}
+
+/// Whether the broker is at fault.
+fn is_of_kafka(error: &DataFusionError) -> bool {
+    causes(error).any(<dyn std::error::Error>::is::<KafkaError>)
 }

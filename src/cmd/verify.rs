@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use super::batch::{choose_files, flush, stdout};
 use crate::cli::Verify;
+use tallgrass_diagnostics::Diagnostic;
 use tallgrass_pipeline::{Live, LiveConfig, Snapshot, Variants};
 use tallgrass_proof::{Claim, Outcome, Prover, ViewProof, read_claims};
 use tallgrass_relation::BadRecords;
@@ -28,11 +29,15 @@ pub async fn run(args: Verify, stop: CancellationToken) -> anyhow::Result<Exit> 
 
 async fn verify(args: Verify) -> anyhow::Result<Exit> {
     let workspace = Workspace::load(&args.queries.queries)?;
-    let (files, broken) = choose_files(&workspace, &args.views)?;
+    let (files, mut broken) = choose_files(&workspace, &args.views)?;
     let wanted = |name: &str| args.views.is_empty() || args.views.iter().any(|view| view == name);
     let mut claims = match &args.against {
         Some(path) => read(path)?,
-        None => live(&args).await?,
+        None => {
+            let (claims, unplanned) = live(&args).await?;
+            broken.extend(unplanned.into_iter().filter(|error| !broken.contains(error)).collect::<Vec<_>>());
+            claims
+        }
     };
     claims.retain(|claim| wanted(&claim.view));
     if let Some(view) = args.views.iter().find(|view| !claims.iter().any(|claim| *claim.view == **view)) {
@@ -86,8 +91,8 @@ fn read(path: &Path) -> anyhow::Result<Vec<Claim>> {
     Ok(claims)
 }
 
-/// The claims of a live run up to the ends at its start.
-async fn live(args: &Verify) -> anyhow::Result<Vec<Claim>> {
+/// The claims of a live run up to the ends at its start, and the errors of the files that it could not plan.
+async fn live(args: &Verify) -> anyhow::Result<(Vec<Claim>, Vec<Diagnostic>)> {
     let mut live = Live::start(LiveConfig {
         kafka: args.connection.config(),
         queries: args.queries.queries.clone(),
@@ -102,5 +107,10 @@ async fn live(args: &Verify) -> anyhow::Result<Vec<Claim>> {
     .await?;
     let mut last = Snapshot::default();
     live.run(&CancellationToken::new(), |_, snapshot| last = snapshot).await?;
-    Ok(Claim::all(&last, &live.status().since()))
+    let wanted = |error: &&Diagnostic| {
+        let name = error.file.file_stem().and_then(|name| name.to_str());
+        args.views.is_empty() || name.is_some_and(|name| args.views.iter().any(|view| view == name))
+    };
+    let unplanned = live.broken_files().filter(wanted).cloned().collect();
+    Ok((Claim::all(&last, &live.status().since()), unplanned))
 }
