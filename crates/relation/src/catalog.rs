@@ -115,6 +115,8 @@ impl Catalog {
                 unusable.insert(relation.name().to_owned(), error);
             }
         }
+        // Planning asks which columns were declared.
+        context.state_ref().write().config_mut().set_extension(Arc::new(self.clone()));
         unusable
     }
 }

@@ -326,7 +326,7 @@ pub fn sources(samples: &[(TopicSample, bool)]) -> SuggestedSources {
     let mut sql = String::from(
         "-- Suggested from a sample, so the types are guesses: edit them as you like.\n\
          -- A record is a row only if it fits every column declared here; fields that are not declared are skipped.\n\
-         -- Every relation also has _key, _partition, _offset and _timestamp.\n\
+         -- Every relation also has _key, _partition, _offset and _timestamp, which are not part of *.\n\
          -- Put SELECTs into dashboard/*.sql next to this file: each becomes a tile of the dashboard.\n",
     );
     let mut names = TakenNames::default();

@@ -33,5 +33,6 @@ mod plan;
 pub mod rewrite;
 pub mod rules;
 pub mod session;
+mod star;
 
 pub use plan::logical_plan;

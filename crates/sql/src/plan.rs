@@ -7,8 +7,12 @@ use datafusion::sql::parser::Statement;
 use futures::future::BoxFuture;
 
 use crate::rewrite::rewrite;
+use crate::star;
 
 /// Plans a parsed statement, rewritten where the planner needs it.
 pub fn logical_plan(state: &SessionState, statement: Statement) -> BoxFuture<'_, Result<LogicalPlan>> {
-    Box::pin(async move { tallgrass_planner::logical_plan(state, rewrite(statement)?).await })
+    Box::pin(async move {
+        let statement = star::as_declared(state, statement)?;
+        tallgrass_planner::logical_plan(state, rewrite(statement)?).await
+    })
 }

@@ -84,6 +84,9 @@ impl Sessions {
         let zone = settings.time_zone();
         config.options_mut().execution.time_zone =
             zone.parse::<datafusion::arrow::array::timezone::Tz>().ok().map(|_| zone);
+        if let Some(declared) = tables.declared() {
+            config.set_extension(Arc::new(declared.clone()));
+        }
         let state = SessionStateBuilder::new_from_existing(base)
             .with_config(config)
             .with_catalog_list(catalogs([(SCHEMA, frozen), (PG_CATALOG, Arc::clone(&self.pg_catalog))])?)

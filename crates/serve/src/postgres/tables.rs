@@ -22,7 +22,7 @@ use super::errors::code;
 use crate::App;
 use tallgrass_diagnostics::message_of;
 use tallgrass_pipeline::{Definitions, FileState, Published, Variant};
-use tallgrass_relation::{BadRecords, KafkaTable, ReadBounds, Relation, Sealed, StaticRelation, Until};
+use tallgrass_relation::{BadRecords, Catalog, KafkaTable, ReadBounds, Relation, Sealed, StaticRelation, Until};
 use tallgrass_sql::session;
 use tallgrass_view::Workspace;
 
@@ -113,6 +113,11 @@ impl Relations {
 impl Tables {
     fn files(&self) -> &[FileState] {
         self.published.as_ref().map(|published| published.files.as_slice()).unwrap_or_default()
+    }
+
+    /// What `sources.sql` declares.
+    pub fn declared(&self) -> Option<&Catalog> {
+        self.relations.as_ref().map(|relations| relations.workspace.catalog())
     }
 
     /// A declared relation.

@@ -154,7 +154,11 @@ impl Workspace {
                 unusable.insert(relation.name().to_owned(), why);
             }
         }
-        context.state_ref().write().config_mut().set_extension(Arc::new(Unusable(unusable)));
+        let state = context.state_ref();
+        let mut state = state.write();
+        state.config_mut().set_extension(Arc::new(Unusable(unusable)));
+        state.config_mut().set_extension(Arc::new(self.catalog.clone()));
+        drop(state);
         Ok(context)
     }
 
