@@ -1,6 +1,8 @@
 //! Analyzer rules: plans that would give wrong numbers, corrected before they are optimized.
 
+mod checked;
 mod subqueries;
+mod zeros;
 
 use std::sync::Arc;
 
@@ -8,5 +10,5 @@ use datafusion::optimizer::analyzer::AnalyzerRule;
 
 /// The rules of every session, in their order, after `DataFusion`'s own.
 pub fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(subqueries::OneRowSubqueries)]
+    vec![Arc::new(checked::CheckedArithmetic), Arc::new(subqueries::OneRowSubqueries), Arc::new(zeros::OneZero)]
 }
