@@ -65,6 +65,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use bad::Parsed;
 pub use bad::{BadReason, BadRecord, UnsupportedType};
 use object::Object;
+pub use time::standard_timestamp;
 
 /// How deep objects and lists may be nested, the record itself being the first level.
 ///

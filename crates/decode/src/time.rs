@@ -46,7 +46,7 @@ impl TimestampReader {
                 let moment = std::str::from_utf8(text)
                     .ok()
                     .filter(|text| text.is_ascii())
-                    .and_then(|text| string_to_datetime(&self.zone, &standard_form(text)?).ok())
+                    .and_then(|text| string_to_datetime(&self.zone, &standard_timestamp(text)?).ok())
                     .ok_or_else(|| wrong_text("TIMESTAMP"))?;
                 // In a leap second these are more than a second's nanoseconds: the next second, then, in every unit.
                 let nanos = moment.timestamp_subsec_nanos();
@@ -161,8 +161,9 @@ fn usual_timestamp(text: &[u8]) -> Option<Usual> {
     Some(Usual { seconds: days * 86_400 + hour * 3_600 + minute * 60 + second, nanos, offset })
 }
 
-/// The same time as `YYYY-MM-DD` or `YYYY-MM-DDTHH:MM:SS[.fraction][Z or ±HH:MM]`, if the text is a form of ISO 8601.
-fn standard_form(text: &str) -> Option<String> {
+/// The same time as `YYYY-MM-DD` or `YYYY-MM-DDTHH:MM:SS[.fraction][Z or ±HH:MM]`, if the text is a form of ISO 8601: the
+/// forms that Arrow's parsers, and so SQL's casts, read.
+pub fn standard_timestamp(text: &str) -> Option<String> {
     let digits =
         |part: &str, lengths: &[usize]| lengths.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
     let (date, rest) = if text.get(4..5)? == "-" { text.split_at_checked(10)? } else { text.split_at_checked(8)? };

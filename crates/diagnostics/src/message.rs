@@ -10,7 +10,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 use crate::sql::syntax_message;
-use crate::wording::{decapitalize, sql_types};
+use crate::wording::{decapitalize, sql_types, without_planner_terms};
 
 /// An error and its causes in one text: `cannot read users: the broker is not reachable`. A cause that its error prints
 /// already is not repeated.
@@ -72,6 +72,9 @@ fn plain(error: &DataFusionError) -> String {
     let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default();
     let message = message.split(".\nThis issue was likely caused by").next().unwrap_or_default();
     let message = message.trim_start_matches("Cast error: ").replace("datafusion.public.", "");
+    if let Some(message) = without_planner_terms(&message) {
+        return message.to_owned();
+    }
     let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     sql_types(&decapitalize(lines.join(" ").trim_end_matches('.')))
 }

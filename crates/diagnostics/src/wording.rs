@@ -9,6 +9,22 @@ pub(crate) fn decapitalize(text: &str) -> String {
     }
 }
 
+/// What a user can do about an expression that cannot be executed, in place of the planner's own text for it.
+pub(crate) fn without_planner_terms(text: &str) -> Option<&'static str> {
+    let expr = text.trim_start().to_lowercase();
+    let expr = expr.strip_prefix("physical plan does not support logical expression ")?;
+    Some(if expr.starts_with("outerreferencecolumn") {
+        "a subquery that refers to the query around it in this way cannot be planned (LATERAL with LIMIT, a comparison \
+         other than = in a scalar subquery): write it as a join, with row_number() OVER (PARTITION BY …) <= n for a LIMIT"
+    } else if expr.starts_with("insubquery") || expr.starts_with("exists") {
+        "IN and EXISTS of a subquery cannot be planned in this place: write it as a join"
+    } else if expr.starts_with("scalarsubquery") {
+        "a scalar subquery cannot be planned in this place: write it as a join"
+    } else {
+        return None;
+    })
+}
+
 /// Arrow's type names as SQL's, word by word.
 pub fn sql_types(text: &str) -> String {
     const TYPES: [(&str, &str); 14] = [

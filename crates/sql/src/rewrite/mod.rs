@@ -8,6 +8,9 @@
 //! | `x LIKE '…' ESCAPE 'c'` | the pattern with `\` |
 //! | `n * INTERVAL '…'`, `INTERVAL '…' / n` | `interval_times(INTERVAL '…', n)` |
 //! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
+//! | `(a, b) IN (SELECT …)` | `EXISTS (SELECT 1 FROM (SELECT …) WHERE …)` |
+//! | `mod(a, b)`, `json_agg(x)`, `localtimestamp` | `a % b`, `to_json(array_agg(x))`, `timezone('UTC', now())` |
+//! | `SELECT 1, 1` | two columns of different names |
 //! | `a FULL JOIN b USING (id)`: `id`, `*` | `coalesce(a.id, b.id)` |
 
 mod pattern;
@@ -20,8 +23,11 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    LimitClause, ObjectName, Query, Select, Statement as SqlStatement, UnaryOperator, Value, VisitMut, VisitorMut,
+    LimitClause, ObjectName, Query, Select, SelectItem, Statement as SqlStatement, TableAliasColumnDef, TableFactor,
+    UnaryOperator, Value, VisitMut, VisitorMut,
 };
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 /// An equal statement that the planner understands.
 pub fn rewrite(mut statement: Statement) -> Result<Statement> {
@@ -50,7 +56,14 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<DataFusionError> {
-        flow(using::merge_columns(select))
+        let merged = using::merge_columns(select);
+        distinct_names(&mut select.projection);
+        flow(merged)
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<DataFusionError> {
+        unnest(factor);
+        ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<DataFusionError> {
@@ -83,6 +96,13 @@ fn rewrite_expr(expr: &mut Expr) -> Result<()> {
             let share = Expr::BinaryOp { left: Box::new(one), op: BinaryOperator::Divide, right: right.clone() };
             call("interval_times", [taken(left), share])
         }
+        Expr::InSubquery { expr, subquery, negated } if matches!(**expr, Expr::Tuple(_)) => {
+            tuple_in(expr, subquery, *negated)?
+        }
+        Expr::Function(function) if function.over.is_none() => match postgres_call(function) {
+            Some(call) => call,
+            None => return Ok(()),
+        },
         Expr::SimilarTo { pattern, escape_char, .. } => {
             return pattern::similar_to(pattern, escape_char.take());
         }
@@ -123,6 +143,101 @@ fn call(name: &str, args: impl IntoIterator<Item = Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
+}
+
+/// Functions of PostgreSQL that are operators or other functions here.
+fn postgres_call(function: &mut Function) -> Option<Expr> {
+    let name = function.name.to_string().to_lowercase();
+    if name == "localtimestamp" {
+        let zone = Expr::value(Value::SingleQuotedString("UTC".to_owned()));
+        return Some(call("timezone", [zone, call("now", [])]));
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    match (name.as_str(), list.args.as_slice()) {
+        (
+            "mod",
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(left)), FunctionArg::Unnamed(FunctionArgExpr::Expr(right))],
+        ) => {
+            let (left, right) = (Box::new(nested(left)), Box::new(nested(right)));
+            Some(nested(&Expr::BinaryOp { left, op: BinaryOperator::Modulo, right }))
+        }
+        ("json_agg" | "jsonb_agg", [_]) => {
+            function.name = ObjectName::from(vec![Ident::new("array_agg")]);
+            Some(call("to_json", [Expr::Function(function.clone())]))
+        }
+        _ => None,
+    }
+}
+
+fn nested(expr: &Expr) -> Expr {
+    Expr::Nested(Box::new(expr.clone()))
+}
+
+/// `(a, b) IN (SELECT …)` as `EXISTS (SELECT 1 FROM (SELECT …) AS s (c1, c2) WHERE c1 = a AND c2 = b)`.
+fn tuple_in(tuple: &Expr, subquery: &Query, negated: bool) -> Result<Expr> {
+    let Expr::Tuple(values) = tuple else { return Err(plan_datafusion_err!("IN takes a row of values")) };
+    let columns: Vec<String> = (1..=values.len()).map(|index| format!("\"__in_{index}\"")).collect();
+    let pairs: Vec<String> = values.iter().zip(&columns).map(|(value, column)| format!("{column} = {value}")).collect();
+    let matches = pairs.join(" AND ");
+    // Where a comparison is unknown, NOT IN is not true.
+    let matches = if negated { format!("({matches}) IS NOT FALSE") } else { matches };
+    let names = columns.join(", ");
+    let sql = format!("SELECT 1 FROM ({subquery}) AS \"__in\" ({names}) WHERE {matches}");
+    let parsed = Parser::new(&GenericDialect {}).try_with_sql(&sql).and_then(|mut parser| parser.parse_query());
+    let subquery = parsed.map_err(|error| DataFusionError::SQL(Box::new(error), None))?;
+    Ok(Expr::Exists { subquery, negated })
+}
+
+/// Gives columns that would have the same name different ones: `SELECT 1, 1`.
+fn distinct_names(projection: &mut [SelectItem]) {
+    let mut seen: Vec<String> = Vec::with_capacity(projection.len());
+    for item in projection {
+        let name = match item {
+            // Qualified names differ as long as nothing drops their qualifiers, and then the same names are one column.
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(_)) => continue,
+            SelectItem::UnnamedExpr(expr) => expr.to_string(),
+            SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
+            _ => continue,
+        };
+        let count = seen.iter().filter(|other| **other == name).count();
+        if count > 0 {
+            let alias = Ident::with_quote('"', format!("{name}_{}", count + 1));
+            match item {
+                SelectItem::UnnamedExpr(expr) => {
+                    let expr = std::mem::replace(expr, Expr::value(Value::Null));
+                    *item = SelectItem::ExprWithAlias { expr, alias };
+                }
+                SelectItem::ExprWithAlias { alias: old, .. } => *old = alias,
+                _ => {}
+            }
+        }
+        seen.push(name);
+    }
+}
+
+/// `LATERAL UNNEST(…)` as `UNNEST(…)`, and its column under the alias where that names none.
+fn unnest(factor: &mut TableFactor) {
+    if let TableFactor::Function { name, args, alias, with_ordinality: false, .. } = factor
+        && name.to_string().eq_ignore_ascii_case("unnest")
+    {
+        let exprs = args.iter().filter_map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        });
+        *factor = TableFactor::UNNEST {
+            alias: alias.take(),
+            array_exprs: exprs.collect(),
+            with_offset: false,
+            with_offset_alias: None,
+            with_ordinality: false,
+        };
+    }
+    if let TableFactor::UNNEST { alias: Some(alias), array_exprs, .. } = factor
+        && alias.columns.is_empty()
+        && array_exprs.len() == 1
+    {
+        alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+    }
 }
 
 fn fetch_as_limit(query: &mut Query) -> Result<()> {

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use datafusion::common::{Result, plan_err};
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query, Select,
-    SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::call;
@@ -15,6 +15,8 @@ use super::call;
 /// The merged columns of a FROM, each with the sides that it is coalesced from.
 struct Merged {
     columns: Vec<(Ident, Vec<Ident>)>,
+    /// The relations, in the order of `*`.
+    sides: Vec<Ident>,
     depth: usize,
 }
 
@@ -60,6 +62,11 @@ impl Merged {
     /// The columns that must be merged, if there are any: those of a FULL or RIGHT JOIN … USING.
     fn of(select: &Select) -> Result<Option<Self>> {
         let mut columns: Vec<(Ident, Vec<Ident>)> = Vec::new();
+        let relations = select
+            .from
+            .iter()
+            .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation)));
+        let sides = relations.filter_map(name_of).collect();
         for from in &select.from {
             let outer = from.joins.iter().any(|join| {
                 use JoinOperator::{FullOuter, Right, RightOuter};
@@ -101,7 +108,7 @@ impl Merged {
                 }
             }
         }
-        Ok((!columns.is_empty()).then_some(Self { columns, depth: 0 }))
+        Ok((!columns.is_empty()).then_some(Self { columns, sides, depth: 0 }))
     }
 
     fn merged(&self, name: &Ident) -> Option<Expr> {
@@ -127,11 +134,15 @@ impl Merged {
                         let expr = self.merged(column).unwrap_or_else(|| Expr::Identifier(column.clone()));
                         items.push(SelectItem::ExprWithAlias { expr, alias: column.clone() });
                     }
-                    let hidden =
-                        self.columns.iter().map(|(column, _)| ObjectName::from(vec![column.clone()])).collect();
-                    let options =
-                        WildcardAdditionalOptions { opt_exclude: Some(ExcludeSelectItem::Multiple(hidden)), ..options };
-                    items.push(SelectItem::Wildcard(options));
+                    for side in &self.sides {
+                        let hidden =
+                            self.columns.iter().filter(|(_, sides)| sides.iter().any(|other| same(other, side)));
+                        let hidden = hidden.map(|(column, _)| ObjectName::from(vec![column.clone()])).collect();
+                        let exclude = Some(ExcludeSelectItem::Multiple(hidden));
+                        let options = WildcardAdditionalOptions { opt_exclude: exclude, ..options.clone() };
+                        let side = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(vec![side.clone()]));
+                        items.push(SelectItem::QualifiedWildcard(side, options));
+                    }
                 }
                 SelectItem::UnnamedExpr(mut expr) => {
                     self.visit(&mut expr);

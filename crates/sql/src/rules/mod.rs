@@ -1,6 +1,8 @@
 //! Analyzer rules: plans that would give wrong numbers, corrected before they are optimized.
 
 mod checked;
+mod lateral;
+mod literals;
 mod subqueries;
 mod zeros;
 
@@ -10,5 +12,11 @@ use datafusion::optimizer::analyzer::AnalyzerRule;
 
 /// The rules of every session, in their order, after `DataFusion`'s own.
 pub fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(checked::CheckedArithmetic), Arc::new(subqueries::OneRowSubqueries), Arc::new(zeros::OneZero)]
+    vec![
+        Arc::new(lateral::LateralUnnest),
+        Arc::new(literals::TimestampTexts),
+        Arc::new(checked::CheckedArithmetic),
+        Arc::new(subqueries::OneRowSubqueries),
+        Arc::new(zeros::OneZero),
+    ]
 }

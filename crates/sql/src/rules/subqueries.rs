@@ -7,14 +7,17 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, Result, Spans};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue, Spans};
 use datafusion::config::ConfigOptions;
 use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::functions_aggregate::count::count_all;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, FetchType, Filter, LogicalPlan, LogicalPlanBuilder, Operator, SkipType, Subquery, lit,
+    BinaryExpr, Expr, FetchType, Filter, LogicalPlan, LogicalPlanBuilder, Operator, SkipType, Subquery, lit, when,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
+use datafusion::optimizer::utils::NamePreserver;
 
 /// Replaces them by expressions that mean the same and are planned right.
 #[derive(Debug)]
@@ -34,7 +37,21 @@ impl AnalyzerRule for OneRowSubqueries {
                 }
                 node => node,
             };
-            node.map_expressions(|expr| expr.transform_up(|expr| Ok(Transformed::yes(of_one_row(expr)?))))
+            // The optimizer plans what a filter asks for as joins, and leaves subqueries in any other place.
+            let is_filter = matches!(node, LogicalPlan::Filter(_) | LogicalPlan::Join(_));
+            let names = NamePreserver::new(&node);
+            let inputs = merge_schema(&node.inputs());
+            let rewritten = node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let rewritten = expr.transform_up(|expr| {
+                    let asks = matches!(expr, Expr::Exists(_) | Expr::InSubquery(_));
+                    let expr = of_one_row(expr)?;
+                    let expr = if is_filter { expr } else { counted(expr, &inputs)? };
+                    Ok(Transformed::new_transformed(expr, asks))
+                })?;
+                Ok(if rewritten.transformed { rewritten.update_data(|expr| name.restore(expr)) } else { rewritten })
+            })?;
+            if rewritten.transformed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
         });
         rewritten.map(|rewritten| rewritten.data)
     }
@@ -92,6 +109,60 @@ fn having(plan: &LogicalPlan) -> Option<&Filter> {
     }
 }
 
+/// `EXISTS` and `IN` as comparisons of counts, each a scalar subquery.
+fn counted(expr: Expr, inputs: &DFSchema) -> Result<Expr> {
+    let count_of = |subquery: &Subquery, matches: Option<Expr>, outer: &[Expr]| -> Result<Expr> {
+        let mut rows = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery));
+        if let Some(matches) = matches {
+            rows = rows.filter(matches)?;
+        }
+        let counted = rows.aggregate(Vec::<Expr>::new(), vec![count_all().alias("rows")])?.build()?;
+        let outer_ref_columns = outer.to_vec();
+        let subquery = Subquery { subquery: Arc::new(counted), outer_ref_columns, spans: Spans::new() };
+        Ok(Expr::ScalarSubquery(subquery).gt(lit(0_i64)))
+    };
+    match expr {
+        Expr::Exists(Exists { subquery, negated }) => {
+            let exists = count_of(&subquery, None, &subquery.outer_ref_columns)?;
+            Ok(if negated { Expr::Not(Box::new(exists)) } else { exists })
+        }
+        Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+            let (outer_expr, outer) = as_outer((*expr).clone(), &subquery, inputs)?;
+            let value = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
+            // Of no rows IN is false; else it is unknown where nothing equals the value but something may.
+            let any = count_of(&subquery, None, &subquery.outer_ref_columns)?;
+            let unknown = count_of(&subquery, Some(value.clone().is_null()), &subquery.outer_ref_columns)?;
+            let found = count_of(&subquery, Some(value.eq(outer_expr)), &outer)?;
+            let is_in = when(Expr::Not(Box::new(any)), lit(false))
+                .when(expr.is_null(), lit(ScalarValue::Boolean(None)))
+                .when(found, lit(true))
+                .when(unknown, lit(ScalarValue::Boolean(None)))
+                .otherwise(lit(false))?;
+            Ok(if negated { Expr::Not(Box::new(is_in)) } else { is_in })
+        }
+        expr => Ok(expr),
+    }
+}
+
+/// An expression over the outer query's columns as a subquery refers to them, and all of its references.
+fn as_outer(expr: Expr, subquery: &Subquery, outer_schema: &DFSchema) -> Result<(Expr, Vec<Expr>)> {
+    let mut outer = subquery.outer_ref_columns.clone();
+    let expr = expr.transform_up(|expr| {
+        Ok(match expr {
+            Expr::Column(column) => {
+                let field = Arc::clone(outer_schema.qualified_field_from_column(&column)?.1);
+                let reference = Expr::OuterReferenceColumn(field, column);
+                if !outer.contains(&reference) {
+                    outer.push(reference.clone());
+                }
+                Transformed::yes(reference)
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok((expr.data, outer))
+}
+
 /// The predicate of a filter over `input`, in which a correlated `x NOT IN (…)` is `NOT EXISTS (… WHERE (y = x) IS NOT
 /// FALSE)`. Under AND and OR alone, where unknown and false are alike.
 fn null_aware(predicate: Expr, input: &LogicalPlan) -> Result<Expr> {
@@ -103,22 +174,9 @@ fn null_aware(predicate: Expr, input: &LogicalPlan) -> Result<Expr> {
         Expr::InSubquery(InSubquery { expr, subquery, negated: true })
             if !subquery.outer_ref_columns.is_empty() && !gives_one_row(&subquery.subquery) =>
         {
-            let mut outer = subquery.outer_ref_columns.clone();
-            let expr = expr.transform_up(|expr| {
-                Ok(match expr {
-                    Expr::Column(column) => {
-                        let field = Arc::clone(input.schema().qualified_field_from_column(&column)?.1);
-                        let reference = Expr::OuterReferenceColumn(field, column);
-                        if !outer.contains(&reference) {
-                            outer.push(reference.clone());
-                        }
-                        Transformed::yes(reference)
-                    }
-                    other => Transformed::no(other),
-                })
-            })?;
+            let (expr, outer) = as_outer(*expr, &subquery, input.schema())?;
             let value = Expr::Column(Column::from(subquery.subquery.schema().qualified_field(0)));
-            let matches = Expr::IsNotFalse(Box::new(value.eq(expr.data)));
+            let matches = Expr::IsNotFalse(Box::new(value.eq(expr)));
             let matching = LogicalPlan::Filter(Filter::try_new(matches, Arc::clone(&subquery.subquery))?);
             let subquery = Subquery { subquery: Arc::new(matching), outer_ref_columns: outer, spans: Spans::new() };
             Ok(Expr::Exists(Exists { subquery, negated: true }))
