@@ -417,7 +417,7 @@ mod tests {
         CREATE EXTERNAL TABLE user_events (id BIGINT, name VARCHAR, action VARCHAR) STORED AS KAFKA LOCATION 'users';
         CREATE EXTERNAL TABLE users (id BIGINT, name VARCHAR, action VARCHAR, PRIMARY KEY (id)) STORED AS KAFKA LOCATION 'users'
           OPTIONS ('deleted_when' 'action = ''logoff''');
-        CREATE EXTERNAL TABLE strict (id BIGINT, name BIGINT) STORED AS KAFKA LOCATION 'users'";
+        CREATE EXTERNAL TABLE strict (name BIGINT) STORED AS KAFKA LOCATION 'users'";
 
     fn wanted(columns: &[(&str, &[&str])]) -> Vec<Wanted> {
         let catalog = Catalog::parse(SQL, Path::new("."), "sources.sql").unwrap();
@@ -499,8 +499,9 @@ mod tests {
     #[test]
     fn each_declaration_judges_for_itself_and_columns_do_not_matter() {
         let wanted = wanted(&[("user_events", &[]), ("strict", &[])]);
-        let (rows, bad) = decode(&wanted, &[(None, Some(ASH)), (None, Some(br#"{"name":7}"#)), (None, Some(b""))]);
-        assert_eq!(rows[0].batch.num_rows(), 1, "7 is not text, and an empty value is not a tombstone");
+        let (rows, bad) =
+            decode(&wanted, &[(None, Some(ASH)), (None, Some(br#"{"id":"seven","name":7}"#)), (None, Some(b""))]);
+        assert_eq!(rows[0].batch.num_rows(), 1, "'seven' is not a number, and an empty value is not a tombstone");
         assert_eq!(rows[1].batch.num_rows(), 1, "'Ash' is not a number");
         assert_eq!(bad.total(), 4);
         assert_eq!(bad.counts().iter().find(|count| count.kind == "empty").unwrap().count, 2);

@@ -233,7 +233,9 @@ impl ResidualNames {
         let given = self.0.iter().rev().find(|(column, name)| *column == schema_name && **name != *schema_name);
         match (given, inner) {
             (Some((_, name)), _) => name.to_string(),
-            (None, Expr::ScalarFunction(function)) => format!("{}(…)", function.name()),
+            (None, Expr::ScalarFunction(function)) if function.name().starts_with(char::is_alphabetic) => {
+                format!("{}(…)", function.name())
+            }
             (None, _) => "an expression".to_owned(),
         }
     }

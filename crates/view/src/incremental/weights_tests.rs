@@ -175,12 +175,17 @@ async fn a_retracted_nan_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn integers_wrap_as_they_do_in_a_batch() {
-    let mut fed = FedView::new("SELECT sum(n), sum(n * -1) FROM t").await;
+async fn a_sum_of_integers_is_right_where_it_fits_and_an_error_elsewhere() {
+    let mut fed = FedView::new("SELECT sum(n) FROM t").await;
+    // On the way to this sum, another one does not fit.
     fed.feed(&[(1, row("a", i64::MAX, None)), (2, row("a", i64::MAX, None)), (3, row("a", i64::MIN, None))]).await;
+    assert_eq!(fed.text().await, "|9223372036854775806|");
     fed.assert_as_expected().await;
-    fed.feed(&[(1, None), (2, row("a", i64::MIN, None))]).await;
-    fed.assert_as_expected().await;
+    fed.feed(&[(3, None)]).await;
+    let error = fed.view.evaluate(&[], 0).await.unwrap_err().to_string();
+    assert!(error.contains("sum is out of the range of BIGINT: 18446744073709551614"), "{error}");
+    fed.feed(&[(1, None)]).await;
+    assert_eq!(fed.text().await, "|9223372036854775807|");
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ pub(super) struct Pattern {
     /// Digits before and after the decimal point.
     whole: usize,
     decimals: usize,
+    /// `S` in front: the sign, also a plus, is where a minus would be.
+    leading_sign: bool,
     /// Leading and trailing blanks, and trailing zeros of `9`, are left out.
     compact: bool,
 }
@@ -51,6 +53,11 @@ impl Pattern {
                 (_, Some("SG")) => (Item::Sign { plus: true, minus: true }, 2),
                 (_, Some("PR" | "TH" | "RN" | "EE")) | ('V', _) => {
                     return plan_err!("to_char: the pattern '{rest}' of a number is not supported");
+                }
+                ('S', _) if self.items.is_empty() && !self.leading_sign => {
+                    self.leading_sign = true;
+                    rest = &rest[1..];
+                    continue;
                 }
                 ('S', _) => (Item::Sign { plus: true, minus: true }, 1),
                 ('9', _) => (Item::Digit { zero: false }, 1),
@@ -94,7 +101,6 @@ impl Pattern {
         let overflow = whole.len() > self.whole || !whole.bytes().all(|digit| digit.is_ascii_digit());
         let point = self.items.iter().position(|item| *item == Item::Point).unwrap_or(self.items.len());
         // The first place that shows a digit: the number's own first, or the pattern's first `0` before it.
-        let mut places = (0..self.whole).rev();
         let first_zero = self.items[..point]
             .iter()
             .filter(|item| matches!(item, Item::Digit { .. }))
@@ -111,6 +117,7 @@ impl Pattern {
             if !sign_shown {
                 match (negative, self.compact) {
                     (true, _) => out.push('-'),
+                    (false, _) if self.leading_sign => out.push('+'),
                     (false, true) => {}
                     (false, false) => out.push(' '),
                 }
@@ -120,7 +127,6 @@ impl Pattern {
         for (index, item) in self.items.iter().enumerate() {
             match *item {
                 Item::Digit { .. } if index < point => {
-                    places.next();
                     if place < first {
                         if !self.compact {
                             out.push(' ');
