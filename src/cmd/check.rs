@@ -31,7 +31,8 @@ pub async fn run(args: Check) -> anyhow::Result<Exit> {
     for (file, plan) in files.iter().zip(workspace.plan_dashboard(&session, &files).await) {
         let view = match plan {
             Ok(plan) => {
-                let unsettled = lint::warnings(file, &plan)?;
+                let mut unsettled = lint::warnings(file, &plan)?;
+                unsettled.extend(lint::notes(file, &plan)?);
                 live_view(&session, file, plan, Use::Result, usize::MAX).await.map(|view| (view, unsettled))
             }
             Err(error) => Err(error),

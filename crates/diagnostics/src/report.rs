@@ -20,6 +20,8 @@ pub enum Severity {
     Error,
     /// The text works, and yet a part of it has no effect, or surely another than meant
     Warning,
+    /// The text works, and a part of it means what it does not say
+    Note,
 }
 
 /// The parts of a finding. Its Display is all of it, in several lines.
@@ -53,6 +55,11 @@ impl Diagnostic {
     /// A warning in `text`, the content of `file`; the caret goes under `span`.
     pub fn warning(file: &Path, text: &str, span: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, file, text, span.into(), message.into())
+    }
+
+    /// A note on `text`, the content of `file`; the caret goes under `span`.
+    pub fn note(file: &Path, text: &str, span: impl Into<Option<Span>>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, file, text, span.into(), message.into())
     }
 
     fn new(severity: Severity, file: &Path, text: &str, span: Option<Span>, message: String) -> Self {
@@ -95,6 +102,7 @@ impl fmt::Display for Report {
         let severity = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         write!(f, " {severity}: {}", self.message)?;
         if let (Some(span), Some(excerpt)) = (self.span, &self.excerpt) {

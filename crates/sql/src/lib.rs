@@ -29,6 +29,7 @@
 //! ```
 
 pub mod functions;
+pub mod log_order;
 mod plan;
 pub mod rewrite;
 pub mod rules;

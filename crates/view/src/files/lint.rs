@@ -10,12 +10,13 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Limit, LogicalPlan, Sort, WindowFunctionDefinition};
 
 use crate::files::order::{Columns, open_ties, position};
-use crate::files::places::{Limited, calls, limited};
+use crate::files::places::{Call, Limited, calls, limited};
 use crate::files::refusal::Refusal;
 use crate::files::sql_file::SqlFile;
 use crate::incremental::weights::unaliased;
 use crate::results::tolerance::Tolerance;
 use tallgrass_diagnostics::{Diagnostic, Span};
+use tallgrass_sql::log_order::{IN_ORDER, OF_ORDERED_WINDOWS};
 
 /// Warnings about a file's results, in the order of the text. `plan` is the file's, over live relations, not optimized.
 pub fn warnings(file: &SqlFile, plan: &LogicalPlan) -> Result<Vec<Diagnostic>> {
@@ -46,6 +47,38 @@ pub fn warnings(file: &SqlFile, plan: &LogicalPlan) -> Result<Vec<Diagnostic>> {
     warnings.extend(inexact(file, plan)?);
     warnings.sort_by_key(|warning| warning.span);
     Ok(warnings)
+}
+
+/// Notes on a file that is not refused: where it goes by the order of the log without saying so.
+pub fn notes(file: &SqlFile, plan: &LogicalPlan) -> Result<Vec<Diagnostic>> {
+    let mut ordered = BTreeSet::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                match expr {
+                    Expr::AggregateFunction(function) if function.params.order_by.len() > 1 => {
+                        ordered.insert(function.func.name().to_owned());
+                    }
+                    Expr::WindowFunction(window) if window.params.order_by.len() > 1 => {
+                        ordered.insert(window.fun.name().to_owned());
+                    }
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    let goes_by_the_log = |call: &Call| {
+        let planned = if call.name == "any_value" { "first_value" } else { &call.name };
+        let by_order = IN_ORDER.contains(&&*call.name) || OF_ORDERED_WINDOWS.contains(&&*call.name);
+        by_order && !call.ordered && ordered.contains(planned)
+    };
+    let called = calls(file.statement());
+    let note = |call: &Call| {
+        let message = format!("{}() without ORDER BY: in the log's order, _partition, _offset", call.name);
+        Diagnostic::note(file.path(), file.text(), call.span, message)
+    };
+    Ok(called.iter().filter(|call| goes_by_the_log(call)).map(note).collect())
 }
 
 /// The error of a file that was refused, at the place of what is refused.

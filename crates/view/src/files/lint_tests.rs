@@ -1,6 +1,7 @@
 //! The warnings about results that are not exactly defined, and none about the others.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
@@ -8,6 +9,7 @@ use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::prelude::SessionContext;
 
 use super::shipped_tests::queries;
+use tallgrass_relation::Catalog;
 use tallgrass_sql::session;
 
 use super::{SqlFile, Workspace, lint, live_view, plan};
@@ -34,6 +36,12 @@ fn live() -> SessionContext {
         context.register_table(name, Arc::new(relation)).unwrap();
     }
     context.register_table("dex", Arc::new(MemTable::try_new(dex, vec![vec![]]).unwrap())).unwrap();
+    let topic = |name: &str, key: &str| {
+        format!("CREATE EXTERNAL TABLE {name} (k VARCHAR, n BIGINT, x DOUBLE{key}) STORED AS KAFKA LOCATION '{name}';")
+    };
+    let sources = topic("s", "") + &topic("r", "") + &topic("t", ", PRIMARY KEY (n)");
+    let catalog = Catalog::parse(&sources, Path::new("."), Path::new("sources.sql")).unwrap();
+    context.state_ref().write().config_mut().set_extension(Arc::new(catalog));
     context
 }
 
@@ -56,14 +64,14 @@ async fn what_is_not_exactly_defined_is_shown_with_its_place_and_a_way_out() {
     let context = live();
     let mut all = String::new();
     for sql in [
-        "SELECT k, array_agg(n) FROM s GROUP BY k",
-        "SELECT k, array_agg(n ORDER BY n),\n  first_value(n) AS one FROM s GROUP BY k",
-        "SELECT string_agg(k, ',') FROM t",
-        "SELECT any_value(k) FROM s",
-        "SELECT k, row_number() OVER (PARTITION BY k) FROM s",
+        "SELECT array_agg(c) FROM (SELECT k, count(*) AS c FROM s GROUP BY k)",
+        "SELECT k, array_agg(n ORDER BY n),\n  first_value(n) AS one FROM (SELECT DISTINCT k, n FROM s) GROUP BY k",
+        "SELECT string_agg(k, ',') FROM dex",
+        "SELECT any_value(k) FROM (SELECT k FROM s UNION ALL SELECT k FROM r)",
+        "SELECT k, row_number() OVER (PARTITION BY k) FROM dex",
         "SELECT k, first_value(c) OVER (PARTITION BY k) FROM (SELECT k, n, count(*) AS c FROM s GROUP BY k, n)",
         "SELECT c, sum(c) OVER (ROWS 1 PRECEDING) FROM (SELECT k, count(*) AS c FROM s GROUP BY k)",
-        "SELECT DISTINCT ON (k) k, n FROM s",
+        "SELECT DISTINCT ON (k) k, n FROM dex",
         "SELECT random() AS r, k FROM s",
         "SELECT k FROM s LIMIT 10",
         "SELECT k FROM dex OFFSET 2",
@@ -111,9 +119,32 @@ async fn orders_that_are_total_have_no_warning() {
 }
 
 #[tokio::test]
+async fn an_order_that_nobody_named_is_said_and_not_refused() {
+    let context = live();
+    let mut all = String::new();
+    for sql in [
+        "SELECT k, array_agg(n), any_value(x) FROM s GROUP BY k",
+        "SELECT array_agg(k ORDER BY n, k), string_agg(k, ',') FROM t",
+        "SELECT k,\n  row_number() OVER (PARTITION BY k) FROM s",
+        "SELECT array_agg(DISTINCT n), array_sort(array_agg(x)) FROM s GROUP BY k",
+        "SELECT array_sort(array_agg(n)) FROM (SELECT DISTINCT n FROM s)",
+        "SELECT DISTINCT ON (k) k, n FROM s",
+        "SELECT sum(n) OVER (ROWS 1 PRECEDING) FROM s",
+        "SELECT first_value(n ORDER BY x, _partition, _offset) FROM s",
+    ] {
+        assert_eq!(shown(&context, sql).await, "", "{sql}");
+        let file = file(sql);
+        let notes = lint::notes(&file, &plan(&context, &file).await.unwrap()).unwrap();
+        let notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
+        all.extend(["-- ", &sql.replace('\n', " "), "\n", &notes.join("\n"), "\n\n"]);
+    }
+    insta::assert_snapshot!("goes_by_the_log", all);
+}
+
+#[tokio::test]
 async fn what_another_file_hides_is_refused_too() {
     let context = live();
-    let inner = plan(&context, &file("SELECT k, last_value(n) AS n FROM s GROUP BY k")).await.unwrap();
+    let inner = plan(&context, &file("SELECT k, last_value(n) AS n FROM dex GROUP BY k")).await.unwrap();
     context.register_table("inner_view", Arc::new(ViewTable::new(inner, None))).unwrap();
     let shown = shown(&context, "SELECT count(*) FROM inner_view").await;
     assert!(shown.starts_with("a.sql: error: last_value() without an ORDER BY inside"), "{shown}");

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use tallgrass_diagnostics::Span;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArgumentClause, FunctionArguments, Ident, LimitClause, OrderByKind, Query, Spanned,
-    Statement, Visit, Visitor, WindowType, visit_expressions,
+    DuplicateTreatment, Expr, Function, FunctionArgumentClause, FunctionArguments, Ident, LimitClause, OrderByKind,
+    Query, Spanned, Statement, Visit, Visitor, WindowType, visit_expressions,
 };
 
 /// A function that is called.
@@ -40,7 +40,9 @@ pub(super) fn calls(statement: &Statement) -> Vec<Call> {
 fn is_ordered(function: &Function) -> bool {
     let inside = match &function.args {
         FunctionArguments::List(list) => {
-            list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+            // What is distinct is sorted by its values.
+            list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+                || list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
         }
         FunctionArguments::None | FunctionArguments::Subquery(_) => false,
     };

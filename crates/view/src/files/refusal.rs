@@ -1,18 +1,14 @@
-//! What no replay could repeat, and is therefore refused: functions of chance, and of the order of reading.
+//! What no replay could repeat, and is therefore refused: functions of chance, and of an order that rows do not have.
 //!
-//! Events of several partitions are read in no order of their own. A function that takes the first of what it is given
-//! would say one thing live and another in a replay, and neither would be wrong.
+//! A function that takes the first of what it is given, without an order, goes by the log's ([`log_order`](tallgrass_sql::log_order)). Rows that are
+//! not records, as after GROUP BY, have no place in the log: it would say one thing live and another in a replay, and
+//! neither would be wrong.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction, WindowFunction};
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility, WindowFrame};
-
-/// Aggregates whose result is in, or depends on, the order of their input.
-const IN_ORDER: [&str; 6] = ["array_agg", "string_agg", "first_value", "last_value", "nth_value", "any_value"];
-
-/// Window functions that number or pick rows by their order.
-const OF_ORDERED_WINDOWS: [&str; 4] = ["row_number", "lag", "lead", "ntile"];
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
+use tallgrass_sql::log_order::{is_unordered_aggregate, is_unordered_window};
 
 /// Why a view cannot be exact.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,21 +20,21 @@ pub enum Refusal {
         function: String,
     },
     /// An aggregate that depends on an order which is not named.
-    #[error("{function}() without an ORDER BY inside depends on the order of reading, in which live and replay differ")]
+    #[error("{function}() without an ORDER BY inside: these rows are not records, so they have no order of their own")]
     Unordered {
         /// Its name.
         function: String,
     },
     /// A window function that depends on an order which is not named.
     #[error(
-        "{function}() over a window without ORDER BY depends on the order of reading, in which live and replay differ"
+        "{function}() over a window without ORDER BY: these rows are not records, so they have no order of their own"
     )]
     UnorderedWindow {
         /// Its name.
         function: String,
     },
     /// DISTINCT ON without ORDER BY.
-    #[error("DISTINCT ON without ORDER BY takes whichever row was read first, in which live and replay differ")]
+    #[error("DISTINCT ON without ORDER BY: these rows are not records, so none of them is the first")]
     DistinctOn,
 }
 
@@ -58,11 +54,9 @@ impl Refusal {
         match self {
             Self::Volatile { .. } => None,
             Self::Unordered { function } if function == "any_value" => {
-                Some("say which: min(…), or first_value(… ORDER BY _partition, _offset)".to_owned())
+                Some("say which: min(…), or first_value(… ORDER BY …)".to_owned())
             }
-            Self::Unordered { function } => {
-                Some(format!("name the order: {function}(… ORDER BY …), of events by _timestamp, _partition, _offset"))
-            }
+            Self::Unordered { function } => Some(format!("name the order: {function}(… ORDER BY …)")),
             Self::UnorderedWindow { .. } => Some("name the order: OVER (… ORDER BY …)".to_owned()),
             Self::DistinctOn => Some("add an ORDER BY that begins with the columns of DISTINCT ON".to_owned()),
         }
@@ -95,21 +89,14 @@ fn of_expr(expr: &Expr) -> Option<Refusal> {
         Expr::ScalarFunction(function) if is_volatile(expr) => {
             Some(Refusal::Volatile { function: function.name().to_owned() })
         }
-        Expr::AggregateFunction(AggregateFunction { func, params })
-            if params.order_by.is_empty() && IN_ORDER.contains(&func.name()) =>
-        {
-            Some(Refusal::Unordered { function: func.name().to_owned() })
+        Expr::AggregateFunction(aggregate) if is_unordered_aggregate(aggregate) => {
+            Some(Refusal::Unordered { function: aggregate.func.name().to_owned() })
         }
-        Expr::WindowFunction(window) => of_window(window),
+        Expr::WindowFunction(window) if is_unordered_window(window) => {
+            Some(Refusal::UnorderedWindow { function: window.fun.name().to_owned() })
+        }
         _ => None,
     }
-}
-
-fn of_window(window: &WindowFunction) -> Option<Refusal> {
-    let (name, params) = (window.fun.name(), &window.params);
-    let picks = IN_ORDER.contains(&name) || OF_ORDERED_WINDOWS.contains(&name);
-    let by_order = picks || params.window_frame != WindowFrame::new(None);
-    (params.order_by.is_empty() && by_order).then(|| Refusal::UnorderedWindow { function: name.to_owned() })
 }
 
 /// Whether an expression itself gives another value each time.
