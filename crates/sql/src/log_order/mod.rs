@@ -34,7 +34,7 @@ use datafusion::logical_expr::{
 };
 use tallgrass_relation::Catalog;
 
-use self::trace::{Traced, Tracer};
+use self::trace::{Traced, Tracer, each_once};
 
 /// Aggregates whose result is in, or depends on, the order of their input.
 pub const IN_ORDER: [&str; 6] = ["array_agg", "string_agg", "first_value", "last_value", "nth_value", "any_value"];
@@ -218,7 +218,7 @@ fn of_distinct(tracer: &mut Tracer<'_>, on: DistinctOn) -> Result<Transformed<Lo
         return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::On(on))));
     };
     let keys = on.on_expr.iter().map(|key| key.clone().sort(true, false));
-    let order = keys.chain(order).collect();
+    let order = each_once(keys.chain(order));
     let on = DistinctOn::try_new(on.on_expr.clone(), on.select_expr, Some(order), plan.into())?;
     Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::On(on))))
 }

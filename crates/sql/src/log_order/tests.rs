@@ -82,6 +82,11 @@ async fn an_order_that_nobody_named_is_the_logs_wherever_rows_are_records() {
         ("SELECT row_number() OVER (ORDER BY 1) FROM s", "s._partition s._offset"),
         ("SELECT x FROM s QUALIFY row_number() OVER (PARTITION BY id) = 1", "s._partition s._offset"),
         ("SELECT DISTINCT ON (id) id, x FROM s", "s.id s._partition s._offset"),
+        ("SELECT DISTINCT ON (_offset) _offset, x FROM s", "s._offset s._partition"),
+        (
+            "SELECT first_value(x) FROM (SELECT x, _partition FROM s ORDER BY _partition DESC)",
+            "s._partition desc __log_order_1",
+        ),
         ("SELECT array_agg(x) FROM s JOIN r ON s.id = r.id", "s._partition s._offset r._partition r._offset"),
         ("SELECT array_agg(y) FROM r LEFT JOIN t USING (id)", "r._partition r._offset t._partition t._offset"),
         ("SELECT array_agg(x) FROM s LEFT SEMI JOIN r ON s.id = r.id", "s._partition s._offset"),

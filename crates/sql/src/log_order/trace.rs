@@ -57,7 +57,7 @@ impl<'a> Tracer<'a> {
             }
             LogicalPlan::Sort(sort) => {
                 let Some(rows) = self.trace(&sort.input)? else { return Ok(None) };
-                let order: Vec<SortExpr> = sort.expr.iter().cloned().chain(rows.order).collect();
+                let order = each_once(sort.expr.iter().cloned().chain(rows.order));
                 // For a LIMIT above: DataFusion merges sorted partitions by this sort's keys alone, and then takes the
                 // result for ordered by all of them.
                 let sorted = Sort { expr: order.clone(), input: Arc::new(rows.plan), fetch: sort.fetch };
@@ -71,7 +71,7 @@ impl<'a> Tracer<'a> {
                         return Ok(None);
                     };
                     let plan = plan.with_new_exprs(plan.expressions(), vec![left.plan, right.plan])?;
-                    let order = left.order.into_iter().chain(right.order).collect();
+                    let order = each_once(left.order.into_iter().chain(right.order));
                     Ok(Some(Rows { plan, order, recorded: left.recorded || right.recorded }))
                 }
                 JoinType::LeftSemi | JoinType::LeftAnti => {
@@ -116,7 +116,7 @@ impl<'a> Tracer<'a> {
         let Some(rows) = self.trace(&alias.input)? else { return Ok(None) };
         let inner = Arc::clone(rows.plan.schema());
         let outer = SubqueryAlias::try_new(Arc::new(rows.plan), alias.alias.clone())?;
-        let order = rows.order.into_iter().map(|key| requalified(key, &inner, &outer.schema));
+        let order = rows.order.into_iter().map(|key| requalified(&key, &inner, &outer.schema));
         let order = order.collect::<Result<_>>()?;
         Ok(Some(Rows { plan: LogicalPlan::SubqueryAlias(outer), order, recorded: rows.recorded }))
     }
@@ -141,12 +141,23 @@ impl<'a> Tracer<'a> {
     }
 }
 
+/// Keys without those that come again: DataFusion 55.2 panics in `first_value` where an order names a column twice.
+pub(super) fn each_once(keys: impl Iterator<Item = SortExpr>) -> Vec<SortExpr> {
+    let mut once: Vec<SortExpr> = Vec::new();
+    for key in keys {
+        if once.iter().all(|known| known.expr != key.expr) {
+            once.push(key);
+        }
+    }
+    once
+}
+
 fn ascending(column: Column) -> SortExpr {
     Expr::Column(column).sort(true, false)
 }
 
 /// The same key over the same columns under another qualifier.
-fn requalified(key: SortExpr, inner: &DFSchema, outer: &DFSchema) -> Result<SortExpr> {
+fn requalified(key: &SortExpr, inner: &DFSchema, outer: &DFSchema) -> Result<SortExpr> {
     let expr = key.expr.clone().transform(|expr| {
         Ok(match &expr {
             Expr::Column(named) => match inner.maybe_index_of_column(named) {

@@ -32,7 +32,7 @@ impl Generator<'_> {
         let sets = !groups.is_empty() && self.chance(Feature::GroupingSets, 0.15) && !one_row;
         let mut items = groups.clone();
         // One for all: DataFusion cannot give its input to two of them in different orders.
-        let order = self.order(&frame.columns, frame.key.as_deref());
+        let order = self.order_clause(frame);
         for index in 0..self.random.random_range(1..=4) {
             // A list alone could not be sorted by.
             let call = self.call(frame, &order, !sets && (index > 0 || !groups.is_empty()));
@@ -128,20 +128,28 @@ impl Generator<'_> {
         }
     }
 
+    /// `ORDER BY` of a total order, or nothing where the log has one.
+    pub(super) fn order_clause(&mut self, frame: &FromClause) -> String {
+        let order = self.order(&frame.columns, frame.key.as_deref());
+        let unnamed = self.chance(Feature::UnnamedOrders, 0.4) && frame.records;
+        if unnamed { String::new() } else { format!(" ORDER BY {order}") }
+    }
+
     /// One that sees its rows in an order, which is total. `lists` says whether a list may come of it.
     fn ordered_call(&mut self, frame: &FromClause, order: &str, lists: bool) -> Option<QueryColumn> {
         let of = self.some(frame);
         let column = |sql: String, kind| Some(QueryColumn { sql, kind });
         match self.random.random_range(0..6) {
-            0 if lists => column(format!("array_agg({} ORDER BY {order})", of.sql), ValueKind::List),
+            0 if lists => column(format!("array_agg({}{order})", of.sql), ValueKind::List),
+            1 if lists && order.is_empty() => column(format!("array_agg(DISTINCT {})", of.sql), ValueKind::List),
             1 if lists => column(format!("array_agg(DISTINCT {0} ORDER BY {0})", of.sql), ValueKind::List),
-            2 => column(format!("last_value({} ORDER BY {order})", of.sql), of.kind),
-            3 => column(format!("nth_value({}, 2 ORDER BY {order})", of.sql), of.kind),
+            2 => column(format!("last_value({}{order})", of.sql), of.kind),
+            3 => column(format!("nth_value({}, 2{order})", of.sql), of.kind),
             4 => {
                 let of = self.expression(frame, ValueKind::Text, 0);
-                column(format!("string_agg({of}, ',' ORDER BY {order})"), ValueKind::Text)
+                column(format!("string_agg({of}, ','{order})"), ValueKind::Text)
             }
-            _ => column(format!("first_value({} ORDER BY {order})", of.sql), of.kind),
+            _ => column(format!("first_value({}{order})", of.sql), of.kind),
         }
     }
 }

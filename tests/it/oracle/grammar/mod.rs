@@ -37,6 +37,8 @@ pub enum Feature {
     Having,
     GroupingSets,
     OrderedAggregates,
+    /// Functions that depend on an order, and name none.
+    UnnamedOrders,
     DistinctAggregates,
     FilteredAggregates,
     Distinct,
@@ -50,7 +52,7 @@ pub enum Feature {
 
 impl Feature {
     /// The largest simplifications first.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Views,
         Self::With,
         Self::Depth,
@@ -66,6 +68,7 @@ impl Feature {
         Self::Having,
         Self::GroupingSets,
         Self::OrderedAggregates,
+        Self::UnnamedOrders,
         Self::DistinctAggregates,
         Self::FilteredAggregates,
         Self::Distinct,
@@ -107,6 +110,8 @@ struct FromClause {
     key: Option<Vec<QueryColumn>>,
     /// About as many rows at most.
     rows: usize,
+    /// Whether its rows can be traced to records, so that they have the log's order.
+    records: bool,
 }
 
 /// A whole SELECT; its columns have names of their own.

@@ -180,7 +180,8 @@ impl Generator<'_> {
         let order = self.order_after(Some(&on), &frame.columns, frame.key.as_deref());
         let mut items = vec![on.clone()];
         items.extend((0..self.random.random_range(1..=3)).map(|_| self.some(&frame)));
-        let tail = format!(" ORDER BY {}{order}", on.sql);
+        let unnamed = self.chance(Feature::UnnamedOrders, 0.4) && frame.records;
+        let tail = if unnamed { String::new() } else { format!(" ORDER BY {}{order}", on.sql) };
         let mut query = self.select(&items, Some(vec![0]), &frame, &tail, &format!("DISTINCT ON ({}) ", on.sql));
         query.closed = true;
         query
@@ -189,7 +190,7 @@ impl Generator<'_> {
     fn window(&mut self, frame: &FromClause) -> SelectQuery {
         let (mut items, key) = self.items(frame);
         for _ in 0..self.random.random_range(1..=2) {
-            let order = self.order(&frame.columns, frame.key.as_deref());
+            let order = self.order_clause(frame);
             let by = match self.column(frame, &[ValueKind::Text, ValueKind::Bool, ValueKind::Int]) {
                 Some(column) if self.random.random_bool(0.5) => format!("PARTITION BY {} ", column.sql),
                 _ => String::new(),
@@ -198,16 +199,16 @@ impl Generator<'_> {
             let number = self.expression(frame, ValueKind::Int, 0);
             let double = self.expression(frame, ValueKind::Double, 0);
             let (sql, kind) = match self.random.random_range(0..8) {
-                0 => (format!("CAST(row_number() OVER ({by}ORDER BY {order}) AS BIGINT)"), ValueKind::Int),
+                0 => (format!("CAST(row_number() OVER ({by}{order}) AS BIGINT)"), ValueKind::Int),
                 1 => (format!("CAST(rank() OVER ({by}ORDER BY {}) AS BIGINT)", of.sql), ValueKind::Int),
-                2 => (format!("lag({}) OVER ({by}ORDER BY {order})", of.sql), of.kind),
+                2 => (format!("lag({}) OVER ({by}{order})", of.sql), of.kind),
                 3 => (format!("sum({double}) OVER ({by})"), ValueKind::Double),
-                4 => (format!("sum({number}) OVER ({by}ORDER BY {order})"), ValueKind::Int),
+                4 => (format!("sum({number}) OVER ({by}{order})"), ValueKind::Int),
                 5 => {
                     let rows = "ROWS BETWEEN 2 PRECEDING AND CURRENT ROW";
-                    (format!("sum({number}) OVER ({by}ORDER BY {order} {rows})"), ValueKind::Int)
+                    (format!("sum({number}) OVER ({by}{order} {rows})"), ValueKind::Int)
                 }
-                6 => (format!("first_value({}) OVER ({by}ORDER BY {order})", of.sql), of.kind),
+                6 => (format!("first_value({}) OVER ({by}{order})", of.sql), of.kind),
                 _ => (format!("count(*) OVER ({by})"), ValueKind::Int),
             };
             items.push(QueryColumn { sql, kind });

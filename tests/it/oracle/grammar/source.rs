@@ -55,6 +55,7 @@ impl Generator<'_> {
                 columns: known.columns.iter().map(of).collect(),
                 key: known.key.map(|key| key.iter().map(of).collect()),
                 rows: known.rows,
+                records: false,
             };
         }
         let table = self.chance(Feature::Tables, 0.3);
@@ -72,6 +73,7 @@ impl Generator<'_> {
             columns: columns.iter().map(|(name, kind)| of(name, *kind)).collect(),
             key: Some(key.iter().map(|name| of(name, ValueKind::Int)).collect()),
             rows,
+            records: name != "dex",
         }
     }
 
@@ -109,7 +111,7 @@ impl Generator<'_> {
         if self.chance(Feature::Filters, 0.1) {
             // As a subquery, which the optimizer merges or does not.
             let query = self.plain(&frame);
-            frame = self.nest(query);
+            frame = FromClause { records: frame.records, ..self.nest(query) };
         }
         frame
     }
@@ -125,6 +127,7 @@ impl Generator<'_> {
             columns: query.columns.iter().map(of).collect(),
             key: query.key.map(|key| key.iter().map(of).collect()),
             rows: query.rows,
+            records: false,
         }
     }
 
@@ -133,8 +136,8 @@ impl Generator<'_> {
         let dex = self.dex();
         let join = self.one(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
         let condition = format!("{} = {}", on.sql, dex.columns[0].sql);
-        let (stream, file) = (left.one_thing(), dex.one_thing());
-        let mut frame = join_frames(left, dex, join, &condition);
+        let (stream, file, records) = (left.one_thing(), dex.one_thing(), left.records);
+        let mut frame = FromClause { records, ..join_frames(left, dex, join, &condition) };
         if self.names.is_multiple_of(3) {
             // The other side is kept whole.
             frame.from = format!("{file} {join} {stream} ON {condition}");
@@ -234,5 +237,6 @@ fn join_frames(left: FromClause, right: FromClause, join: &str, on: &str) -> Fro
         columns: columns.filter(|column| lists || column.kind != ValueKind::List).collect(),
         key,
         rows: left.rows * right.rows / 5 + left.rows + right.rows,
+        records: left.records && right.records,
     }
 }
