@@ -14,7 +14,7 @@ use super::Exit;
 use super::batch::{CONNECT_TIMEOUT, choose_files, flush, report_missing_rows, show_progress, stdout, worse};
 use super::output::{Output, encoding, write_text};
 use crate::cli::{From, Replay};
-use tallgrass_diagnostics::{causes, message_of};
+use tallgrass_diagnostics::{Diagnostic, causes, message_of};
 use tallgrass_kafka::KafkaError;
 use tallgrass_relation::{BadRecords, PlannedQuery, ReadBounds};
 use tallgrass_sink::files::OutputDir;
@@ -61,10 +61,7 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
         }
     }
     if views.is_empty() && !broken.is_empty() {
-        for error in broken {
-            eprintln!("{error}\n");
-        }
-        return Ok(Exit::SqlError);
+        return Ok(report_failures(&broken, &[]));
     }
     let one_view = matches!(args.format, ResultFormat::Text(Format::Ndjson) | ResultFormat::Columns(_));
     if one_view && args.output.is_none() && views.len() != 1 {
@@ -126,18 +123,22 @@ async fn replay(args: Replay) -> anyhow::Result<Exit> {
     if io::stderr().is_terminal() && as_of.iter().next().is_some() {
         eprintln!("note: --until '{as_of}' gives the same result again");
     }
-    for error in &broken {
+    Ok(worse(report_failures(&broken, &failed), report_missing_rows(&bad, args.strict)))
+}
+
+/// Names the files that could not be planned, and the views that failed.
+fn report_failures(broken: &[Diagnostic], failed: &[(String, String)]) -> Exit {
+    for error in broken {
         eprintln!("{error}\n");
     }
-    for (view, error) in &failed {
+    for (view, error) in failed {
         eprintln!("{view}: {error}\n");
     }
-    let exit = match (broken.is_empty(), failed.is_empty()) {
+    match (broken.is_empty(), failed.is_empty()) {
         (true, true) => Exit::Done,
         (true, false) => Exit::Failed,
         (false, _) => Exit::SqlError,
-    };
-    Ok(worse(exit, report_missing_rows(&bad, args.strict)))
+    }
 }
 
 /// What made a view fail. Where the output or the broker is at fault, all of them fail.

@@ -31,13 +31,12 @@ async fn verify(args: Verify) -> anyhow::Result<Exit> {
     let workspace = Workspace::load(&args.queries.queries)?;
     let (files, mut broken) = choose_files(&workspace, &args.views)?;
     let wanted = |name: &str| args.views.is_empty() || args.views.iter().any(|view| view == name);
-    let mut claims = match &args.against {
-        Some(path) => read(path)?,
-        None => {
-            let (claims, unplanned) = live(&args).await?;
-            broken.extend(unplanned.into_iter().filter(|error| !broken.contains(error)).collect::<Vec<_>>());
-            claims
-        }
+    let mut claims = if let Some(path) = &args.against {
+        read(path)?
+    } else {
+        let (claims, unplanned) = live(&args).await?;
+        broken.extend(unplanned.into_iter().filter(|error| !broken.contains(error)).collect::<Vec<_>>());
+        claims
     };
     claims.retain(|claim| wanted(&claim.view));
     if let Some(view) = args.views.iter().find(|view| !claims.iter().any(|claim| *claim.view == **view)) {

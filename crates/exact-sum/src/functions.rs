@@ -101,6 +101,7 @@ impl ExactFunction {
 }
 
 /// What a built-in makes of the arguments if its input and its result are wide.
+#[allow(clippy::needless_pass_by_value, reason = "as the functions that it is passed on to")]
 fn over_wide<T>(wide: &Wide, args: AccumulatorArgs, make: impl FnOnce(AccumulatorArgs) -> Result<T>) -> Result<T> {
     let expr_fields = [Wide::field(&args.expr_fields[0], &wide.input)];
     let return_field = Wide::field(&args.return_field, &wide.output);

@@ -121,7 +121,7 @@ fn sessions(whole: &RecordBatch, lengths: &[usize]) -> Vec<SessionContext> {
 }
 
 async fn query(context: &SessionContext, sql: &str) -> RecordBatch {
-    let frame = tallgrass_planner::sql(&context, sql).await.unwrap();
+    let frame = tallgrass_planner::sql(context, sql).await.unwrap();
     let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
     let batches = frame.collect().await.unwrap();
     concat_batches(&batches.first().map_or(schema, RecordBatch::schema), &batches).unwrap()

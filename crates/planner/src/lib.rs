@@ -31,9 +31,10 @@ use futures::future::BoxFuture;
 /// The one statement of a text.
 pub fn parse(sql: &str) -> Result<Statement> {
     let mut statements = DFParser::parse_sql(sql)?;
-    match (statements.pop_front(), statements.is_empty()) {
-        (Some(statement), true) => Ok(statement),
-        _ => plan_err!("one statement is needed"),
+    if let (Some(statement), true) = (statements.pop_front(), statements.is_empty()) {
+        Ok(statement)
+    } else {
+        plan_err!("one statement is needed")
     }
 }
 

@@ -81,9 +81,9 @@ struct Place {
 impl Place {
     fn of(args: &AccumulatorArgs) -> Result<Self> {
         let literal = (args.exprs[1].as_ref() as &dyn std::any::Any).downcast_ref::<Literal>();
-        let part = match literal.map(|literal| literal.value().cast_to(&DataType::Float64)).transpose()? {
-            Some(ScalarValue::Float64(Some(part))) => part,
-            _ => return Err(plan_datafusion_err!("percentile_cont takes a constant part, from 0 to 1")),
+        let part = literal.map(|literal| literal.value().cast_to(&DataType::Float64)).transpose()?;
+        let Some(ScalarValue::Float64(Some(part))) = part else {
+            return Err(plan_datafusion_err!("percentile_cont takes a constant part, from 0 to 1"));
         };
         let descending = args.order_bys.first().is_some_and(|order| order.options.descending);
         let part = if descending { 1.0 - part } else { part };

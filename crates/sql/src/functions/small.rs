@@ -1,5 +1,6 @@
 //! Small functions of PostgreSQL that `DataFusion` lacks: `pg_typeof`, `to_json`, `format`, `age`.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike as _, Months};
@@ -88,6 +89,7 @@ impl ScalarUDFImpl for Function {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "one of several")]
 fn pg_typeof(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let name = type_name(args[0].data_type());
     let mut names = StringBuilder::new();
@@ -166,8 +168,8 @@ fn format(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
             next += 1;
             match (kind, value) {
                 (Some('s'), value) => written.push_str(value.unwrap_or_default()),
-                (Some('I'), Some(value)) => written.push_str(&format!("\"{}\"", value.replace('"', "\"\""))),
-                (Some('L'), Some(value)) => written.push_str(&format!("'{}'", value.replace('\'', "''"))),
+                (Some('I'), Some(value)) => _ = write!(written, "\"{}\"", value.replace('"', "\"\"")),
+                (Some('L'), Some(value)) => _ = write!(written, "'{}'", value.replace('\'', "''")),
                 (Some('L'), None) => written.push_str("NULL"),
                 _ => return exec_err!("format() knows %s, %I, %L and %%"),
             }
@@ -178,6 +180,7 @@ fn format(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
 }
 
 /// The time between two moments in years, months, days and time, as one counts on a calendar.
+#[allow(clippy::unnecessary_wraps, reason = "one of several")]
 fn age_of(args: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
     let (later, earlier) =
         (args[0].as_primitive::<TimestampNanosecondType>(), args[1].as_primitive::<TimestampNanosecondType>());

@@ -10,20 +10,18 @@ fn escape_of(escape: Option<ValueWithSpan>) -> Result<Option<char>> {
         return plan_err!("ESCAPE takes one character in quotes");
     };
     let mut chars = text.chars();
-    match (chars.next(), chars.next()) {
-        (escape, None) => Ok(escape),
-        _ => plan_err!("ESCAPE takes one character, not '{text}'"),
-    }
+    let first = chars.next();
+    if chars.next().is_some() { plan_err!("ESCAPE takes one character, not '{text}'") } else { Ok(first) }
 }
 
 /// The text of a constant pattern.
 fn text_of<'a>(pattern: &'a mut Expr, what: &str) -> Result<&'a mut String> {
-    match pattern {
-        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => Ok(text),
-        _ => plan_err!(
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) = pattern else {
+        return plan_err!(
             "{what} takes a constant pattern in quotes; for one that is computed, use ~ with a regular expression"
-        ),
-    }
+        );
+    };
+    Ok(text)
 }
 
 /// Replaces the escape character by `\`.

@@ -29,7 +29,9 @@ pub(super) fn merge_columns(select: &mut Select) -> Result<()> {
         merged.visit(clause);
     }
     if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
-        exprs.iter_mut().for_each(|expr| merged.visit(expr));
+        for expr in exprs {
+            merged.visit(expr);
+        }
     }
     Ok(())
 }
@@ -53,7 +55,9 @@ pub(super) fn merge_order(query: &mut Query) -> Result<()> {
     if let Some(order) = &mut query.order_by
         && let OrderByKind::Expressions(exprs) = &mut order.kind
     {
-        exprs.iter_mut().for_each(|order| merged.visit(&mut order.expr));
+        for order in exprs {
+            merged.visit(&mut order.expr);
+        }
     }
     Ok(())
 }
@@ -78,15 +82,15 @@ impl Merged {
             }
             let first = name_of(&from.relation);
             for join in &from.joins {
-                let constraint = match &join.join_operator {
-                    JoinOperator::Join(constraint)
-                    | JoinOperator::Inner(constraint)
-                    | JoinOperator::Left(constraint)
-                    | JoinOperator::LeftOuter(constraint)
-                    | JoinOperator::Right(constraint)
-                    | JoinOperator::RightOuter(constraint)
-                    | JoinOperator::FullOuter(constraint) => constraint,
-                    _ => continue,
+                let (JoinOperator::Join(constraint)
+                | JoinOperator::Inner(constraint)
+                | JoinOperator::Left(constraint)
+                | JoinOperator::LeftOuter(constraint)
+                | JoinOperator::Right(constraint)
+                | JoinOperator::RightOuter(constraint)
+                | JoinOperator::FullOuter(constraint)) = &join.join_operator
+                else {
+                    continue;
                 };
                 let names = match constraint {
                     JoinConstraint::Using(names) => names,

@@ -10,7 +10,7 @@ use datafusion::arrow::compute::kernels::numeric::{add, mul, neg, sub};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err};
+use datafusion::common::{DFSchema, Result, ScalarValue, exec_datafusion_err};
 use datafusion::config::ConfigOptions;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::utils::merge_schema;
@@ -39,7 +39,7 @@ impl AnalyzerRule for CheckedArithmetic {
             let names = NamePreserver::new(&node);
             let rewritten = node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let rewritten = expr.transform_up(|expr| checked(expr, &schema))?;
+                let rewritten = expr.transform_up(|expr| Ok(checked(expr, &schema)))?;
                 Ok(if rewritten.transformed { rewritten.update_data(|expr| name.restore(expr)) } else { rewritten })
             })?;
             if rewritten.transformed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
@@ -48,13 +48,13 @@ impl AnalyzerRule for CheckedArithmetic {
     }
 }
 
-fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Transformed<Expr>> {
+fn checked(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let function = match &expr {
         Expr::BinaryExpr(BinaryExpr { op: Operator::Plus, .. }) => &*ADD,
         Expr::BinaryExpr(BinaryExpr { op: Operator::Minus, .. }) => &*SUBTRACT,
         Expr::BinaryExpr(BinaryExpr { op: Operator::Multiply, .. }) => &*MULTIPLY,
         Expr::Negative(inner) if !matches!(**inner, Expr::Literal(..)) => &*NEGATE,
-        _ => return Ok(Transformed::no(expr)),
+        _ => return Transformed::no(expr),
     };
     // The difference of two dates is a number of days, and cannot overflow.
     let is_integer = |expr: &Expr| expr.get_type(schema).is_ok_and(|data_type| data_type.is_integer());
@@ -63,13 +63,13 @@ fn checked(expr: Expr, schema: &datafusion::common::DFSchema) -> Result<Transfor
         expr => is_integer(expr),
     };
     if !of_integers {
-        return Ok(Transformed::no(expr));
+        return Transformed::no(expr);
     }
-    Ok(Transformed::yes(match expr {
+    Transformed::yes(match expr {
         Expr::BinaryExpr(BinaryExpr { left, right, .. }) => function.call(vec![*left, *right]),
         Expr::Negative(inner) => function.call(vec![*inner]),
         expr => expr,
-    }))
+    })
 }
 
 static ADD: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Checked::function("+"));
@@ -153,7 +153,7 @@ impl ScalarUDFImpl for Checked {
             [left, right] => self.apply(&array(left)?, Some(&array(right)?)),
             _ => return Err(exec_datafusion_err!("{} takes one or two numbers", self.operator)),
         };
-        let result = result.map_err(|error| self.explained(error, args.return_type()))?;
+        let result = result.map_err(|error| explained(error, args.return_type()))?;
         Ok(if is_scalar {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
         } else {
@@ -162,17 +162,16 @@ impl ScalarUDFImpl for Checked {
     }
 }
 
-impl Checked {
-    fn explained(&self, error: ArrowError, data_type: &DataType) -> DataFusionError {
-        let ArrowError::ArithmeticOverflow(message) = &error else { return error.into() };
-        let operation = message.rsplit("Overflow happened on: ").next().unwrap_or(message);
-        let name = match data_type {
-            DataType::Int8 => "TINYINT",
-            DataType::Int16 => "SMALLINT",
-            DataType::Int32 => "INT",
-            DataType::Int64 => "BIGINT",
-            _ => "UNSIGNED",
-        };
-        exec_datafusion_err!("{name} out of range: {operation}")
-    }
+/// An overflow, in SQL's terms.
+fn explained(error: ArrowError, data_type: &DataType) -> DataFusionError {
+    let ArrowError::ArithmeticOverflow(message) = &error else { return error.into() };
+    let operation = message.rsplit("Overflow happened on: ").next().unwrap_or(message);
+    let name = match data_type {
+        DataType::Int8 => "TINYINT",
+        DataType::Int16 => "SMALLINT",
+        DataType::Int32 => "INT",
+        DataType::Int64 => "BIGINT",
+        _ => "UNSIGNED",
+    };
+    exec_datafusion_err!("{name} out of range: {operation}")
 }

@@ -111,7 +111,7 @@ async fn fill(ctx: &SessionContext, input: Input) {
          ) ORDER BY {order}"
     );
     for sql in [pokemons, events, users] {
-        tallgrass_planner::sql(&ctx, &sql).await.unwrap().collect().await.unwrap();
+        tallgrass_planner::sql(ctx, &sql).await.unwrap().collect().await.unwrap();
     }
 }
 
@@ -141,7 +141,7 @@ fn madrid(file: &SqlFile) -> Bindings {
 
 async fn rows(ctx: &SessionContext, file: &SqlFile) -> Vec<String> {
     let plan = plan_with(ctx, file, &madrid(file)).await.unwrap();
-    let batches = tallgrass_planner::dataframe(&ctx, plan).await.unwrap().collect().await.unwrap();
+    let batches = tallgrass_planner::dataframe(ctx, plan).await.unwrap().collect().await.unwrap();
     let text = pretty_format_batches(&batches).unwrap().to_string();
     text.lines().filter(|line| line.starts_with('|')).skip(1).map(str::to_owned).collect()
 }
