@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike as _, Months};
+use chrono::{DateTime, Datelike as _};
 use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, IntervalMonthDayNanoBuilder, StringBuilder};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
@@ -203,12 +203,41 @@ fn between(later: i64, earlier: i64) -> IntervalMonthDayNano {
     let (later, earlier) = (DateTime::from_timestamp_nanos(later), DateTime::from_timestamp_nanos(earlier));
     let month = |moment: DateTime<chrono::Utc>| moment.year() * 12 + moment.month0() as i32;
     let mut months = month(later) - month(earlier);
-    let moved = |months: i32| earlier.checked_add_months(Months::new(months.unsigned_abs()));
-    if moved(months).is_none_or(|moved| moved > later) {
+    let mut days = later.day() as i32 - earlier.day() as i32;
+    let mut time = later.time() - earlier.time();
+    if time < chrono::TimeDelta::zero() {
+        time += chrono::TimeDelta::days(1);
+        days -= 1;
+    }
+    // As in PostgreSQL, a borrowed month is as long as that of the earlier moment.
+    if days < 0 {
+        days += i32::from(earlier.num_days_in_month());
         months -= 1;
     }
-    let rest = moved(months).map_or_else(chrono::TimeDelta::zero, |moved| later - moved);
-    let days = rest.num_days();
-    let nanos = (rest - chrono::TimeDelta::days(days)).num_nanoseconds().unwrap_or_default();
-    IntervalMonthDayNano::new(months, days as i32, nanos)
+    IntervalMonthDayNano::new(months, days, time.num_nanoseconds().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nanos(text: &str) -> i64 {
+        text.parse::<DateTime<chrono::Utc>>().unwrap().timestamp_nanos_opt().unwrap()
+    }
+
+    /// The ages are `PostgreSQL`'s.
+    #[test]
+    fn an_age_borrows_the_days_of_the_earlier_month() {
+        const HOUR: i64 = 3_600_000_000_000;
+        for (later, earlier, age) in [
+            ("2026-03-01T00:00:00Z", "2026-01-15T00:00:00Z", (1, 17, 0)),
+            ("2026-01-15T00:00:00Z", "2026-03-01T00:00:00Z", (-1, -17, 0)),
+            ("2026-03-31T00:00:00Z", "2026-02-28T00:00:00Z", (1, 3, 0)),
+            ("2024-03-01T01:00:00Z", "2024-02-29T02:00:00Z", (0, 0, 23 * HOUR)),
+            ("2026-05-30T00:00:00Z", "2026-01-31T00:00:00Z", (3, 30, 0)),
+        ] {
+            let found = between(nanos(later), nanos(earlier));
+            assert_eq!((found.months, found.days, found.nanoseconds), age, "{later} since {earlier}");
+        }
+    }
 }
