@@ -127,7 +127,7 @@ async fn batch_in(
 }
 
 async fn run(context: &SessionContext, plan: datafusion::logical_expr::LogicalPlan) -> BatchResult {
-    let frame = tallgrass_planner::dataframe(&context, plan).await?;
+    let frame = tallgrass_planner::dataframe(context, plan).await?;
     let planned = Arc::new(frame.schema().as_arrow().clone());
     let batches = frame.collect().await?;
     // The optimizer may change a text type after the schema was determined.

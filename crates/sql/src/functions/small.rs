@@ -218,6 +218,7 @@ fn between(later: i64, earlier: i64) -> IntervalMonthDayNano {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
