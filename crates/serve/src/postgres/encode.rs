@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StringBuilder, new_null_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray as _, RecordBatch, StringArray, StringBuilder, new_null_array,
+};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
 use datafusion::error::Result;
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
 use datafusion_postgres::pgwire::api::portal::Format;
-use datafusion_postgres::pgwire::api::results::FieldInfo;
+use datafusion_postgres::pgwire::api::results::{FieldFormat, FieldInfo};
 use datafusion_postgres::pgwire::error::PgWireResult;
 use datafusion_postgres::pgwire::messages::data::DataRow;
 
 use super::errors::{code, error, failed};
+use super::float;
 use tallgrass_sink::cells::Cells;
 
 /// How a result is sent.
@@ -47,9 +50,13 @@ impl Encoding {
         let columns =
             batch.columns().iter().zip(self.schema.fields()).map(|(column, field)| fit(column, field.data_type()));
         let columns = columns.collect::<Result<Vec<_>>>().map_err(|error| failed(&error))?;
+        let columns = columns.iter().zip(self.fields.iter()).map(|(column, field)| doubles_as_text(column, field));
+        let columns: Vec<ArrayRef> = columns.collect();
         // The planner's schema may claim less nullability than the batch has.
-        let fields: Vec<Field> =
-            self.schema.fields().iter().map(|field| (**field).clone().with_nullable(true)).collect();
+        let fields = self.schema.fields().iter().zip(&columns);
+        let fields: Vec<Field> = fields
+            .map(|(field, column)| (**field).clone().with_data_type(column.data_type().clone()).with_nullable(true))
+            .collect();
         let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
             .map_err(|error| failed(&error.into()))?;
@@ -110,6 +117,21 @@ fn fit(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
         return as_text(&values);
     }
     Ok(cast(&values, wanted)?)
+}
+
+/// A column of doubles that is sent as text, as PostgreSQL's text; any other as it is.
+fn doubles_as_text(column: &ArrayRef, field: &FieldInfo) -> ArrayRef {
+    if field.format() != FieldFormat::Text {
+        return Arc::clone(column);
+    }
+    let texts: StringArray = match column.data_type() {
+        DataType::Float64 => {
+            column.as_primitive::<Float64Type>().iter().map(|value| value.map(float::double)).collect()
+        }
+        DataType::Float32 => column.as_primitive::<Float32Type>().iter().map(|value| value.map(float::real)).collect(),
+        _ => return Arc::clone(column),
+    };
+    Arc::new(texts)
 }
 
 /// The values as they are displayed elsewhere.

@@ -18,6 +18,7 @@ mod client;
 mod connection;
 mod encode;
 mod errors;
+mod float;
 mod functions;
 mod interrupt;
 mod login;

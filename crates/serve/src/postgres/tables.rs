@@ -232,7 +232,12 @@ impl SchemaProvider for NewestTables {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        match self.0.now().table(name).await {
+        let tables = self.0.now();
+        if let Some(Relation::Kafka(relation)) = tables.declared().and_then(|catalog| catalog.get(name)) {
+            // As system columns, the metadata are not among a table's columns.
+            return Ok(Some(Arc::new(EmptyTable::new(Arc::clone(relation.declared())))));
+        }
+        match tables.table(name).await {
             // One broken table must not prevent a list of tables.
             Err(_) => Ok(Some(Arc::new(EmptyTable::new(Arc::new(Schema::empty()))))),
             found => found,
