@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::TryStreamExt as _;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -222,6 +223,26 @@ fn errors_say_their_condition_a_way_out_and_the_place() {
         let error = client.simple_query("SELECT 1;\nSELECT 'é', typ_1 FROM pokemons").await.unwrap_err();
         let position = error.as_db_error().unwrap().position().cloned();
         assert_eq!(position, Some(tokio_postgres::error::ErrorPosition::Original(23)));
+        assert_eq!(texts(client, "SELECT 'goes on'").await, ["goes on"]);
+    });
+}
+
+#[test]
+fn copy_sends_what_a_select_gives() {
+    let served = Served::start();
+    served.run(async |client| {
+        let copied = async |sql: &str| {
+            let lines = client.copy_out(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+            let lines: Vec<_> = lines.try_collect().await.unwrap();
+            lines.concat()
+        };
+        let csv = "COPY (SELECT 1 AS a, NULL AS b, 'x,y' AS c) TO STDOUT WITH (FORMAT csv, HEADER)";
+        assert_eq!(copied(csv).await, b"a,b,c\n1,,\"x,y\"\n");
+        let text = "COPY (SELECT 1.5, 'a\tb', CAST('Infinity' AS DOUBLE), -1 * CAST(0 AS DOUBLE)) TO STDOUT";
+        assert_eq!(copied(text).await, b"1.5\ta\\tb\tInfinity\t-0\n");
+        let binary = copied("COPY (SELECT CAST(7 AS INT)) TO STDOUT (FORMAT binary)").await;
+        assert_eq!(binary[..11], *b"PGCOPY\n\xff\r\n\0");
+        assert_eq!(binary[19..], *b"\0\x01\0\0\0\x04\0\0\0\x07\xff\xff");
         assert_eq!(texts(client, "SELECT 'goes on'").await, ["goes on"]);
     });
 }

@@ -16,6 +16,7 @@
 
 mod client;
 mod connection;
+mod copy;
 mod encode;
 mod errors;
 mod float;

@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ParamValues;
 use datafusion::scalar::ScalarValue;
 use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters_with_server_types;
+use datafusion_postgres::pgwire::api::copy::send_copy_out_response;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal};
 use datafusion_postgres::pgwire::api::query::{
     ExtendedQueryHandler, SimpleQueryHandler, send_execution_response, send_query_response, send_ready_for_query,
@@ -169,6 +170,13 @@ impl Service {
         let done = |tag: &str| Ok(Response::Execution(Tag::new(tag)));
         match kind {
             StatementKind::Query => self.query(sink, piece.clone(), given, format, announced).await,
+            StatementKind::Copy(copy) => {
+                let piece = Piece::of(&copy.query);
+                match self.query(sink, piece, given, &copy.format(), None).await? {
+                    Response::Query(rows) => Ok(Response::CopyOut(copy.response(rows))),
+                    other => Ok(other),
+                }
+            }
             StatementKind::Begin => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
             StatementKind::Commit if sink.transaction_status() == TransactionStatus::Error => {
                 Ok(Response::TransactionEnd(Tag::new("ROLLBACK")))
@@ -288,6 +296,7 @@ impl SimpleQueryHandler for Service {
                     client.set_transaction_status(status);
                 }
                 Response::Execution(tag) => send_execution_response(client, tag).await?,
+                Response::CopyOut(copy) => send_copy_out_response(client, copy).await?,
                 _ => client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?,
             }
         }

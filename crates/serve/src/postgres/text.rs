@@ -6,6 +6,7 @@
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
+use super::copy::CopyOut;
 use super::errors::{code, error, error_with_hint};
 use datafusion_postgres::pgwire::error::PgWireResult;
 
@@ -36,6 +37,8 @@ pub enum StatementKind {
     Commit,
     /// ROLLBACK.
     Rollback,
+    /// Rows, as a copy.
+    Copy(CopyOut),
     /// A setting's new value; `None` is its default.
     Set(String, Option<String>),
     /// A setting's value.
@@ -154,6 +157,7 @@ impl Piece {
                 StatementKind::Deallocate((self.word(at) != "ALL").then(|| self.name(at)).transpose()?)
             }
             "DISCARD" => StatementKind::DiscardAll,
+            "COPY" => StatementKind::Copy(CopyOut::parse(&self.sql)?),
             "UNLISTEN" => StatementKind::Nothing("UNLISTEN"),
             "DESCRIBE" | "DESC" => {
                 return Err(error_with_hint(
@@ -270,7 +274,7 @@ impl Piece {
 }
 
 /// Verbs of statements that would write.
-const WRITES: [&str; 24] = [
+const WRITES: [&str; 23] = [
     "INSERT",
     "UPDATE",
     "DELETE",
@@ -280,7 +284,6 @@ const WRITES: [&str; 24] = [
     "CREATE",
     "DROP",
     "ALTER",
-    "COPY",
     "GRANT",
     "REVOKE",
     "VACUUM",
