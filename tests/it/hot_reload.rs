@@ -248,7 +248,7 @@ fn declarations_and_static_files_are_watched_too() {
     edited.produce(30);
     edited.wait("the old relations go on", |seen| seen.number("b") == Some(330));
     // No record is one of this declaration any more.
-    edited.write("sources.sql", &edited.sources("BOOLEAN"));
+    edited.write("sources.sql", &edited.sources("DOUBLE[]"));
     edited.save("a", "SELECT count(*) AS n FROM s");
     edited.wait("the new declaration", |seen| seen.sources_error.is_none() && seen.number("a") == Some(0));
     edited.end();
